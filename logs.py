@@ -1,0 +1,62 @@
+"""One form for all log lines, ours and the server's: for people, or one JSON object a line."""
+
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from config import Settings
+from request_log import request_id
+
+TEXT = "%(asctime)s %(levelname)-7s [%(request_id)s] %(message)s"
+CUT_ON_PURPOSE = "ASGI callable returned without completing response."
+
+
+class JsonFormatter(logging.Formatter):
+    """Writes a record as one JSON object."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            "request_id": request_id.get(),
+            **getattr(record, "request", {}),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(line, default=str).decode()
+
+
+class _Handler(logging.StreamHandler[Any]):
+    """Writes to stderr; a type of its own, so that a second start does not add a second one."""
+
+
+def configure_logging(settings: Settings) -> None:
+    """Send what the service and its server log to stderr."""
+    root = logging.getLogger()
+    handler = next((handler for handler in root.handlers if isinstance(handler, _Handler)), None)
+    if handler is None:
+        handler = _Handler()
+        handler.addFilter(_add_request_id)
+        root.addHandler(handler)
+    handler.setFormatter(JsonFormatter() if settings.log_format == "json" else logging.Formatter(TEXT))
+    root.setLevel(settings.log_level)
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        server = logging.getLogger(name)
+        server.handlers.clear()
+        server.propagate = True
+    logging.getLogger("uvicorn.access").disabled = True  # each request leaves a line of our own
+    logging.getLogger("uvicorn.error").addFilter(_is_no_cut)
+
+
+def _add_request_id(record: logging.LogRecord) -> bool:
+    record.request_id = request_id.get()
+    return True
+
+
+def _is_no_cut(record: logging.LogRecord) -> bool:
+    return record.msg != CUT_ON_PURPOSE

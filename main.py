@@ -1,0 +1,106 @@
+"""The app: what is wired to what. `python main.py` serves it."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
+
+from config import Settings, get_settings
+from logs import configure_logging
+from middleware.api_keys import ApiKeyMiddleware
+from middleware.body_limit import BodyLimitMiddleware
+from middleware.client_watch import ClientWatchMiddleware
+from middleware.request_context import RequestContextMiddleware
+from problems import add_problem_handlers
+from routers import health, ollama
+from services.health import ComponentChecks
+from services.ollama_service import OllamaService, ollama_service
+from shutdown import Shutdown
+from startup import report_upstream
+
+EXPOSED_HEADERS = ["X-Request-ID", "X-Model", "X-Model-Fallback", "Retry-After"]
+KEEP_ALIVE_SECONDS = 75  # longer than the proxies in front, so that they are the ones to close
+LAST_SECONDS = 5  # for what is left when the time of grace is over
+
+
+class App(FastAPI):
+    """FastAPI with the watch on the client outermost: it needs the server's own `send`."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return the whole app as one callable."""
+        stack = super().build_middleware_stack()
+        return ClientWatchMiddleware(stack, self.state.settings.client_write_timeout)
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Return the app: around the singleton, or around a service of its own if it is given settings."""
+    service = OllamaService(settings) if settings else ollama_service
+    settings = service.settings
+    shutdown = Shutdown(grace_seconds=settings.shutdown_grace)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        configure_logging(settings)
+        await service.connect()
+        report = asyncio.create_task(report_upstream(service))
+        with shutdown.hooked():
+            yield
+        report.cancel()
+        await service.disconnect()
+
+    middleware = [Middleware(RequestContextMiddleware)]
+    if settings.cors_origins:
+        middleware.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=settings.cors_origins,
+                allow_methods=["GET", "POST"],
+                allow_headers=["*"],
+                expose_headers=EXPOSED_HEADERS,
+            )
+        )
+    if settings.api_keys:
+        middleware.append(Middleware(ApiKeyMiddleware, keys=settings.api_keys))
+    middleware.append(Middleware(BodyLimitMiddleware, max_bytes=settings.max_request_bytes))
+
+    app = App(title="Ollama service", version="0.1.0", lifespan=lifespan, middleware=middleware)
+    app.state.settings = settings
+    app.state.ollama_service = service
+    app.state.shutdown = shutdown
+    app.state.component_checks = ComponentChecks(timeout_seconds=settings.ollama_health_timeout)
+    app.include_router(ollama.router)
+    app.include_router(health.router)
+    add_problem_handlers(app)
+    return app
+
+
+def serve() -> None:
+    """Serve until SIGTERM or SIGINT."""
+    settings = get_settings()
+    configure_logging(settings)
+    # uvicorn raises the signal again when it has shut down
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    uvicorn.run(
+        "main:app",
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="none",
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=LAST_SECONDS,
+    )
+
+
+if __name__ == "__main__":
+    serve()
+else:
+    app = create_app()

@@ -1,0 +1,35 @@
+import hmac
+from collections.abc import Sequence
+
+from pydantic import SecretStr
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from problems import problem
+
+
+class ApiKeyMiddleware:
+    """Lets a call to `/api/*` pass only with one of the keys, before its body is read."""
+
+    def __init__(self, app: ASGIApp, keys: Sequence[SecretStr]) -> None:
+        self._app = app
+        self._keys = [key.get_secret_value().encode() for key in keys]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
+        if scope["type"] == "http" and path.startswith("/api/") and not self._is_valid(_key_of(Headers(scope=scope))):
+            detail = "This call needs an API key, as `Authorization: Bearer` or `X-API-Key`."
+            await problem("unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _is_valid(self, given: bytes) -> bool:
+        matches = [hmac.compare_digest(given, key) for key in self._keys]
+        return any(matches)
+
+
+def _key_of(headers: Headers) -> bytes:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    bearer = token.strip() if scheme.lower() == "bearer" else ""
+    return (bearer or headers.get("x-api-key", "")).encode("latin-1")

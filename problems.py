@@ -1,0 +1,109 @@
+"""Failures as problem documents (RFC 9457): one table says which status each has."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from request_log import request_id
+from schemas import Problem
+from services.errors import ModelNotFoundError, OllamaError
+
+MEDIA_TYPE = "application/problem+json"
+
+TABLE: dict[str, tuple[int, str]] = {
+    "invalid_request": (422, "The request is not valid"),
+    "model_not_found": (404, "The model is not installed"),
+    "rejected_by_ollama": (400, "Ollama refused the request"),
+    "ollama_unavailable": (503, "Ollama cannot be reached"),
+    "ollama_busy": (503, "Ollama is busy"),
+    "overloaded": (503, "Too many requests wait"),
+    "shutting_down": (503, "The service is ending"),
+    "timeout": (504, "A deadline passed"),
+    "ollama_error": (502, "Ollama failed"),
+    "unauthorized": (401, "An API key is needed"),
+    "payload_too_large": (413, "The request is too large"),
+    "not_found": (404, "No such page"),
+    "method_not_allowed": (405, "The method is not allowed here"),
+    "internal_error": (500, "The service failed"),
+}
+
+HTTP_CODES = {400: "invalid_request", 404: "not_found", 405: "method_not_allowed", 413: "payload_too_large"}
+
+
+def problem(
+    code: str,
+    detail: str,
+    *,
+    retryable: bool = False,
+    headers: Mapping[str, str] | None = None,
+    **members: Any,
+) -> Response:
+    """Return a problem document; `members` are those that only some problems have."""
+    status, title = TABLE[code]
+    body = {
+        "success": False,
+        "type": f"urn:problem:{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "retryable": retryable,
+        "request_id": request_id.get(),
+        **members,
+    }
+    return Response(orjson.dumps(body), status, headers, MEDIA_TYPE)
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    """Have every failure of the app answered by a problem document."""
+    app.add_exception_handler(OllamaError, _ollama_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+
+
+def documented(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI description of these problems, by status."""
+    responses: dict[int | str, dict[str, Any]] = {}
+    for code in codes:
+        status, title = TABLE[code]
+        response = responses.setdefault(
+            status, {"model": Problem, "description": "", "content": {MEDIA_TYPE: {"examples": {}}}}
+        )
+        response["description"] = "; ".join(filter(None, [response["description"], f"`{code}`: {title}"]))
+    return responses
+
+
+async def _ollama_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, OllamaError)  # noqa: S101 - registered for nothing else
+    status, _ = TABLE[error.code]
+    headers = {"Retry-After": str(math.ceil(error.retry_after_seconds or 1))} if status == 503 else None  # noqa: PLR2004
+    members = {"available": error.available} if isinstance(error, ModelNotFoundError) else {}
+    return problem(error.code, error.detail, retryable=error.retryable, headers=headers, **members)
+
+
+async def _validation_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for nothing else
+    fields = [_field(line) for line in error.errors()]
+    detail = "; ".join(f"{line['field']}: {line['message']}" for line in fields)
+    return problem("invalid_request", detail, errors=fields)
+
+
+def _field(line: dict[str, Any]) -> dict[str, str]:
+    _, *path = line["loc"]
+    message = line["msg"].removeprefix("Value error, ")
+    if line["type"] == "json_invalid":
+        path, message = [], f"not valid JSON at byte {line['loc'][1]}: {line['ctx']['error']}"
+    elif not path and line["type"] in {"model_attributes_type", "missing"}:
+        message = "a JSON object is needed, with the header Content-Type: application/json"
+    return {"field": ".".join(map(str, path)) or "body", "message": message}
+
+
+async def _http_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
+    return problem(HTTP_CODES.get(error.status_code, "internal_error"), error.detail, headers=error.headers)

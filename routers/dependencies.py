@@ -1,0 +1,30 @@
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from services.health import ComponentChecks
+from services.ollama_service import OllamaService
+from shutdown import Shutdown
+
+
+def get_ollama_service(request: Request) -> OllamaService:
+    """Return the service the app was made around."""
+    service: OllamaService = request.app.state.ollama_service
+    return service
+
+
+def get_shutdown(request: Request) -> Shutdown:
+    """Return what knows whether the service is ending."""
+    shutdown: Shutdown = request.app.state.shutdown
+    return shutdown
+
+
+def get_component_checks(request: Request) -> ComponentChecks:
+    """Return the checks of the components beside Ollama."""
+    checks: ComponentChecks = request.app.state.component_checks
+    return checks
+
+
+OllamaServiceDep = Annotated[OllamaService, Depends(get_ollama_service)]
+ShutdownDep = Annotated[Shutdown, Depends(get_shutdown)]
+ComponentChecksDep = Annotated[ComponentChecks, Depends(get_component_checks)]

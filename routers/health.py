@@ -1,0 +1,56 @@
+"""Probes: is the service alive, is it ready, and how is what it needs."""
+
+import asyncio
+from datetime import UTC, datetime
+
+from fastapi import APIRouter
+from starlette.responses import JSONResponse
+
+from routers.dependencies import ComponentChecksDep, OllamaServiceDep, ShutdownDep
+from schemas import HealthResponse
+from services.errors import OllamaError
+from services.ollama_service import OllamaService
+from services.upstream import Health
+
+router = APIRouter(prefix="/health", tags=["health"])
+
+
+@router.get("", response_model=HealthResponse, responses={503: {"model": HealthResponse}})
+async def health(service: OllamaServiceDep, checks: ComponentChecksDep) -> JSONResponse:
+    """Report on the service, on Ollama and on what else it needs; loads no model."""
+    ollama, models, components = await asyncio.gather(_ollama(service), service.configured_models(), checks.run())
+    up = {"ollama": ollama is not None, **components}
+    running, queued = await service.load()
+    content = {
+        "status": "healthy" if all(up.values()) else "degraded",
+        "services": {name: "up" if is_up else "down" for name, is_up in up.items()},
+        "ollama": {
+            "version": ollama and ollama.version,
+            "latency_ms": ollama and ollama.latency_ms,
+            "models": models,
+            "running": running,
+            "queued": queued,
+        },
+        "checked_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+    }
+    return JSONResponse(content, 200 if all(up.values()) else 503)
+
+
+@router.get("/ready", responses={503: {"description": "Ollama does not answer, or the service is ending."}})
+async def ready(service: OllamaServiceDep, shutdown: ShutdownDep) -> JSONResponse:
+    """Tell whether requests should be sent here."""
+    is_ready = not shutdown.begun and await service.health_check()
+    return JSONResponse({"ready": is_ready}, 200 if is_ready else 503)
+
+
+@router.get("/live")
+async def live() -> JSONResponse:
+    """Tell that the process runs; touches nothing."""
+    return JSONResponse({"alive": True})
+
+
+async def _ollama(service: OllamaService) -> Health | None:
+    try:
+        return await service.health()
+    except OllamaError:
+        return None

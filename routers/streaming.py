@@ -1,0 +1,202 @@
+"""Answers that come in pieces: one stream of events, written in the form that `Accept` asks for."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated
+
+import orjson
+from fastapi import Depends, Header
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from request_log import note, request_id
+from routers.dependencies import OllamaServiceDep, ShutdownDep
+from services.completion import CompletionRequest, Done, Error, Event, Served, Start, Token
+from services.errors import OllamaError
+from services.model_names import short_name
+from services.ollama_service import OllamaService
+from shutdown import Shutdown
+
+PING = b": ping\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A way to write events; one without `tells_more` writes the text alone."""
+
+    media_type: str
+    encode: Callable[[Event], bytes]
+    tells_more: bool = True
+    has_heartbeat: bool = False
+
+
+def _sse(event: Event) -> bytes:
+    return b"event: %s\ndata: %s\n\n" % (event.type.encode(), orjson.dumps(event))
+
+
+def _ndjson(event: Event) -> bytes:
+    return orjson.dumps(event) + b"\n"
+
+
+def _text(event: Event) -> bytes:
+    return event.text.encode() if isinstance(event, Token) else b""
+
+
+SSE = Form("text/event-stream", _sse, has_heartbeat=True)
+NDJSON = Form("application/x-ndjson", _ndjson)
+TEXT = Form("text/plain; charset=utf-8", _text, tells_more=False)
+
+FORMS = {"text/event-stream": SSE, "application/x-ndjson": NDJSON, "text/plain": TEXT, "text/*": TEXT, "*/*": TEXT}
+
+
+def form_for(accept: str) -> Form:
+    """Return the form that an `Accept` header prefers; plain text if it names none of ours."""
+    best, form = (0.0, False), TEXT
+    for media_range in accept.split(","):
+        media_type, *parameters = (part.strip().lower() for part in media_range.split(";"))
+        rank = (_quality(parameters), "*" not in media_type)
+        if media_type in FORMS and rank[0] > 0 and rank > best:
+            best, form = rank, FORMS[media_type]
+    return form
+
+
+def _quality(parameters: list[str]) -> float:
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            with suppress(ValueError):
+                return float(value)
+            return 0.0
+    return 1.0
+
+
+def model_headers(served: Served) -> dict[str, str]:
+    """Return the headers that say which model answers."""
+    return {"X-Model": served.model, "X-Model-Fallback": str(served.fallback).lower()}
+
+
+class StreamingAnswer(Response):
+    """Opens the model's answer and passes it on; owns the connection to Ollama from its first to its last byte.
+
+    Until its first chunk has arrived, a failure is raised, so that it is answered with its real status. A heartbeat
+    that comes earlier settles for 200.
+    """
+
+    def __init__(
+        self,
+        request: CompletionRequest,
+        form: Form,
+        *,
+        service: OllamaService,
+        shutdown: Shutdown,
+    ) -> None:
+        self._request = request
+        self._form = form
+        self._service = service
+        self._shutdown = shutdown
+        self.background = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+        """Write the answer."""
+        settings = self._service.settings
+        requested = self._request.model or settings.default_model
+        writer = _Writer(self._form, send, Served(short_name(requested), requested, fallback=False))
+        heartbeat = writer.heartbeat(settings.sse_ping_interval) if self._form.has_heartbeat else nullcontext()
+        async with heartbeat:
+            try:
+                async with self._shutdown.cutoff(), self._service.stream(self._request, writer.chosen) as stream:
+                    await writer.begin(stream.served)
+                    async for events in stream:
+                        await writer.write(events)
+            except OllamaError as error:
+                if not writer.is_started:
+                    raise
+                note(error=error.code)
+                await writer.fail(error)
+
+
+class _Writer:
+    def __init__(self, form: Form, send: Send, served: Served) -> None:
+        self._form = form
+        self._send = send
+        self._served = served
+        self._wrote_at = time.monotonic()
+        self.is_started = False
+        self._is_over = False
+
+    def chosen(self, served: Served) -> None:
+        """Note which model is about to answer."""
+        self._served = served
+
+    async def begin(self, served: Served) -> None:
+        self.chosen(served)
+        note(model=served.model, fallback=served.fallback, first_token_at=time.monotonic())
+        await self._start()
+        if self._form.tells_more:
+            await self._body(
+                self._form.encode(Start(served.model, served.requested_model, served.fallback, request_id.get()))
+            )
+
+    async def write(self, events: list[Event]) -> None:
+        last = events[-1] if events else None
+        self._is_over = isinstance(last, Done)
+        if isinstance(last, Done):
+            note(tokens=last.usage.completion_tokens)
+        data = b"".join(map(self._form.encode, events))
+        if data or self._is_over:
+            await self._body(data, more=not self._is_over)
+
+    async def fail(self, error: OllamaError) -> None:
+        """Send the last event; plain text has none, there the connection is cut by leaving the body unfinished."""
+        if self._form.tells_more and not self._is_over:
+            self._is_over = True
+            await self._body(self._form.encode(Error(error.code, error.detail, error.retryable)), more=False)
+
+    @asynccontextmanager
+    async def heartbeat(self, interval_seconds: float) -> AsyncIterator[None]:
+        """Keep the connection alive in silence, also before the first token."""
+        task = asyncio.create_task(self._ping(interval_seconds))
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    async def _ping(self, interval_seconds: float) -> None:
+        while True:
+            silent_for = time.monotonic() - self._wrote_at
+            await asyncio.sleep(interval_seconds - silent_for)
+            if time.monotonic() - self._wrote_at >= interval_seconds and not self._is_over:
+                await self._start()
+                await self._body(PING)
+
+    async def _start(self) -> None:
+        if self.is_started:
+            return
+        self.is_started = True
+        headers = {
+            "content-type": self._form.media_type,
+            "cache-control": "no-cache, no-transform",
+            "x-accel-buffering": "no",
+            "vary": "Accept",
+            **model_headers(self._served),
+        }
+        raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+        await self._send({"type": "http.response.start", "status": 200, "headers": raw})
+
+    async def _body(self, data: bytes, *, more: bool = True) -> None:
+        self._wrote_at = time.monotonic()
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+
+def streaming(
+    service: OllamaServiceDep, shutdown: ShutdownDep, accept: Annotated[str, Header(include_in_schema=False)] = "*/*"
+) -> Callable[[CompletionRequest], Response]:
+    """Return what answers a request as a stream, in the form that its client asks for."""
+    return partial(StreamingAnswer, form=form_for(accept), service=service, shutdown=shutdown)
+
+
+StreamingDep = Annotated[Callable[[CompletionRequest], Response], Depends(streaming)]

@@ -1,0 +1,341 @@
+"""The REST API's requests and answers; the events of a stream are those of `services.completion`."""
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StringConstraints,
+)
+
+from services.completion import CompletionRequest, Timings, Usage, Warning_, schema_validator
+from services.keep_alive import KeepAlive
+from services.model_names import ModelName
+
+MAX_TEXTS = 512
+
+
+def check_model_name(name: str) -> str:
+    """Refuse what Ollama would call an invalid model name."""
+    ModelName.parse(name)
+    return name.strip()
+
+
+def check_image(image: str) -> str:
+    """Return plain base64: a `data:` prefix is cut, as Ollama takes none."""
+    if image.startswith("data:"):
+        image = image.partition(",")[2]
+    try:
+        base64.b64decode(image, validate=True)
+    except (binascii.Error, ValueError):
+        msg = "an image is base64 text, with or without a data: prefix; a URL is not fetched"
+        raise ValueError(msg) from None
+    return image
+
+
+def check_format(value: object) -> object:
+    """Refuse what is neither `json` nor a JSON schema."""
+    if isinstance(value, dict):
+        try:
+            schema_validator(value)
+        except ValueError as error:
+            msg = f"not a usable JSON schema: {str(error).splitlines()[0]}"
+            raise ValueError(msg) from None
+    return value
+
+
+NonEmpty = Annotated[str, StringConstraints(min_length=1)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Model = Annotated[str, AfterValidator(check_model_name), Field(examples=["gpt-oss"])]
+Image = Annotated[NonEmpty, AfterValidator(check_image)]
+Format = Annotated[Literal["json"] | dict[str, Any], AfterValidator(check_format)]
+TextOrList = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
+
+
+class Request(BaseModel):
+    """A body; unknown fields are refused, for a misspelt one would be lost."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Options(Request):
+    """Ollama's own options. Ollama answers a wrong type with a 500 and ignores an unknown name, so both are refused."""
+
+    num_keep: StrictInt | None = None
+    seed: StrictInt | None = None
+    num_predict: Annotated[StrictInt | None, Field(description="Tokens at most; -1 is Ollama's own limit.")] = None
+    top_k: StrictInt | None = None
+    top_p: Number | None = None
+    min_p: Number | None = None
+    typical_p: Number | None = None
+    tfs_z: Number | None = None
+    repeat_last_n: StrictInt | None = None
+    temperature: Number | None = None
+    repeat_penalty: Number | None = None
+    presence_penalty: Number | None = None
+    frequency_penalty: Number | None = None
+    mirostat: StrictInt | None = None
+    mirostat_tau: Number | None = None
+    mirostat_eta: Number | None = None
+    penalize_newline: StrictBool | None = None
+    stop: list[str] | None = None
+    num_ctx: Annotated[StrictInt | None, Field(ge=1, description="Context length; changing it reloads the model.")] = (
+        None
+    )
+    num_batch: StrictInt | None = None
+    num_gpu: StrictInt | None = None
+    main_gpu: StrictInt | None = None
+    num_thread: StrictInt | None = None
+    use_mmap: StrictBool | None = None
+    use_mlock: StrictBool | None = None
+    low_vram: StrictBool | None = None
+    numa: StrictBool | None = None
+    draft_num_predict: StrictInt | None = None
+
+
+class CompletionBody(Request):
+    """What generate and chat have in common."""
+
+    model: Model | None = Field(default=None, description="Model name; without one, `DEFAULT_MODEL` answers.")
+    temperature: Number | None = Field(default=None, ge=0, le=2, description="0 (always the same) to 2 (wild).")
+    max_tokens: StrictInt | None = Field(default=None, ge=1, description="Tokens at most, thinking included.")
+    top_p: Number | None = Field(
+        default=None, ge=0, le=1, description="Probability mass to choose tokens from, 0 to 1."
+    )
+    frequency_penalty: Number | None = Field(default=None, ge=-2, le=2, description="Against repeated tokens, -2 to 2.")
+    presence_penalty: Number | None = Field(
+        default=None, ge=-2, le=2, description="Against tokens seen before, -2 to 2."
+    )
+    seed: StrictInt | None = Field(default=None, description="The same seed gives the same text on the same server.")
+    stop: TextOrList | None = Field(default=None, description="Text, or a list of texts, at which the answer ends.")
+    format: Format | None = Field(default=None, description="`json`, or a JSON schema that the answer has to satisfy.")
+    think: StrictBool | Literal["low", "medium", "high"] | None = Field(
+        default=None, description="Reason before answering; a level where the model has them, as gpt-oss does."
+    )
+    keep_alive: KeepAlive | None = Field(
+        default=None,
+        description="How long the model stays loaded: seconds, or a duration such as `5m`; -1 is for ever.",
+    )
+    options: Options = Field(default=Options(), description="Any further option of Ollama's.")
+    fallback: StrictBool = Field(default=True, description="Let `DEFAULT_MODEL` answer if the model is not installed.")
+    stream: StrictBool = Field(default=False, description="Send the answer as it is written; `Accept` names the form.")
+
+    def _request(self, path: Literal["/api/generate", "/api/chat"], content: dict[str, Any]) -> CompletionRequest:
+        named = {
+            "temperature": self.temperature,
+            "num_predict": self.max_tokens,
+            "top_p": self.top_p,
+            "frequency_penalty": self.frequency_penalty,
+            "presence_penalty": self.presence_penalty,
+            "seed": self.seed,
+            "stop": self.stop,
+        }
+        return CompletionRequest(
+            path=path,
+            model=self.model,
+            content=content if self.think is None else content | {"think": self.think},
+            options=self.options.model_dump(exclude_none=True)
+            | {name: value for name, value in named.items() if value is not None},
+            response_format=self.format,
+            keep_alive=self.keep_alive,
+            allow_fallback=self.fallback,
+        )
+
+
+class GenerateRequest(CompletionBody):
+    """A prompt to answer."""
+
+    prompt: NonEmpty = Field(
+        description="What to answer.", examples=["Write a headline about this week's waiver wire."]
+    )
+    system: str | None = Field(default=None, description="How the model is to behave; replaces the model's own.")
+    images: list[Image] | None = Field(default=None, description="Base64 images, for models that see.")
+
+    def to_completion_request(self) -> CompletionRequest:
+        """Return it as Ollama's `/api/generate` wants it."""
+        content = self.model_dump(include={"prompt", "system", "images"}, exclude_none=True)
+        return self._request("/api/generate", content)
+
+
+class FunctionCall(BaseModel):
+    """The function a model wants called."""
+
+    model_config = ConfigDict(extra="allow")
+    name: NonEmpty
+    arguments: dict[str, Any] = Field(default={}, description="An object, not JSON text.")
+
+
+class MessageToolCall(BaseModel):
+    """A call in an assistant's message."""
+
+    model_config = ConfigDict(extra="allow")
+    function: FunctionCall
+
+
+class Message(Request):
+    """One message of a conversation."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str | None = Field(default="", description="Plain text.")
+    thinking: str | None = Field(default=None, description="The reasoning an assistant's message came with.")
+    images: list[Image] | None = Field(default=None, description="Base64 images, for models that see.")
+    tool_calls: list[MessageToolCall] | None = Field(default=None, description="The calls an assistant's message made.")
+    tool_name: str | None = Field(default=None, description="The tool whose result a `tool` message holds.")
+    tool_call_id: str | None = Field(default=None, description="The call whose result a `tool` message holds.")
+
+
+class ToolFunction(BaseModel):
+    """A function the model may call."""
+
+    model_config = ConfigDict(extra="allow")
+    name: NonEmpty
+    description: str | None = None
+    parameters: dict[str, Any] | None = Field(default=None, description="JSON schema of its arguments.")
+
+
+class Tool(BaseModel):
+    """A tool the model may use."""
+
+    model_config = ConfigDict(extra="allow")
+    type: Literal["function"] = "function"
+    function: ToolFunction
+
+
+class ChatRequest(CompletionBody):
+    """A conversation to continue."""
+
+    messages: Annotated[list[Message], Field(min_length=1, description="The conversation, oldest first.")]
+    tools: list[Tool] | None = Field(default=None, description="Functions the model may ask to have called.")
+
+    def to_completion_request(self) -> CompletionRequest:
+        """Return it as Ollama's `/api/chat` wants it."""
+        content = self.model_dump(include={"messages", "tools"}, exclude_none=True)
+        return self._request("/api/chat", content)
+
+
+class EmbeddingsRequest(Request):
+    """One text or several to turn into vectors."""
+
+    text: NonEmpty | Annotated[list[NonEmpty], Field(min_length=1, max_length=MAX_TEXTS)] = Field(
+        description=f"A text, or a list of 1 to {MAX_TEXTS}.", examples=["a fantasy football league"]
+    )
+    model: Model | None = Field(default=None, description="Model name; without one, `EMBEDDING_MODEL`. Never replaced.")
+    dimensions: StrictInt | None = Field(default=None, ge=1, description="Cut the vectors to so many numbers.")
+    truncate: StrictBool = Field(default=True, description="Cut a text that is too long; otherwise it is refused.")
+    keep_alive: KeepAlive | None = Field(default=None, description="How long the model stays loaded.")
+
+
+@dataclass(slots=True)
+class GenerateResponse:
+    """A whole answer to a prompt."""
+
+    success: Literal[True]
+    response: str
+    model: str
+    requested_model: str
+    fallback: bool
+    thinking: str | None
+    done_reason: str | None
+    usage: Usage
+    timings: Timings
+    warnings: list[Warning_]
+
+
+@dataclass(slots=True)
+class AssistantMessage:
+    """A message that can be sent back as part of the conversation."""
+
+    role: Literal["assistant"]
+    content: str
+    thinking: str | None
+    tool_calls: list[dict[str, Any]] | None
+
+
+@dataclass(slots=True)
+class ChatResponse(GenerateResponse):
+    """A whole answer in a conversation."""
+
+    message: AssistantMessage
+
+
+@dataclass(slots=True)
+class EmbeddingsUsage:
+    """Tokens counted by Ollama; null where it gave no number."""
+
+    prompt_tokens: int | None
+
+
+@dataclass(slots=True)
+class EmbeddingsResponse:
+    """One flat vector for a text, a list of vectors for a list; each of unit length."""
+
+    success: Literal[True]
+    embeddings: list[float] | list[list[float]]
+    dimension: int
+    model: str
+    usage: EmbeddingsUsage
+
+
+class ModelInfo(BaseModel):
+    """An installed model."""
+
+    name: Annotated[str, Field(description="Short name: `:latest` is cut.", examples=["gpt-oss"])]
+    model: Annotated[str, Field(description="Exact name.", examples=["gpt-oss:latest"])]
+    size: Annotated[int | None, Field(description="Bytes.")]
+    modified_at: str | None
+    digest: str | None
+    details: dict[str, Any] | None
+    capabilities: list[str] = Field(default=[], description="Absent where Ollama gives none.")
+
+
+@dataclass(slots=True)
+class ModelsResponse:
+    """The installed models; `stale` when Ollama could not be asked and the last list is shown."""
+
+    success: Literal[True]
+    models: list[ModelInfo]
+    cached: bool
+    stale: bool
+    age_seconds: float
+
+
+class Problem(BaseModel):
+    """A problem document (RFC 9457)."""
+
+    success: Literal[False]
+    type: str
+    title: str
+    status: int
+    detail: str = Field(description="A sentence for people.")
+    code: str
+    retryable: bool = Field(description="True if the request did not run, so that sending it again is safe.")
+    request_id: str
+    available: list[str] | None = Field(default=None, description="With `model_not_found`: the installed models.")
+    errors: list[dict[str, str]] | None = Field(default=None, description="With `invalid_request`: the fields.")
+
+
+class OllamaHealth(BaseModel):
+    """What is known of Ollama; `version` and `latency_ms` are null while it is down."""
+
+    version: str | None
+    latency_ms: float | None
+    models: dict[str, bool | None] = Field(description="Whether each configured model is installed; null if unknown.")
+    running: int
+    queued: int
+
+
+class HealthResponse(BaseModel):
+    """The state of the service and of what it needs."""
+
+    status: Literal["healthy", "degraded"]
+    services: dict[str, Literal["up", "down"]]
+    ollama: OllamaHealth
+    checked_at: str

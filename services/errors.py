@@ -1,0 +1,100 @@
+"""What can go wrong, as one tree.
+
+    OllamaError
+    ├── InvalidRequestError       the request contradicts itself or the settings
+    ├── ModelNotFoundError        unknown model, and no fallback to be had
+    ├── RejectedByOllamaError     Ollama's own 400
+    ├── OllamaUnavailableError    unreachable, or refused at once while it counts as down
+    ├── OllamaBusyError           Ollama answered 503 or 429
+    ├── OverloadedError           our own queue is full, or the wait in it too long
+    ├── OllamaTimeoutError        a deadline passed
+    │   └── OllamaConnectTimeoutError   before a connection was open
+    ├── OllamaResponseError       5xx, garbage, a body cut short, an answer without `done: true`
+    └── ShuttingDownError         the service is ending
+
+`retryable` is true where the request certainly did not run, so that sending it again is safe.
+"""
+
+from typing import ClassVar
+
+
+class OllamaError(Exception):
+    """An operation failed; the message is a sentence for people, free of addresses and internals."""
+
+    code: ClassVar[str] = "ollama_error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, detail: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after_seconds = retry_after_seconds
+
+
+class InvalidRequestError(OllamaError):
+    """The request contradicts itself or the settings."""
+
+    code = "invalid_request"
+
+
+class ModelNotFoundError(OllamaError):
+    """The model is not installed; `available` lists the short names of those that are."""
+
+    code = "model_not_found"
+
+    def __init__(self, detail: str, *, available: list[str]) -> None:
+        super().__init__(detail)
+        self.available = available
+
+
+class RejectedByOllamaError(OllamaError):
+    """Ollama refused the request with its own 400."""
+
+    code = "rejected_by_ollama"
+
+
+class OllamaUnavailableError(OllamaError):
+    """Ollama could not be reached; nothing was run."""
+
+    code = "ollama_unavailable"
+    retryable = True
+
+
+class OllamaBusyError(OllamaError):
+    """Ollama answered 503 or 429; nothing was run."""
+
+    code = "ollama_busy"
+    retryable = True
+
+
+class OverloadedError(OllamaError):
+    """Our own queue has no place; nothing was sent to Ollama."""
+
+    code = "overloaded"
+    retryable = True
+
+
+class OllamaTimeoutError(OllamaError):
+    """A deadline passed; the message names its setting."""
+
+    code = "timeout"
+
+
+class OllamaConnectTimeoutError(OllamaTimeoutError):
+    """No connection could be opened in time; nothing was run."""
+
+    retryable = True
+
+
+class OllamaResponseError(OllamaError):
+    """Ollama's answer was an error or no answer at all; `status` is its HTTP status when it had one."""
+
+    def __init__(self, detail: str, *, status: int | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+class ShuttingDownError(OllamaError):
+    """The service is ending."""
+
+    code = "shutting_down"
+    retryable = True

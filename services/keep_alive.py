@@ -1,0 +1,35 @@
+"""How long Ollama keeps a model loaded, in the forms Ollama understands."""
+
+import re
+from typing import Annotated
+
+from pydantic import BeforeValidator, WithJsonSchema
+
+GO_DURATION = re.compile(r"-?(\d+(\.\d*)?(ns|us|µs|ms|s|m|h))+")
+
+
+def parse_keep_alive(value: object) -> float | str:
+    """Return seconds as a number, a Go duration as text; negative is for ever, 0 unloads at once.
+
+    A bare number in a string is taken as seconds: environment values are always strings, and Ollama refuses them.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf"):
+        return value
+    if isinstance(value, str):
+        text = value.strip()
+        if re.fullmatch(r"-?\d+(\.\d+)?", text):
+            return float(text) if "." in text else int(text)
+        if GO_DURATION.fullmatch(text):
+            return text
+    msg = "seconds as a number, or a duration with a unit such as 30s, 5m or 1h30m; -1 is for ever, 0 unloads at once"
+    raise ValueError(msg)
+
+
+KeepAlive = Annotated[
+    float | str,
+    BeforeValidator(parse_keep_alive),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}], "examples": ["5m", -1, 0]}),
+]

@@ -1,0 +1,145 @@
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from services.errors import OllamaError, OllamaResponseError
+from services.model_names import ModelName, short_name
+from services.single_flight import SingleFlight
+
+logger = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_MISSES = 3.0
+SECONDS_AFTER_FAILURE = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelList:
+    """The installed models and how old that knowledge is."""
+
+    models: list[dict[str, Any]]
+    cached: bool
+    stale: bool
+    age_seconds: float
+
+
+class _Snapshot(NamedTuple):
+    models: list[dict[str, Any]]
+    installed: dict[ModelName, str]
+    taken_at: float
+
+
+class ModelCatalog:
+    """What Ollama has installed, asked for seldom and by one caller at a time; a failure never empties it.
+
+    See https://docs.ollama.com/api/tags.
+    """
+
+    def __init__(self, fetch: Callable[[], Awaitable[Any]], *, ttl_seconds: float) -> None:
+        self._fetch = fetch
+        self._ttl_seconds = ttl_seconds
+        self._snapshot: _Snapshot | None = None
+        self._expired = False
+        self._last_miss = self._last_failure = -float("inf")
+        self.refresh = SingleFlight(self._refresh)
+
+    @property
+    def names(self) -> list[str]:
+        """The short names of the last list."""
+        return [model["name"] for model in self._snapshot.models] if self._snapshot else []
+
+    async def list(self, *, force_refresh: bool = False) -> ModelList:
+        """Return the models, asking Ollama when the last list is too old or the caller insists.
+
+        Raises:
+            OllamaError: if Ollama gives no list, and there is no older one or the caller insists.
+        """
+        snapshot = self._snapshot
+        if snapshot is not None and self._is_fresh() and not force_refresh:
+            return _list(snapshot, cached=True)
+        try:
+            return _list(await self.refresh(), cached=False)
+        except OllamaError:
+            if snapshot is None or force_refresh:
+                raise
+            return _list(snapshot, cached=True, stale=True)
+
+    async def find(self, name: str) -> str | None:
+        """Return the exact name of an installed model, or None if it is not installed.
+
+        A name that is not in the list is looked for once more in a new one, though not at every such request.
+
+        Raises:
+            OllamaError: if the list could not be read.
+            ValueError: if it is no model name.
+        """
+        wanted = ModelName.parse(name)
+        installed = await self._installed()
+        if wanted not in installed and not wanted.is_cloud:
+            now = time.monotonic()
+            if now - self._last_miss >= SECONDS_BETWEEN_MISSES:
+                installed = (await self.refresh()).installed
+                self._last_miss = now
+        return installed.get(wanted, name if wanted.is_cloud else None)
+
+    def knows(self, name: str) -> bool:
+        """Tell from the last list alone whether a model is installed."""
+        return self._snapshot is not None and ModelName.parse(name) in self._snapshot.installed
+
+    def invalidate(self) -> None:
+        """Note that the list was found wrong; the next caller refreshes it."""
+        self._expired = True
+
+    async def _installed(self) -> dict[ModelName, str]:
+        snapshot = self._snapshot
+        if snapshot is not None:
+            failed_just_now = time.monotonic() - self._last_failure < SECONDS_AFTER_FAILURE
+            if self._is_fresh() or failed_just_now:
+                return snapshot.installed
+        try:
+            return (await self.refresh()).installed
+        except OllamaError:
+            if snapshot is None:
+                raise
+            return snapshot.installed
+
+    def _is_fresh(self) -> bool:
+        snapshot = self._snapshot
+        return snapshot is not None and not self._expired and time.monotonic() - snapshot.taken_at < self._ttl_seconds
+
+    async def _refresh(self) -> _Snapshot:
+        try:
+            models = _parse(await self._fetch())
+        except OllamaError as error:
+            first = self._last_failure < (self._snapshot.taken_at if self._snapshot else 0)
+            logger.log(logging.WARNING if first else logging.DEBUG, "the model list could not be read: %s", error)
+            self._last_failure = time.monotonic()
+            raise
+        installed = {ModelName.parse(model["model"]): model["model"] for model in models}
+        self._snapshot = _Snapshot(models, installed, time.monotonic())
+        self._expired = False
+        return self._snapshot
+
+
+def _list(snapshot: _Snapshot, *, cached: bool, stale: bool = False) -> ModelList:
+    return ModelList(snapshot.models, cached, stale, round(time.monotonic() - snapshot.taken_at, 3))
+
+
+def _parse(answer: Any) -> list[dict[str, Any]]:
+    try:
+        return [_item(model) for model in answer["models"]]
+    except (KeyError, TypeError, ValueError) as error:
+        detail = "Ollama's model list has not the shape it should have."
+        raise OllamaResponseError(detail) from error
+
+
+def _item(model: dict[str, Any]) -> dict[str, Any]:
+    exact = model.get("model") or model["name"]
+    ModelName.parse(exact)
+    item = {"name": short_name(exact), "model": exact}
+    for key in ("size", "modified_at", "digest", "details"):
+        item[key] = model.get(key)
+    if "capabilities" in model:
+        item["capabilities"] = model["capabilities"]
+    return item

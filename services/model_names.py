@@ -1,0 +1,67 @@
+"""Model names, compared the way Ollama compares them."""
+
+import re
+from typing import NamedTuple, Self
+
+DEFAULT_HOST = "registry.ollama.ai"
+DEFAULT_NAMESPACE = "library"
+DEFAULT_TAG = "latest"
+
+MAX_HOST_LENGTH = 350
+MAX_PART_LENGTH = 80
+HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]*")
+NAMESPACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
+PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+class ModelName(NamedTuple):
+    """A model name with its defaults filled in, lower-cased: equal names are the same model to Ollama."""
+
+    host: str
+    namespace: str
+    model: str
+    tag: str
+    is_cloud: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse `[host[:port]/][namespace/]model[:tag]`; `-cloud` and `:cloud` mark a model Ollama runs elsewhere.
+
+        Raises:
+            ValueError: if Ollama would call it an invalid model name.
+        """
+        name, is_cloud = _cut_source(text.strip())
+        _, _, rest = name.rpartition("://")
+        path, colon, tag = rest.rpartition(":")
+        if not colon or "/" in tag:
+            path, tag = rest, DEFAULT_TAG
+        *prefix, model = path.split("/", 2)
+        namespace = prefix.pop() if prefix else DEFAULT_NAMESPACE
+        host = prefix.pop() if prefix else DEFAULT_HOST
+        valid = (
+            (HOST.fullmatch(host) and len(host) <= MAX_HOST_LENGTH)
+            and NAMESPACE.fullmatch(namespace)
+            and PART.fullmatch(model)
+            and PART.fullmatch(tag)
+            and max(map(len, (namespace, model, tag))) <= MAX_PART_LENGTH
+        )
+        if not valid:
+            msg = "a model name such as gpt-oss, llama3.1:8b or namespace/model:tag"
+            raise ValueError(msg)
+        return cls(host.lower(), namespace.lower(), model.lower(), tag.lower(), is_cloud)
+
+
+def _cut_source(name: str) -> tuple[str, bool]:
+    """Cut what names where the model runs (`:cloud`, `:local`, a final `-cloud`) off the name."""
+    head, colon, tail = name.rpartition(":")
+    source = tail.strip().lower()
+    if colon and source in {"cloud", "local"}:
+        return head, source == "cloud"
+    if colon and "/" not in source and source.endswith("-cloud"):
+        return name[: -len("-cloud")], True
+    return name, False
+
+
+def short_name(name: str) -> str:
+    """Return the name as people write it: `gpt-oss:latest` is `gpt-oss`, other tags stay."""
+    return name.removesuffix(f":{DEFAULT_TAG}")

@@ -1,0 +1,87 @@
+"""What one event loop has of the Ollama server: connections, a queue, and what is known of it."""
+
+import time
+from dataclasses import dataclass
+
+from config import Settings
+from services.admission import Admission
+from services.availability import Availability
+from services.errors import InvalidRequestError, ModelNotFoundError, OllamaError, OllamaResponseError
+from services.model_catalog import ModelCatalog
+from services.model_names import ModelName
+from services.single_flight import SingleFlight
+from services.transport import Transport
+
+LOAD_FAILURE_STATUS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a probe of Ollama found; `latency_ms` is the round trip of its version call."""
+
+    version: str
+    latency_ms: float
+
+
+class Upstream:
+    """The Ollama server as one event loop sees it."""
+
+    def __init__(self, settings: Settings, transport: Transport) -> None:
+        self.transport = transport
+        self.admission = Admission(
+            places=settings.ollama_max_connections,
+            queue_size=settings.ollama_queue_size,
+            queue_timeout_seconds=settings.ollama_queue_timeout,
+        )
+        self.availability = Availability(cooldown_seconds=settings.ollama_down_cooldown)
+        self.catalog = ModelCatalog(lambda: transport.get("/api/tags"), ttl_seconds=settings.ollama_models_ttl)
+        self.health = SingleFlight(self._probe)
+
+    async def close(self) -> None:
+        """End the calls that run for nobody in particular."""
+        await self.health.cancel()
+        await self.catalog.refresh.cancel()
+
+    async def exact_name(self, name: str) -> str | None:
+        """Return the name of an installed model as Ollama has it, or None if it is not installed.
+
+        Without a list the name stays as it is: Ollama itself shall decide.
+
+        Raises:
+            InvalidRequestError: if it is no model name.
+        """
+        try:
+            return await self.catalog.find(name)
+        except ValueError as error:
+            raise InvalidRequestError(f"{name!r} is not {error}.") from error
+        except OllamaError:
+            return name
+
+    async def failed_to_load(self, exact_name: str, error: OllamaResponseError) -> bool:
+        """Tell whether an error means that the model could not be loaded.
+
+        Ollama's words for it change with its versions; that the model is not among the running ones does not.
+        See https://docs.ollama.com/api/ps.
+        """
+        if error.status != LOAD_FAILURE_STATUS:
+            return False
+        try:
+            running = await self.transport.get("/api/ps")
+            names = {ModelName.parse(model["model"]) for model in running["models"]}
+        except (OllamaError, KeyError, TypeError, ValueError):
+            return False
+        return ModelName.parse(exact_name) not in names
+
+    def unknown(self, name: str) -> ModelNotFoundError:
+        """Return the error for a model that is not installed."""
+        detail = f"The model {name!r} is not installed. `ollama pull {name}` installs it."
+        return ModelNotFoundError(detail, available=self.catalog.names)
+
+    async def _probe(self) -> Health:
+        started_at = time.monotonic()
+        answer = await self.transport.get("/api/version")
+        if not isinstance(answer, dict) or not isinstance(answer.get("version"), str):
+            detail = "What answers there is not Ollama."
+            raise OllamaResponseError(detail)
+        self.availability.succeeded()
+        return Health(answer["version"], round((time.monotonic() - started_at) * 1000, 3))

@@ -1,0 +1,99 @@
+"""The end of the process: no new work, some time for what runs, then a clean word to each client."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from types import FrameType
+
+from services.errors import ShuttingDownError
+
+logger = logging.getLogger(__name__)
+
+LAST_WORD_SECONDS = 2.0
+
+
+class Shutdown:
+    """Holds the server's reaction to SIGTERM and SIGINT back until the open requests have ended.
+
+    uvicorn on its own closes its sockets at once, so that nobody could be told that the service is ending.
+    """
+
+    def __init__(self, *, grace_seconds: float) -> None:
+        self._grace_seconds = grace_seconds
+        self._open: set[asyncio.Timeout] = set()
+        self._all_ended = asyncio.Event()
+        self._ending: asyncio.Task[None] | None = None
+        self.begun = False
+
+    @asynccontextmanager
+    async def cutoff(self) -> AsyncIterator[None]:
+        """Let a request run until the time of grace is over.
+
+        Raises:
+            ShuttingDownError: then, or at once if the shutdown has begun.
+        """
+        if self.begun:
+            raise _refusal()
+        limit = asyncio.timeout(None)
+        try:
+            async with limit:
+                self._open.add(limit)
+                yield
+        except TimeoutError as error:
+            if limit.expired():
+                raise _refusal() from error
+            raise
+        finally:
+            self._open.discard(limit)
+            if not self._open:
+                self._all_ended.set()
+
+    @contextmanager
+    def hooked(self) -> Iterator[None]:
+        """Stand before the signal handlers that the server has set."""
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        loop = asyncio.get_running_loop()
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            server = handlers[signal.Signals(number)]
+            if not callable(server):
+                return
+            if self.begun:
+                server(number, frame)
+            else:
+                self.begun = True
+                loop.call_soon_threadsafe(self._begin, lambda: server(number, None))
+
+        for number in handlers:
+            signal.signal(number, handle)
+        try:
+            yield
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+    def _begin(self, stop_server: Callable[[], object]) -> None:
+        self._ending = asyncio.create_task(self._end(stop_server))
+
+    async def _end(self, stop_server: Callable[[], object]) -> None:
+        if self._open:
+            logger.info("ending; %d open requests may go on for %g s", len(self._open), self._grace_seconds)
+            await self._until_all_ended(self._grace_seconds)
+            for limit in self._open:
+                limit.reschedule(0)
+            await self._until_all_ended(LAST_WORD_SECONDS)
+        stop_server()
+
+    async def _until_all_ended(self, seconds: float) -> None:
+        self._all_ended.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._open:
+                    await self._all_ended.wait()
+                    self._all_ended.clear()
+
+
+def _refusal() -> ShuttingDownError:
+    return ShuttingDownError("The service is ending; ask again in a moment.", retry_after_seconds=1)

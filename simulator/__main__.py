@@ -1,0 +1,50 @@
+"""`python -m simulator`: serve until SIGTERM or SIGINT."""
+
+import argparse
+import asyncio
+import errno
+import logging
+import signal
+import sys
+
+from simulator import Simulator
+
+logger = logging.getLogger("simulator")
+
+
+def main() -> int:
+    """Run the simulator and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m simulator", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument("--port", type=int, default=11434, help="port to listen on (%(default)s)")
+    parser.add_argument("--seconds-per-token", type=float, default=0.02, help="pace (%(default)s)")
+    parser.add_argument("--load-seconds", type=float, default=0.5, help="time a model takes to load (%(default)s)")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    simulator = Simulator(
+        port=arguments.port,
+        host=arguments.host,
+        seconds_per_token=arguments.seconds_per_token,
+        load_seconds=arguments.load_seconds,
+    )
+    try:
+        asyncio.run(_serve(simulator))
+    except OSError as error:
+        reason = "something else listens there" if error.errno == errno.EADDRINUSE else error.strerror
+        logger.error("cannot listen on %s: %s; choose another with --port", simulator.url, reason)  # noqa: TRY400
+        return 1
+    return 0
+
+
+async def _serve(simulator: Simulator) -> None:
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ended.set)
+    async with simulator:
+        logger.warning("*** SIMULATED OLLAMA on %s: no model runs here, every answer is made up ***", simulator.url)
+        await ended.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,180 @@
+"""What a model says to a request, and the lines that carry it."""
+
+import itertools
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from simulator import clock
+from simulator.faults import Fault
+from simulator.json_answers import json_answer, value_for
+from simulator.models import Model
+from simulator.replies import dumps
+from simulator.text import (
+    answer_tokens,
+    count_tokens,
+    cut_at_stop,
+    random_for,
+    thinking_tokens,
+    token_ids,
+    tokenize,
+)
+
+_TOOL_CALL_TOKENS = 5
+_PADDING_TOKEN = b"12345,"
+
+
+@dataclass
+class Generation:
+    """The tokens of one answer and the shape its lines have."""
+
+    model_as_sent: str
+    chat: bool
+    prompt: str
+    load_ns: int
+    prompt_tokens: int
+    with_context: bool
+    started_ns: int = field(default_factory=time.perf_counter_ns)
+    thinking: list[str] = field(default_factory=list)
+    content: list[str] = field(default_factory=list)
+    tool_calls: list[dict[str, Any]] = field(default_factory=list)
+    hidden_tokens: int = 0
+    """Tokens that count and are not shown."""
+    done_reason: str = "stop"
+
+    @property
+    def eval_count(self) -> int:
+        """Tokens made, thinking included."""
+        calls = _TOOL_CALL_TOKENS * len(self.tool_calls)
+        return len(self.thinking) + len(self.content) + self.hidden_tokens + calls
+
+    def lines(self, fault: Fault) -> Iterator[bytes]:
+        """Yield the stream's lines; the last has the metrics."""
+        for token in self.thinking:
+            yield dumps(self._object(thinking=token)) + b"\n"
+        tokens = itertools.cycle([" again", " und", " weiter", " →"]) if fault.endless else self.content
+        for token in tokens:
+            yield dumps(self._object(token)) + b"\n"
+        for call in self.tool_calls:
+            yield dumps(self._object(tool_calls=[call])) + b"\n"
+        last = self._object() | self._metrics()
+        yield _padded(last, fault.line_bytes) + b"\n"
+
+    def whole(self, fault: Fault) -> bytes:
+        """Return the answer as one object, without a newline."""
+        answer = self._object("".join(self.content), "".join(self.thinking), self.tool_calls)
+        if fault.end_after is None:
+            answer |= self._metrics()
+        return _padded(answer, fault.line_bytes)
+
+    def _object(
+        self, text: str = "", thinking: str = "", tool_calls: list[dict[str, Any]] | None = None
+    ) -> dict[str, Any]:
+        extra: dict[str, Any] = {"thinking": thinking} if thinking else {}
+        if tool_calls:
+            extra["tool_calls"] = tool_calls
+        head: dict[str, Any] = {"model": self.model_as_sent, "created_at": clock.now()}
+        if self.chat:
+            head["message"] = {"role": "assistant", "content": text, **extra}
+        else:
+            head |= {"response": text, **extra}
+        return head | {"done": False}
+
+    def _metrics(self) -> dict[str, Any]:
+        total = time.perf_counter_ns() - self.started_ns + self.load_ns
+        prompt_ns = 1_000_000 + 10_000 * self.prompt_tokens
+        metrics: dict[str, Any] = {
+            "total_duration": total + prompt_ns,
+            "load_duration": self.load_ns,
+            "prompt_eval_count": self.prompt_tokens,
+            "prompt_eval_duration": prompt_ns if self.prompt_tokens else 0,
+            "eval_count": self.eval_count,
+            "eval_duration": max(total - self.load_ns, 1) if self.eval_count else 0,
+        }
+        # Ollama leaves out what is zero.
+        last: dict[str, Any] = {key: value for key, value in metrics.items() if value}
+        if self.with_context:
+            last["context"] = token_ids(f"{self.prompt} {''.join(self.content)}")
+        return {"done": True, "done_reason": self.done_reason} | last
+
+
+def _padded(answer: dict[str, Any], least_bytes: int) -> bytes:
+    """Return the JSON of a last line, its `context` filled up to so many bytes."""
+    line = dumps(answer)
+    if len(line) >= least_bytes:
+        return line
+    bare = dumps({key: value for key, value in answer.items() if key != "context"})
+    padding = _PADDING_TOKEN * ((least_bytes - len(bare)) // len(_PADDING_TOKEN) + 1)
+    return bare[:-1] + b',"context":[' + padding[:-1] + b"]}"
+
+
+def generate(
+    model: Model, fields: dict[str, Any], options: dict[str, Any], load_ns: int, answer_length: int
+) -> Generation:
+    """Make the answer to a request of /api/generate or, when it has messages, /api/chat."""
+    chat = "messages" in fields
+    prompt = _chat_prompt(fields["messages"]) if chat else f"{fields.get('system', '')} {fields['prompt']}"
+    context = min(int(options.get("num_ctx") or 4096), model.context_length)
+    made = Generation(
+        model_as_sent=fields["model"],
+        chat=chat,
+        prompt=prompt,
+        load_ns=load_ns,
+        prompt_tokens=min(count_tokens(prompt) + 2, context),
+        with_context=not chat and not fields.get("raw"),
+    )
+    rng = random_for(model.name.key, options.get("seed", -1), prompt)
+    wanted = fields.get("format") or None
+    # A grammar on /api/generate holds from the first token: nothing is thought, and the header
+    # without which gpt-oss shows no text never comes.
+    constrained = wanted is not None and not chat
+    if _thinks(model, fields) and not constrained:
+        made.thinking = thinking_tokens(rng)
+    call = _tool_call(fields, rng) if chat else None
+    if call is not None:
+        made.tool_calls = [call]
+    elif wanted is not None:
+        made.content = tokenize(json_answer(wanted, model.label, rng))
+    else:
+        made.content = answer_tokens(model.label, rng, answer_length)
+    made.content = cut_at_stop(made.content, options.get("stop", []))
+    _limit(made, options.get("num_predict", -1))
+    if constrained and model.always_thinks:
+        made.hidden_tokens, made.content = len(made.content), []
+    return made
+
+
+def _chat_prompt(messages: list[dict[str, Any]]) -> str:
+    return " ".join(f"{str(message.get('role', '')).lower()}: {message.get('content') or ''}" for message in messages)
+
+
+def _thinks(model: Model, fields: dict[str, Any]) -> bool:
+    if "thinking" not in model.capabilities or fields.get("raw"):
+        return False
+    return model.always_thinks or fields.get("think", True) is not False
+
+
+def _limit(made: Generation, num_predict: int) -> None:
+    """Hold `num_predict`, which thinking uses up too; 0 and less is no limit."""
+    if num_predict <= 0 or made.eval_count <= num_predict:
+        return
+    made.thinking = made.thinking[:num_predict]
+    made.content = made.content[: num_predict - len(made.thinking)]
+    made.tool_calls = []
+    made.done_reason = "length"
+
+
+def _tool_call(fields: dict[str, Any], rng: Any) -> dict[str, Any] | None:
+    """Return a call of the first tool that the last message, the user's, names."""
+    last = fields["messages"][-1]
+    if str(last.get("role", "")).lower() != "user":
+        return None
+    for tool in fields.get("tools", ()):
+        function = tool.get("function") or {}
+        name = function.get("name")
+        if name and name in (last.get("content") or ""):
+            arguments = value_for(function.get("parameters") or {"type": "object"}, rng)
+            call = {"index": 0, "name": name, "arguments": arguments}
+            return {"id": f"call_{rng.getrandbits(32):08x}", "function": call}
+    return None

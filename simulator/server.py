@@ -1,0 +1,252 @@
+"""The simulator's server: connections, calls, routes."""
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Self
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from simulator.calls import Call
+from simulator.delivery import Delivery, reset
+from simulator.endpoints import Endpoints
+from simulator.errors import RefusedError
+from simulator.faults import Fault, FaultQueue
+from simulator.models import DEFAULT_MODELS, Library, Runners
+from simulator.origins import admitted
+from simulator.replies import PLAIN, Reply, Stream, error_reply
+from simulator.requests import parse_json
+
+
+class _Server(web.Server):
+    """Numbers the connections and cancels the handler of one that closes."""
+
+    def __init__(self, simulator: "Simulator") -> None:
+        super().__init__(simulator.handle, handler_cancellation=True, access_log=None)
+        self._simulator = simulator
+        self.numbers: dict[RequestHandler, int] = {}
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        self.numbers[handler] = next(self._simulator.connection_numbers)
+        super().connection_made(handler, transport)
+
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        self.numbers.pop(handler, None)
+        super().connection_lost(handler, exc)
+
+
+class Simulator:
+    """A stand-in for Ollama's wire protocol, with faults on demand.
+
+    Args:
+        port: 0 takes a free one and keeps it over `stop()` and `start()`.
+        host: The address to listen on.
+        models: Names of the installed models.
+        seconds_per_token: The pace of every answer.
+        load_seconds: How long a model takes to load before its first answer.
+    """
+
+    def __init__(
+        self,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        models: Iterable[str] | None = None,
+        seconds_per_token: float = 0.0,
+        load_seconds: float = 0.0,
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.calls: list[Call] = []
+        self._faults = FaultQueue()
+        self._library = Library(DEFAULT_MODELS if models is None else models)
+        self._runners = Runners(load_seconds)
+        self._endpoints = Endpoints(self._library, self._runners, seconds_per_token)
+        self._open: set[Call] = set()
+        self._used_connections: set[int] = set()
+        self.connection_numbers = itertools.count(1)
+        self._arrival: asyncio.Event | None = None
+        self._server: _Server | None = None
+        self._listener: asyncio.Server | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    @property
+    def url(self) -> str:
+        """The base URL."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    @property
+    def open_calls(self) -> int:
+        """How many calls' handlers still run."""
+        return len(self._open)
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections are open, idle ones included."""
+        return len(self._server.numbers) if self._server is not None else 0
+
+    @property
+    def loads(self) -> Counter[str]:
+        """How often each model was loaded, by its listed name."""
+        return self._runners.loads
+
+    @property
+    def seconds_per_token(self) -> float:
+        """The pace of every answer begun from now on."""
+        return self._endpoints.seconds_per_token
+
+    @seconds_per_token.setter
+    def seconds_per_token(self, seconds: float) -> None:
+        self._endpoints.seconds_per_token = seconds
+
+    @property
+    def answer_tokens(self) -> int:
+        """Tokens of an answer that nothing cuts short, its thinking not counted."""
+        return self._endpoints.answer_tokens
+
+    @answer_tokens.setter
+    def answer_tokens(self, count: int) -> None:
+        self._endpoints.answer_tokens = count
+
+    async def start(self) -> None:
+        """Listen; does nothing when it already does.
+
+        Raises:
+            OSError: The port is taken.
+        """
+        if self._listener is not None:
+            return
+        server = _Server(self)
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(server, self.host, self.port)
+        self._server = server
+        self.port = self._listener.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Refuse connections and abort the open ones; loaded models are forgotten."""
+        listener, server = self._listener, self._server
+        if listener is None or server is None:
+            return
+        self._listener = self._server = None
+        listener.close()
+        running = list(self._open)
+        busy = {call.connection for call in running}
+        for call in running:
+            call.cut = True
+        for connection, number in list(server.numbers.items()):
+            if number in busy:
+                reset(connection.transport)
+            elif connection.transport is not None:
+                connection.transport.abort()
+        for call in running:
+            await call.ended_event.wait()
+        await listener.wait_closed()
+        self._runners.clear()
+
+    def fault(self, fault: Fault) -> None:
+        """Arm a fault behind those already armed."""
+        self._faults.arm(fault)
+
+    def clear_faults(self) -> None:
+        """Disarm every fault."""
+        self._faults.clear()
+
+    def install(self, name: str, capabilities: Iterable[str] | None = None, width: int | None = None) -> None:
+        """Install a model; capabilities follow from its name unless given."""
+        self._library.install(name, capabilities, width)
+
+    def remove(self, name: str) -> None:
+        """Remove an installed model.
+
+        Raises:
+            KeyError: It is not installed.
+        """
+        self._library.remove(name)
+
+    def calls_to(self, path: str) -> list[Call]:
+        """Return the calls to one path."""
+        return [call for call in self.calls if call.path == path]
+
+    async def received(self, path: str, count: int = 1) -> Call:
+        """Wait until that many calls have come to the path and return the last of these."""
+        while len(self.calls_to(path)) < count:
+            if self._arrival is None:
+                self._arrival = asyncio.Event()
+            await self._arrival.wait()
+        return self.calls_to(path)[count - 1]
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request and record how that ended."""
+        call = self._record(request)
+        try:
+            delivery = Delivery(request, call)
+            response = await delivery.send(await self._reply(request, call, delivery))
+            call.end("completed")
+            delivery.after_answer()
+        except asyncio.CancelledError:
+            call.end("reset" if call.cut else "client_gone")
+            raise
+        except ConnectionError:
+            # A write met a closing connection; aiohttp drops the response it cannot send.
+            call.end("reset" if call.cut else "client_gone")
+            return web.Response()
+        else:
+            return response
+        finally:
+            self._open.discard(call)
+
+    def _record(self, request: web.BaseRequest) -> Call:
+        number = self._server.numbers.get(request.protocol, 0) if self._server is not None else 0
+        call = Call(
+            method=request.method,
+            path=request.path,
+            headers=request.headers,
+            connection=number,
+            reused=number in self._used_connections,
+            started=asyncio.get_running_loop().time(),
+        )
+        self.calls.append(call)
+        self._used_connections.add(number)
+        self._open.add(call)
+        if self._arrival is not None:
+            self._arrival.set()
+            self._arrival = None
+        return call
+
+    async def _reply(self, request: web.BaseRequest, call: Call, delivery: Delivery) -> Reply | Stream:
+        body = await request.content.read()
+        call.body = _parsed(body)
+        model = call.body.get("model") if isinstance(call.body, dict) else None
+        delivery.fault = self._faults.take(call.path, model if isinstance(model, str) else None, reused=call.reused)
+        instead = await delivery.before_answer()
+        if instead is not None:
+            return instead
+        if not admitted(request.headers):
+            return Reply(b"", 403, None)
+        methods = self._endpoints.routes.get(request.path)
+        if methods is None:
+            return Reply(b"404 page not found", 404, PLAIN)
+        if request.method not in methods:
+            return Reply(b"405 method not allowed", 405, PLAIN, {"Allow": ", ".join(methods)})
+        try:
+            return await methods[request.method](body, delivery.fault)
+        except RefusedError as refused:
+            return error_reply(refused.status, refused.message, refused.media_type)
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return parse_json(body)
+    except RefusedError:
+        return None
