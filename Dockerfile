@@ -1,0 +1,23 @@
+FROM python:3.13-slim
+
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOST=0.0.0.0 PORT=8000
+WORKDIR /app
+
+COPY requirements.txt .
+RUN pip install --no-cache-dir -r requirements.txt
+
+COPY *.py ./
+COPY middleware middleware
+COPY pages pages
+COPY routers routers
+COPY services services
+
+RUN useradd --system --no-create-home service
+USER service
+
+EXPOSE 8000
+HEALTHCHECK --interval=15s --timeout=3s --start-period=5s \
+    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/health/live', timeout=2)"]
+
+# SIGTERM lets open streams finish for SHUTDOWN_GRACE seconds: give `docker stop` more than that.
+CMD ["python", "main.py"]
