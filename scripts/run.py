@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 from config import Settings, get_settings
 
@@ -18,6 +19,7 @@ BANNER = """
   ║   For real answers start Ollama, or set OLLAMA_BASE_URL, and rerun.  ║
   ╚══════════════════════════════════════════════════════════════════════╝
 """
+ROOT = Path(__file__).parent.parent
 PROBE_SECONDS = 2.0
 SIMULATOR_START_SECONDS = 10.0
 
@@ -34,7 +36,7 @@ def main() -> int:
     if simulator is not None:
         process, url = simulator
         environment["OLLAMA_BASE_URL"] = url
-    service = subprocess.Popen([sys.executable, "main.py"], env=environment)
+    service = subprocess.Popen([sys.executable, str(ROOT / "main.py")], env=environment)
     signal.signal(signal.SIGTERM, lambda received, _: service.send_signal(received))
     signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C reaches the service by itself
     try:
