@@ -1,5 +1,6 @@
 """The settings: environment variables and `.env`, read once and frozen."""
 
+import re
 from functools import cache
 from typing import Annotated, Literal
 from urllib.parse import urlsplit, urlunsplit
@@ -23,13 +24,16 @@ def normalize_base_url(text: str) -> str:
         ValueError: if it is no http(s) address.
     """
     address = text.strip()
-    parts = urlsplit(address if "://" in address else f"http://{address}")
+    msg = "an address such as http://127.0.0.1:11434"
+    try:
+        parts = urlsplit(address if "://" in address else f"http://{address}")
+        port = parts.port or (443 if parts.scheme == "https" else OLLAMA_PORT)
+    except ValueError:
+        raise ValueError(msg) from None
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        msg = "an address such as http://127.0.0.1:11434"
         raise ValueError(msg)
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(parts.hostname, parts.hostname)  # noqa: S104 - replaced here
     host = f"[{host}]" if ":" in host else host
-    port = parts.port or (443 if parts.scheme == "https" else OLLAMA_PORT)
     credentials = parts.netloc.rpartition("@")[0]
     netloc = f"{credentials}@{host}:{port}" if credentials else f"{host}:{port}"
     path = parts.path.rstrip("/").removesuffix("/api").rstrip("/")
@@ -118,6 +122,9 @@ class Settings(BaseSettings):
         default=(), description="Comma-separated origins; empty means no CORS headers."
     )
 
+    docs_enabled: bool = Field(default=True, description="Serve `/docs`, `/redoc` and `/openapi.json`.")
+    playground_enabled: bool = Field(default=True, description="Serve `/playground`.")
+
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=1, le=65535, description="Port to listen on.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
@@ -144,6 +151,6 @@ def get_settings() -> Settings:
 def _complaint(loc: tuple[int | str, ...], message: str, got: object) -> str:
     name = str(loc[0])
     field = Settings.model_fields[name]
-    shown = "a secret" if "SecretStr" in str(field.annotation) else repr(got)
+    shown = "a secret" if "SecretStr" in str(field.annotation) else re.sub(r"//[^/@]*@", "//", repr(got))
     takes = message.removeprefix("Value error, ").removeprefix("Input should be ")
     return f"{name.upper()} got {shown}, takes {takes}. {field.description}"

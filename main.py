@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -20,6 +21,8 @@ from middleware.client_watch import ClientWatchMiddleware
 from middleware.request_context import RequestContextMiddleware
 from problems import add_problem_handlers
 from routers import health, ollama
+from routers.documentation import DESCRIPTION, TAGS, complete_schema, operation_id
+from routers.pages import pages_router
 from services.health import ComponentChecks
 from services.ollama_service import OllamaService, ollama_service
 from shutdown import Shutdown
@@ -37,6 +40,12 @@ class App(FastAPI):
         """Return the whole app as one callable."""
         stack = super().build_middleware_stack()
         return ClientWatchMiddleware(stack, self.state.settings.client_write_timeout)
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the description of the API."""
+        if not self.openapi_schema:
+            self.openapi_schema = complete_schema(super().openapi(), has_keys=bool(self.state.settings.api_keys))
+        return self.openapi_schema
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -70,13 +79,25 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         middleware.append(Middleware(ApiKeyMiddleware, keys=settings.api_keys))
     middleware.append(Middleware(BodyLimitMiddleware, max_bytes=settings.max_request_bytes))
 
-    app = App(title="Ollama service", version="0.1.0", lifespan=lifespan, middleware=middleware)
+    app = App(
+        title="Ollama service",
+        version="0.1.0",
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        openapi_url="/openapi.json" if settings.docs_enabled else None,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=operation_id,
+        lifespan=lifespan,
+        middleware=middleware,
+    )
     app.state.settings = settings
     app.state.ollama_service = service
     app.state.shutdown = shutdown
     app.state.component_checks = ComponentChecks(timeout_seconds=settings.ollama_health_timeout)
     app.include_router(ollama.router)
     app.include_router(health.router)
+    app.include_router(pages_router(settings, app.version))
     add_problem_handlers(app)
     return app
 
@@ -94,6 +115,7 @@ def serve() -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         ws="none",
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=LAST_SECONDS,

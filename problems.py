@@ -11,7 +11,6 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from request_log import request_id
-from schemas import Problem
 from services.errors import ModelNotFoundError, OllamaError
 
 MEDIA_TYPE = "application/problem+json"
@@ -67,18 +66,6 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http_error)
 
 
-def documented(*codes: str) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI description of these problems, by status."""
-    responses: dict[int | str, dict[str, Any]] = {}
-    for code in codes:
-        status, title = TABLE[code]
-        response = responses.setdefault(
-            status, {"model": Problem, "description": "", "content": {MEDIA_TYPE: {"examples": {}}}}
-        )
-        response["description"] = "; ".join(filter(None, [response["description"], f"`{code}`: {title}"]))
-    return responses
-
-
 async def _ollama_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, OllamaError)  # noqa: S101 - registered for nothing else
     status, _ = TABLE[error.code]
@@ -89,19 +76,33 @@ async def _ollama_error(_request: Request, error: Exception) -> Response:
 
 async def _validation_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for nothing else
-    fields = [_field(line) for line in error.errors()]
+    fields = [_field(line, error.body) for line in error.errors()]
     detail = "; ".join(f"{line['field']}: {line['message']}" for line in fields)
     return problem("invalid_request", detail, errors=fields)
 
 
-def _field(line: dict[str, Any]) -> dict[str, str]:
-    _, *path = line["loc"]
+def _field(line: dict[str, Any], body: Any) -> dict[str, str]:
+    where, *path = line["loc"]
+    if where == "body":
+        path = _without_types(path, body, is_missing=line["type"] == "missing")
     message = line["msg"].removeprefix("Value error, ")
     if line["type"] == "json_invalid":
         path, message = [], f"not valid JSON at byte {line['loc'][1]}: {line['ctx']['error']}"
     elif not path and line["type"] in {"model_attributes_type", "missing"}:
         message = "a JSON object is needed, with the header Content-Type: application/json"
     return {"field": ".".join(map(str, path)) or "body", "message": message}
+
+
+def _without_types(path: list[Any], body: Any, *, is_missing: bool) -> list[Any]:
+    """Leave out what names a branch of a union, and is no place in the body."""
+    found = []
+    for at, part in enumerate(path, 1):
+        if (isinstance(body, dict) and part in body) or (isinstance(body, list) and isinstance(part, int)):
+            found.append(part)
+            body = body[part]
+        elif is_missing and at == len(path):
+            found.append(part)
+    return found
 
 
 async def _http_error(_request: Request, error: Exception) -> Response:

@@ -14,6 +14,7 @@ from pydantic import (
     StrictBool,
     StrictInt,
     StringConstraints,
+    WithJsonSchema,
 )
 
 from services.completion import CompletionRequest, Timings, Usage, Warning_, schema_validator
@@ -34,10 +35,12 @@ def check_image(image: str) -> str:
     if image.startswith("data:"):
         image = image.partition(",")[2]
     try:
-        base64.b64decode(image, validate=True)
+        is_image = len(base64.b64decode(image, validate=True)) > 0
     except (binascii.Error, ValueError):
+        is_image = False
+    if not is_image:
         msg = "an image is base64 text, with or without a data: prefix; a URL is not fetched"
-        raise ValueError(msg) from None
+        raise ValueError(msg)
     return image
 
 
@@ -57,7 +60,12 @@ Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Model = Annotated[str, AfterValidator(check_model_name), Field(examples=["gpt-oss"])]
 Image = Annotated[NonEmpty, AfterValidator(check_image)]
 Format = Annotated[Literal["json"] | dict[str, Any], AfterValidator(check_format)]
-TextOrList = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
+TextOrList = Annotated[
+    list[str],
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+ToolCalls = list[dict[str, Any]] | None
 
 
 class Request(BaseModel):
@@ -105,14 +113,20 @@ class CompletionBody(Request):
     """What generate and chat have in common."""
 
     model: Model | None = Field(default=None, description="Model name; without one, `DEFAULT_MODEL` answers.")
-    temperature: Number | None = Field(default=None, ge=0, le=2, description="0 (always the same) to 2 (wild).")
-    max_tokens: StrictInt | None = Field(default=None, ge=1, description="Tokens at most, thinking included.")
-    top_p: Number | None = Field(
-        default=None, ge=0, le=1, description="Probability mass to choose tokens from, 0 to 1."
+    temperature: Number | None = Field(
+        default=None, ge=0, le=2, description="0 (nearly always the same) to 2 (wild); without it `TEMPERATURE`."
     )
-    frequency_penalty: Number | None = Field(default=None, ge=-2, le=2, description="Against repeated tokens, -2 to 2.")
+    max_tokens: StrictInt | None = Field(
+        default=None, ge=1, description="Tokens at most, thinking included; without it `MAX_TOKENS`."
+    )
+    top_p: Number | None = Field(
+        default=None, ge=0, le=1, description="Probability mass to choose tokens from, 0 to 1; without it `TOP_P`."
+    )
+    frequency_penalty: Number | None = Field(
+        default=None, ge=-2, le=2, description="Against repeated tokens, -2 to 2; without it `FREQUENCY_PENALTY`."
+    )
     presence_penalty: Number | None = Field(
-        default=None, ge=-2, le=2, description="Against tokens seen before, -2 to 2."
+        default=None, ge=-2, le=2, description="Against tokens seen before, -2 to 2; without it `PRESENCE_PENALTY`."
     )
     seed: StrictInt | None = Field(default=None, description="The same seed gives the same text on the same server.")
     stop: TextOrList | None = Field(default=None, description="Text, or a list of texts, at which the answer ends.")
@@ -124,9 +138,13 @@ class CompletionBody(Request):
         default=None,
         description="How long the model stays loaded: seconds, or a duration such as `5m`; -1 is for ever.",
     )
-    options: Options = Field(default=Options(), description="Any further option of Ollama's.")
-    fallback: StrictBool = Field(default=True, description="Let `DEFAULT_MODEL` answer if the model is not installed.")
-    stream: StrictBool = Field(default=False, description="Send the answer as it is written; `Accept` names the form.")
+    options: Options = Field(default=Options(), description="Any further option of Ollama's; the fields above win.")
+    fallback: StrictBool = Field(
+        default=True, description="Let `DEFAULT_MODEL` answer if the model is not installed; true by default."
+    )
+    stream: StrictBool = Field(
+        default=False, description="Send the answer as it is written; `Accept` names the form. False by default."
+    )
 
     def _request(self, path: Literal["/api/generate", "/api/chat"], content: dict[str, Any]) -> CompletionRequest:
         named = {
@@ -183,7 +201,9 @@ class MessageToolCall(BaseModel):
 class Message(Request):
     """One message of a conversation."""
 
-    role: Literal["system", "user", "assistant", "tool"]
+    role: Literal["system", "user", "assistant", "tool"] = Field(
+        description="Who speaks: `system` instructs the model, `tool` brings a function's result."
+    )
     content: str | None = Field(default="", description="Plain text.")
     thinking: str | None = Field(default=None, description="The reasoning an assistant's message came with.")
     images: list[Image] | None = Field(default=None, description="Base64 images, for models that see.")
@@ -228,8 +248,12 @@ class EmbeddingsRequest(Request):
         description=f"A text, or a list of 1 to {MAX_TEXTS}.", examples=["a fantasy football league"]
     )
     model: Model | None = Field(default=None, description="Model name; without one, `EMBEDDING_MODEL`. Never replaced.")
-    dimensions: StrictInt | None = Field(default=None, ge=1, description="Cut the vectors to so many numbers.")
-    truncate: StrictBool = Field(default=True, description="Cut a text that is too long; otherwise it is refused.")
+    dimensions: StrictInt | None = Field(
+        default=None, ge=1, description="Cut the vectors to so many numbers; for models that were trained for it."
+    )
+    truncate: StrictBool = Field(
+        default=True, description="Cut a text that is too long for the model, otherwise refuse it; true by default."
+    )
     keep_alive: KeepAlive | None = Field(default=None, description="How long the model stays loaded.")
 
 
@@ -238,15 +262,21 @@ class GenerateResponse:
     """A whole answer to a prompt."""
 
     success: Literal[True]
-    response: str
-    model: str
-    requested_model: str
-    fallback: bool
-    thinking: str | None
-    done_reason: str | None
+    response: Annotated[str, Field(description="The text; JSON text if a `format` was asked for.")]
+    model: Annotated[str, Field(description="The model that answered, by its short name.", examples=["gpt-oss"])]
+    requested_model: Annotated[str, Field(description="The model that was to answer.", examples=["gpt-oss"])]
+    fallback: Annotated[bool, Field(description="Whether `DEFAULT_MODEL` answered in place of another.")]
+    thinking: Annotated[str | None, Field(description="The model's reasoning, if it gave any.")]
+    done_reason: Annotated[str | None, Field(description="`stop`, or `length` where `max_tokens` cut it off.")]
     usage: Usage
     timings: Timings
-    warnings: list[Warning_]
+    warnings: Annotated[
+        list[Warning_],
+        Field(
+            description="`fallback_model`: another model answered. "
+            "`empty_response_thinking`: thinking used up the tokens. `invalid_json`: not what `format` asked for."
+        ),
+    ]
 
 
 @dataclass(slots=True)
@@ -254,9 +284,9 @@ class AssistantMessage:
     """A message that can be sent back as part of the conversation."""
 
     role: Literal["assistant"]
-    content: str
-    thinking: str | None
-    tool_calls: list[dict[str, Any]] | None
+    content: Annotated[str, Field(description="The same as `response`.")]
+    thinking: Annotated[str | None, Field(description="The model's reasoning, if it gave any.")]
+    tool_calls: Annotated[ToolCalls, Field(description='Calls it wants made: `{"function": {"name", "arguments"}}`.')]
 
 
 @dataclass(slots=True)
@@ -278,9 +308,9 @@ class EmbeddingsResponse:
     """One flat vector for a text, a list of vectors for a list; each of unit length."""
 
     success: Literal[True]
-    embeddings: list[float] | list[list[float]]
-    dimension: int
-    model: str
+    embeddings: Annotated[list[float] | list[list[float]], Field(description="In the order of the texts.")]
+    dimension: Annotated[int, Field(description="Numbers in a vector.")]
+    model: Annotated[str, Field(description="Short name.", examples=["nomic-embed-text"])]
     usage: EmbeddingsUsage
 
 
@@ -290,10 +320,14 @@ class ModelInfo(BaseModel):
     name: Annotated[str, Field(description="Short name: `:latest` is cut.", examples=["gpt-oss"])]
     model: Annotated[str, Field(description="Exact name.", examples=["gpt-oss:latest"])]
     size: Annotated[int | None, Field(description="Bytes.")]
-    modified_at: str | None
-    digest: str | None
-    details: dict[str, Any] | None
-    capabilities: list[str] = Field(default=[], description="Absent where Ollama gives none.")
+    modified_at: Annotated[str | None, Field(description="Date and time (RFC 3339).")]
+    digest: Annotated[str | None, Field(description="Changes when the model does.")]
+    details: Annotated[
+        dict[str, Any] | None, Field(description="Family, parameters, quantization, as Ollama gives them.")
+    ]
+    capabilities: list[str] = Field(
+        default=[], description="`completion`, `embedding`, `thinking`, …; absent where Ollama gives none."
+    )
 
 
 @dataclass(slots=True)
@@ -302,22 +336,22 @@ class ModelsResponse:
 
     success: Literal[True]
     models: list[ModelInfo]
-    cached: bool
-    stale: bool
-    age_seconds: float
+    cached: Annotated[bool, Field(description="Whether it was answered without asking Ollama.")]
+    stale: Annotated[bool, Field(description="Whether Ollama could not be asked for a newer one.")]
+    age_seconds: Annotated[float, Field(description="Seconds since Ollama gave it.")]
 
 
 class Problem(BaseModel):
     """A problem document (RFC 9457)."""
 
     success: Literal[False]
-    type: str
-    title: str
-    status: int
+    type: str = Field(description="`urn:problem:` and the code.")
+    title: str = Field(description="What the code means, in words.")
+    status: int = Field(description="The HTTP status.")
     detail: str = Field(description="A sentence for people.")
-    code: str
+    code: str = Field(description="For programs.")
     retryable: bool = Field(description="True if the request did not run, so that sending it again is safe.")
-    request_id: str
+    request_id: str = Field(description="Finds the request in the service's log.")
     available: list[str] | None = Field(default=None, description="With `model_not_found`: the installed models.")
     errors: list[dict[str, str]] | None = Field(default=None, description="With `invalid_request`: the fields.")
 
@@ -326,10 +360,22 @@ class OllamaHealth(BaseModel):
     """What is known of Ollama; `version` and `latency_ms` are null while it is down."""
 
     version: str | None
-    latency_ms: float | None
+    latency_ms: float | None = Field(description="Milliseconds of a round trip.")
     models: dict[str, bool | None] = Field(description="Whether each configured model is installed; null if unknown.")
-    running: int
-    queued: int
+    running: int = Field(description="Requests at work in Ollama.")
+    queued: int = Field(description="Requests that wait for a place.")
+
+
+class Readiness(BaseModel):
+    """Whether requests should be sent here."""
+
+    ready: bool
+
+
+class Liveness(BaseModel):
+    """That the process runs."""
+
+    alive: bool
 
 
 class HealthResponse(BaseModel):
@@ -338,4 +384,4 @@ class HealthResponse(BaseModel):
     status: Literal["healthy", "degraded"]
     services: dict[str, Literal["up", "down"]]
     ollama: OllamaHealth
-    checked_at: str
+    checked_at: str = Field(description="Date and time (RFC 3339).")

@@ -1,6 +1,11 @@
 import asyncio
+import fcntl
+import struct
+import termios
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+CHECKS = 4  # of a client that makes no room to write, before it is dropped
 
 
 class ClientWatchMiddleware:
@@ -23,9 +28,9 @@ class ClientWatchMiddleware:
         try:
             await self._app(scope, watch.receive, watch.send)
         except asyncio.CancelledError:
-            if not watch.client_is_gone:
-                raise
+            # The client has left, or the server is ending and cancels what still runs: nobody is there to be told.
             watch.task.uncancel()
+            watch.abort()
         finally:
             watch.end()
 
@@ -38,6 +43,11 @@ class _Watch:
         self._loop = asyncio.get_running_loop()
         self._listener: asyncio.Task[None] | None = None
         self._is_answered = False
+        self._sending = 0
+        self._check: asyncio.TimerHandle | None = None
+        # uvicorn lets only its own `send` reach the socket
+        cycle = getattr(send, "__self__", None)
+        self._transport: asyncio.Transport | None = cycle and cycle.transport
         self.client_is_gone = False
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in one
@@ -59,15 +69,28 @@ class _Watch:
         """Pass on what is to be sent, for as long as the client makes room for it."""
         if not message.get("more_body", message["type"] == "http.response.start"):
             self._is_answered = True
-        limit = self._loop.call_later(self._write_timeout_seconds, self._drop)
+        self._sending += 1
+        if self._check is None:
+            self._check_later(None, CHECKS)
         try:
             await self._send(message)
         finally:
-            limit.cancel()
+            self._sending -= 1
+            if self._check is not None and not self._sending:
+                self._check.cancel()
+                self._check = None
+        # uvicorn tells a lost connection only to the last of the requests that came over it in a row
+        if not self._is_answered and self._transport is not None and self._transport.is_closing():
+            self._cancel()
 
     def end(self) -> None:
         if self._listener is not None:
             self._listener.cancel()
+
+    def abort(self) -> None:
+        """Cut the connection; closing it would wait for the client to read what is buffered."""
+        if self._transport is not None:
+            self._transport.abort()
 
     async def _listen(self) -> None:
         await self._receive()
@@ -78,9 +101,23 @@ class _Watch:
         self.client_is_gone = True
         self.task.cancel()
 
-    def _drop(self) -> None:
-        # Closing would wait for the client to read what is buffered; uvicorn lets only its own `send` reach the socket.
-        cycle = getattr(self._send, "__self__", None)
-        if cycle is not None:
-            cycle.transport.abort()
+    def _check_later(self, unread: int | None, left: int) -> None:
+        self._check = self._loop.call_later(self._write_timeout_seconds / CHECKS, self._look, unread, left)
+
+    def _look(self, unread_before: int | None, left: int) -> None:
+        """Drop the client if it took nothing at any of the looks; however slowly it reads, it may go on."""
+        unread = self._unread()
+        left = left - 1 if unread_before is not None and unread >= unread_before else CHECKS
+        if left > 0:
+            self._check_later(unread, left)
+            return
+        self.abort()
         self._cancel()
+
+    def _unread(self) -> int:
+        """Return how many bytes the client has not taken, in our buffer and the kernel's."""
+        if self._transport is None or self._transport.is_closing():
+            return 0
+        fd = self._transport.get_extra_info("socket").fileno()
+        (in_kernel,) = struct.unpack("i", fcntl.ioctl(fd, termios.TIOCOUTQ, b"\0" * 4))
+        return self._transport.get_write_buffer_size() + int(in_kernel)

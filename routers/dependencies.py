@@ -7,19 +7,19 @@ from services.ollama_service import OllamaService
 from shutdown import Shutdown
 
 
-def get_ollama_service(request: Request) -> OllamaService:
+async def get_ollama_service(request: Request) -> OllamaService:
     """Return the service the app was made around."""
     service: OllamaService = request.app.state.ollama_service
     return service
 
 
-def get_shutdown(request: Request) -> Shutdown:
+async def get_shutdown(request: Request) -> Shutdown:
     """Return what knows whether the service is ending."""
     shutdown: Shutdown = request.app.state.shutdown
     return shutdown
 
 
-def get_component_checks(request: Request) -> ComponentChecks:
+async def get_component_checks(request: Request) -> ComponentChecks:
     """Return the checks of the components beside Ollama."""
     checks: ComponentChecks = request.app.state.component_checks
     return checks

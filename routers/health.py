@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
+from routers import examples
 from routers.dependencies import ComponentChecksDep, OllamaServiceDep, ShutdownDep
-from schemas import HealthResponse
+from routers.documentation import answers
+from schemas import HealthResponse, Liveness, Readiness
 from services.errors import OllamaError
 from services.ollama_service import OllamaService
 from services.upstream import Health
@@ -15,9 +17,24 @@ from services.upstream import Health
 router = APIRouter(prefix="/health", tags=["health"])
 
 
-@router.get("", response_model=HealthResponse, responses={503: {"model": HealthResponse}})
+@router.get(
+    "",
+    summary="Report on the service",
+    response_model=HealthResponse,
+    responses=answers("All is well.", examples.HEALTHY)
+    | {
+        503: {
+            "model": HealthResponse,
+            "description": "Something that the service needs is down.",
+            "content": {"application/json": {"examples": examples.DEGRADED}},
+        }
+    },
+)
 async def health(service: OllamaServiceDep, checks: ComponentChecksDep) -> JSONResponse:
-    """Report on the service, on Ollama and on what else it needs; loads no model."""
+    """Report on the service, on Ollama and on what else it needs; loads no model.
+
+    A configured model that is not installed shows as `false` and does not make the service unhealthy.
+    """
     ollama, models, components = await asyncio.gather(_ollama(service), service.configured_models(), checks.run())
     up = {"ollama": ollama is not None, **components}
     running, queued = await service.load()
@@ -36,16 +53,21 @@ async def health(service: OllamaServiceDep, checks: ComponentChecksDep) -> JSONR
     return JSONResponse(content, 200 if all(up.values()) else 503)
 
 
-@router.get("/ready", responses={503: {"description": "Ollama does not answer, or the service is ending."}})
+@router.get(
+    "/ready",
+    summary="Tell whether requests should be sent here",
+    response_model=Readiness,
+    responses={503: {"model": Readiness, "description": "Ollama does not answer, or the service is ending."}},
+)
 async def ready(service: OllamaServiceDep, shutdown: ShutdownDep) -> JSONResponse:
-    """Tell whether requests should be sent here."""
+    """Tell whether requests should be sent here: Ollama answers, and the service is not about to end."""
     is_ready = not shutdown.begun and await service.health_check()
     return JSONResponse({"ready": is_ready}, 200 if is_ready else 503)
 
 
-@router.get("/live")
+@router.get("/live", summary="Tell that the process runs", response_model=Liveness)
 async def live() -> JSONResponse:
-    """Tell that the process runs; touches nothing."""
+    """Tell that the process runs; touches nothing, not even Ollama."""
     return JSONResponse({"alive": True})
 
 

@@ -5,13 +5,14 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Body, Query, Request
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
-from problems import documented
 from request_log import note
+from routers import examples
 from routers.dependencies import OllamaServiceDep, ShutdownDep
+from routers.documentation import MODEL_HEADERS, answers, problems, stream_answers
 from routers.streaming import StreamingDep, model_headers
 from schemas import (
     ChatRequest,
@@ -24,13 +25,16 @@ from schemas import (
 )
 from services.completion import Completion
 
-MODELS_PROBLEMS = documented("unauthorized", "invalid_request", "ollama_error", "ollama_unavailable", "timeout")
-EMBEDDINGS_PROBLEMS = documented(
+LIST_PROBLEMS = problems(
+    "unauthorized", "invalid_request", "internal_error", "ollama_error", "ollama_unavailable", "timeout"
+)
+MODEL_PROBLEMS = problems(
     "rejected_by_ollama",
     "unauthorized",
     "model_not_found",
     "payload_too_large",
     "invalid_request",
+    "internal_error",
     "ollama_error",
     "ollama_unavailable",
     "ollama_busy",
@@ -38,7 +42,6 @@ EMBEDDINGS_PROBLEMS = documented(
     "shutting_down",
     "timeout",
 )
-COMPLETION_PROBLEMS = EMBEDDINGS_PROBLEMS
 
 
 class _StrictRequest(Request):
@@ -62,21 +65,43 @@ class StrictJsonRoute(APIRoute):
 router = APIRouter(prefix="/api/ollama", tags=["ollama"], route_class=StrictJsonRoute)
 
 
-@router.get("/models", response_model=ModelsResponse, responses=MODELS_PROBLEMS)
+@router.get(
+    "/models",
+    summary="List the installed models",
+    response_model=ModelsResponse,
+    responses=answers("The models that requests may name.", examples.MODELS_ANSWERS) | LIST_PROBLEMS,
+)
 async def models(
     service: OllamaServiceDep,
     force_refresh: Annotated[bool, Query(description="Ask Ollama now, and fail if it does not answer.")] = False,
 ) -> Response:
-    """List the installed models."""
+    """List the installed models.
+
+    The list is kept for `OLLAMA_MODELS_TTL` and read again sooner where a request names a model that is not in it.
+    While Ollama does not answer, the last list is given with `"stale": true`.
+    """
     found = await service.models(force_refresh=force_refresh)
     return _json({"success": True, **asdict(found)})
 
 
-@router.post("/generate", response_model=GenerateResponse, responses=COMPLETION_PROBLEMS)
+@router.post(
+    "/generate",
+    summary="Answer a prompt",
+    response_model=GenerateResponse,
+    responses=stream_answers(examples.GENERATE_ANSWERS) | MODEL_PROBLEMS,
+)
 async def generate(
-    body: GenerateRequest, service: OllamaServiceDep, shutdown: ShutdownDep, streaming: StreamingDep
+    body: Annotated[GenerateRequest, Body(openapi_examples=examples.GENERATE)],
+    service: OllamaServiceDep,
+    shutdown: ShutdownDep,
+    streaming: StreamingDep,
 ) -> Response:
-    """Answer a prompt."""
+    """Answer one prompt with text, or with JSON that a schema describes.
+
+    Only `prompt` is needed. The first answer of a model takes longer, for Ollama has to load it (`timings.load_ms`);
+    a model that thinks does so before it writes, and its thinking counts against `max_tokens`. To show an answer while
+    it is written, send `"stream": true` and choose the form by `Accept`. A client that leaves stops the model.
+    """
     request = body.to_completion_request()
     if body.stream:
         return streaming(request)
@@ -84,11 +109,24 @@ async def generate(
         return _answer(await service.complete(request))
 
 
-@router.post("/chat", response_model=ChatResponse, responses=COMPLETION_PROBLEMS)
+@router.post(
+    "/chat",
+    summary="Continue a conversation",
+    response_model=ChatResponse,
+    responses=stream_answers(examples.CHAT_ANSWERS) | MODEL_PROBLEMS,
+)
 async def chat(
-    body: ChatRequest, service: OllamaServiceDep, shutdown: ShutdownDep, streaming: StreamingDep
+    body: Annotated[ChatRequest, Body(openapi_examples=examples.CHAT)],
+    service: OllamaServiceDep,
+    shutdown: ShutdownDep,
+    streaming: StreamingDep,
 ) -> Response:
-    """Continue a conversation."""
+    """Answer the last message of a conversation, with all before it in mind.
+
+    Nothing is kept here: send the whole conversation each time, and add `message` of the answer to it. The role
+    `system` says how the model is to behave, `tool` brings the result of a function that it asked for in `tool_calls`.
+    Streams work as in `/generate`.
+    """
     request = body.to_completion_request()
     if body.stream:
         return streaming(request)
@@ -103,9 +141,24 @@ async def chat(
     return _answer(completion, message=message)
 
 
-@router.post("/embeddings", response_model=EmbeddingsResponse, responses=EMBEDDINGS_PROBLEMS)
-async def embeddings(body: EmbeddingsRequest, service: OllamaServiceDep, shutdown: ShutdownDep) -> Response:
-    """Turn texts into vectors of unit length."""
+@router.post(
+    "/embeddings",
+    summary="Turn texts into vectors",
+    response_model=EmbeddingsResponse,
+    responses=answers(
+        "One flat vector for a text, a list of vectors for a list.", examples.EMBEDDINGS_ANSWERS, MODEL_HEADERS
+    )
+    | MODEL_PROBLEMS,
+)
+async def embeddings(
+    body: Annotated[EmbeddingsRequest, Body(openapi_examples=examples.EMBEDDINGS)],
+    service: OllamaServiceDep,
+    shutdown: ShutdownDep,
+) -> Response:
+    """Turn a text, or up to 512 of them, into vectors of unit length: their dot product is their similarity.
+
+    Compare only vectors of the same model. Therefore no other model ever answers in place of one that is not installed.
+    """
     is_one = isinstance(body.text, str)
     async with shutdown.cutoff():
         found = await service.embed(

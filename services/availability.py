@@ -3,7 +3,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from services.errors import OllamaConnectTimeoutError, OllamaError, OllamaTimeoutError, OllamaUnavailableError
+from services.errors import (
+    InvalidRequestError,
+    OllamaConnectTimeoutError,
+    OllamaError,
+    OllamaTimeoutError,
+    OllamaUnavailableError,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +55,7 @@ class Availability:
             error.retry_after_seconds = error.retry_after_seconds or self._cooldown_seconds
             raise
         except OllamaError as error:
-            if not isinstance(error, OllamaTimeoutError):
+            if not isinstance(error, OllamaTimeoutError | InvalidRequestError):
                 self.succeeded()
             raise
         else:

@@ -36,4 +36,4 @@ def unit_length(vector: list[float]) -> list[float]:
 
 
 def _is_vector(value: object) -> bool:
-    return isinstance(value, list) and len(value) > 0 and all(isinstance(number, float | int) for number in value)
+    return isinstance(value, list) and len(value) > 0 and set(map(type, value)) <= {float, int}

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-GO_DURATION = re.compile(r"-?(\d+(\.\d*)?(ns|us|µs|ms|s|m|h))+")
+GO_DURATION = re.compile(r"-?(\d+(\.\d*)?(ns|us|µs|ms|s|m|h))+", re.ASCII)
 
 
 def parse_keep_alive(value: object) -> float | str:
@@ -20,7 +20,7 @@ def parse_keep_alive(value: object) -> float | str:
         return value
     if isinstance(value, str):
         text = value.strip()
-        if re.fullmatch(r"-?\d+(\.\d+)?", text):
+        if re.fullmatch(r"-?\d+(\.\d+)?", text, re.ASCII):
             return float(text) if "." in text else int(text)
         if GO_DURATION.fullmatch(text):
             return text

@@ -129,7 +129,7 @@ def _list(snapshot: _Snapshot, *, cached: bool, stale: bool = False) -> ModelLis
 def _parse(answer: Any) -> list[dict[str, Any]]:
     try:
         return [_item(model) for model in answer["models"]]
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         detail = "Ollama's model list has not the shape it should have."
         raise OllamaResponseError(detail) from error
 

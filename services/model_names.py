@@ -9,6 +9,7 @@ DEFAULT_TAG = "latest"
 
 MAX_HOST_LENGTH = 350
 MAX_PART_LENGTH = 80
+SCHEME = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://")
 HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]*")
 NAMESPACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -31,13 +32,12 @@ class ModelName(NamedTuple):
             ValueError: if Ollama would call it an invalid model name.
         """
         name, is_cloud = _cut_source(text.strip())
-        _, _, rest = name.rpartition("://")
-        path, colon, tag = rest.rpartition(":")
+        path, colon, tag = name.rpartition(":")
         if not colon or "/" in tag:
-            path, tag = rest, DEFAULT_TAG
-        *prefix, model = path.split("/", 2)
+            path, tag = name, DEFAULT_TAG
+        *prefix, model = path.rsplit("/", 2)
         namespace = prefix.pop() if prefix else DEFAULT_NAMESPACE
-        host = prefix.pop() if prefix else DEFAULT_HOST
+        host = SCHEME.sub("", prefix.pop()) if prefix else DEFAULT_HOST
         valid = (
             (HOST.fullmatch(host) and len(host) <= MAX_HOST_LENGTH)
             and NAMESPACE.fullmatch(namespace)

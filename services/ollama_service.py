@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import takewhile
 from typing import Any, Literal, TypeVar, overload
 
 from config import Settings, get_settings
@@ -39,7 +40,9 @@ class CompletionStream:
             chunks = await self._reader.read()
             if not chunks:
                 raise unfinished()
-            yield [event for chunk in chunks for event in answer.events(chunk)]
+            # what comes after the end is not part of the answer
+            wanted = takewhile(lambda _: not answer.is_done, chunks)
+            yield [event for chunk in wanted for event in answer.events(chunk)]
         await self._reader.read_to_end()
 
 
@@ -299,17 +302,21 @@ class OllamaService:
         async with upstream.admission.place():
             with upstream.availability.attempt():
                 try:
-                    answer = await upstream.transport.post(
-                        "/api/embed",
-                        body | {"input": texts, "truncate": truncate} | _named(dimensions=dimensions),
-                    )
-                    vectors, tokens = vectors_of(answer, len(texts)), answer.get("prompt_eval_count")
+                    vectors, tokens = await self._vectors(upstream, body, texts, dimensions, truncate=truncate)
                 except NotFoundError as error:
                     upstream.catalog.invalidate()
                     raise upstream.unknown(requested) from error
-                except NoSuchEndpointError:
-                    vectors, tokens = await self._embed_one_by_one(upstream, body, texts, dimensions), None
         return Embeddings(vectors, short_name(exact), tokens)
+
+    async def _vectors(
+        self, upstream: Upstream, body: dict[str, Any], texts: list[str], dimensions: int | None, *, truncate: bool
+    ) -> tuple[list[list[float]], int | None]:
+        asked = {"input": texts, "truncate": truncate} | _named(dimensions=dimensions)
+        try:
+            answer = await upstream.transport.post("/api/embed", body | asked)
+        except NoSuchEndpointError:
+            return await self._embed_one_by_one(upstream, body, texts, dimensions), None
+        return vectors_of(answer, len(texts)), answer.get("prompt_eval_count")
 
     async def _embed_one_by_one(
         self, upstream: Upstream, body: dict[str, Any], texts: list[str], dimensions: int | None

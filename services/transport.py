@@ -5,11 +5,15 @@ import logging
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from types import SimpleNamespace, TracebackType
+from contextvars import ContextVar
+from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
 import orjson
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
@@ -38,10 +42,16 @@ END_OF_BODY_SECONDS = 0.25
 MAX_BACKOFF_SECONDS = 10
 BUSY_RETRY_AFTER_SECONDS = 5.0
 ADDRESS = re.compile(
-    r"""\w+://[^\s"']+ | \b\d{1,3}(\.\d{1,3}){3}(:\d+)?\b | \[[0-9a-f:]*::[0-9a-f:]*\](:\d+)?
+    r"""\w+://[^\s"']+ | \b\d{1,3}(\.\d{1,3}){3}(:\d+)?\b | \[[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(%\w+)?\](:\d+)?
+    | \blocalhost(:\d+)?\b | (?<=\blookup\ )\S+
     | registry\.ollama\.ai/(library/)?""",
     re.VERBOSE,
 )
+
+
+RETRIED = (OllamaUnavailableError, OllamaBusyError)
+
+connection_is_reused: ContextVar[bool] = ContextVar("connection_is_reused", default=False)
 
 
 class NotFoundError(OllamaError):
@@ -85,13 +95,9 @@ class Transport:
         self._base_url = settings.ollama_base_url
 
     async def __aenter__(self) -> Self:
-        reuse = aiohttp.TraceConfig()
-        reuse.on_connection_reuseconn.append(_note_reuse)
-        generation = aiohttp.TCPConnector(
-            limit=self._settings.ollama_max_connections, keepalive_timeout=KEEP_ALIVE_SECONDS
-        )
+        generation = _Connector(limit=self._settings.ollama_max_connections, keepalive_timeout=KEEP_ALIVE_SECONDS)
         control = aiohttp.TCPConnector(limit=CONTROL_CONNECTIONS, keepalive_timeout=KEEP_ALIVE_SECONDS)
-        self._generation = self._session(generation, [reuse])
+        self._generation = self._session(generation)
         self._control = self._session(control)
         self._fresh = self._session(aiohttp.TCPConnector(force_close=True))
         return self
@@ -102,16 +108,13 @@ class Transport:
         for session in (self._generation, self._fresh, self._control):
             await session.close()
 
-    def _session(
-        self, connector: aiohttp.TCPConnector, trace_configs: list[aiohttp.TraceConfig] | None = None
-    ) -> aiohttp.ClientSession:
+    def _session(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
         key = self._settings.ollama_api_key
         return aiohttp.ClientSession(
             connector=connector,
             headers={"Authorization": f"Bearer {key.get_secret_value()}"} if key else None,
             timeout=aiohttp.ClientTimeout(total=None, connect=self._settings.ollama_connect_timeout),
             cookie_jar=aiohttp.DummyCookieJar(),
-            trace_configs=trace_configs,
         )
 
     async def get(self, path: str) -> Any:
@@ -166,8 +169,24 @@ class Transport:
             response.close()
 
     async def _send(self, path: str, body: dict[str, Any]) -> aiohttp.ClientResponse:
-        """Post, again where the last attempt certainly did not run."""
+        """Post, again where the last attempt certainly did not run.
+
+        The first attempt is made without tenacity, which adds 35 µs to a call.
+        """
         data = orjson.dumps(body)
+        try:
+            return await self._attempt(path, data)
+        except RETRIED as error:
+            return await self._retry(path, data, error)
+
+    async def _retry(self, path: str, data: bytes, first_error: OllamaError) -> aiohttp.ClientResponse:
+        outcomes = iter([first_error])
+
+        async def attempt() -> aiohttp.ClientResponse:
+            for error in outcomes:
+                raise error
+            return await self._attempt(path, data)
+
         retrying = AsyncRetrying(
             stop=stop_after_attempt(self._settings.ollama_retry_attempts),
             wait=wait_exponential_jitter(
@@ -175,11 +194,11 @@ class Transport:
                 max=MAX_BACKOFF_SECONDS,
                 jitter=self._settings.ollama_retry_backoff,
             ),
-            retry=retry_if_exception_type((OllamaUnavailableError, OllamaBusyError)),
+            retry=retry_if_exception_type(RETRIED),
             before_sleep=_log_retry,
             reraise=True,
         )
-        return await retrying(self._attempt, path, data)
+        return await retrying(attempt)
 
     async def _attempt(self, path: str, data: bytes) -> aiohttp.ClientResponse:
         try:
@@ -192,7 +211,6 @@ class Transport:
         self, session: aiohttp.ClientSession, method: str, path: str, data: bytes | None = None
     ) -> aiohttp.ClientResponse:
         """Return the response if it is a 200, with its body unread."""
-        connection = SimpleNamespace(reused=False)
         try:
             with _wire_errors(f"{self._settings.ollama_connect_timeout:g} s"):
                 response = await session.request(
@@ -201,15 +219,31 @@ class Transport:
                     data=data,
                     headers={"Content-Type": "application/json"} if data else None,
                     allow_redirects=False,
-                    trace_request_ctx=connection,
                 )
         except OllamaResponseError as error:
-            if connection.reused and isinstance(error.__cause__, aiohttp.ClientConnectionError):
+            if connection_is_reused.get() and isinstance(error.__cause__, aiohttp.ClientConnectionError):
                 raise _DeadConnectionError(error.detail) from error
             raise
         if response.status != 200:  # noqa: PLR2004 - the one status of success
             raise await _refusal(response)
         return response
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Notes whether a request goes over a connection that has served before; aiohttp's tracing costs more."""
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        """Return a connection for a request."""
+        connection_is_reused.set(True)
+        return await super().connect(req, traces, timeout)
+
+    async def _create_connection(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> ResponseHandler:
+        connection_is_reused.set(False)
+        return await super()._create_connection(req, traces, timeout)
 
 
 class ChunkReader:
@@ -223,8 +257,14 @@ class ChunkReader:
         self._failure: OllamaError | None = None
 
     async def read_first(self) -> None:
-        """Wait for the first chunks; `read` then gives them at once."""
+        """Wait for the first chunks; `read` then gives them at once.
+
+        Raises:
+            OllamaError: as `read`, and if there is none.
+        """
         self._first = await self._read()
+        if not self._first:
+            raise OllamaResponseError("Ollama's answer ended before it began.")
 
     async def read(self) -> list[dict[str, Any]]:
         """Return the next chunks, at least one; none at the end of the body.
@@ -352,12 +392,6 @@ def _clean(message: object) -> str:
 
 def _retry_after(header: str | None) -> float:
     return float(header) if header is not None and header.isdecimal() else BUSY_RETRY_AFTER_SECONDS
-
-
-async def _note_reuse(
-    _session: aiohttp.ClientSession, context: SimpleNamespace, _params: aiohttp.TraceConnectionReuseconnParams
-) -> None:
-    context.trace_request_ctx.reused = True
 
 
 def _log_retry(state: RetryCallState) -> None:

@@ -1,0 +1,98 @@
+"""The service as it is run: a process of its own."""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+
+ROOT = Path(__file__).parent.parent
+START_SECONDS = 20
+
+
+class ServiceProcess:
+    """A running `python main.py`."""
+
+    def __init__(self, process: asyncio.subprocess.Process, port: int, log: Path) -> None:
+        self.process = process
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self._log = log
+
+    @property
+    def log(self) -> str:
+        """What it wrote to stderr so far."""
+        return self._log.read_text()
+
+    @property
+    def resident_kb(self) -> int:
+        """Its memory, as the kernel counts it."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0])
+
+    def terminate(self) -> None:
+        """Send what Docker and Kubernetes send."""
+        self.process.send_signal(signal.SIGTERM)
+
+    async def exit_code(self, seconds: float) -> int:
+        """Wait for its end."""
+        async with asyncio.timeout(seconds):
+            return await self.process.wait()
+
+    def open_sockets(self) -> int:
+        """Count the TCP connections it holds, listening ones left out."""
+        inodes = set()
+        for entry in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            try:
+                target = str(entry.readlink())
+            except FileNotFoundError:
+                continue
+            if target.startswith("socket:["):
+                inodes.add(target[len("socket:[") : -1])
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return sum(row[9] in inodes and row[3] == "01" for row in rows)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@asynccontextmanager
+async def run_service(upstream: str, directory: Path, **environment: object) -> AsyncIterator[ServiceProcess]:
+    """Run the service in a process with warnings as errors, and give it when it answers."""
+    port = free_port()
+    log = directory / f"service-{port}.log"
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    settings = {name.upper(): str(value) for name, value in environment.items()}
+    variables = {"HOST": "127.0.0.1", "PORT": str(port), "OLLAMA_BASE_URL": upstream, "PYTHONWARNINGS": "error"}
+    with log.open("wb") as stderr:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, ROOT / "main.py", cwd=directory, env=inherited | variables | settings, stderr=stderr
+        )
+    service = ServiceProcess(process, port, log)
+    try:
+        await _answers(service)
+        yield service
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def _answers(service: ServiceProcess) -> None:
+    async with asyncio.timeout(START_SECONDS), aiohttp.ClientSession() as client:
+        while True:
+            assert service.process.returncode is None, service.log
+            try:
+                async with client.get(f"{service.url}/health/live"):
+                    return
+            except aiohttp.ClientConnectionError:
+                await asyncio.sleep(0.05)

@@ -1,0 +1,223 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from config import Settings, get_settings, normalize_base_url
+
+REPOSITORY = Path(__file__).parent.parent
+
+DEFAULTS: dict[str, Any] = {
+    "OLLAMA_BASE_URL": "http://127.0.0.1:11434",
+    "OLLAMA_API_KEY": None,
+    "DEFAULT_MODEL": "gpt-oss",
+    "QUALITY_MODEL": "llama3.1",
+    "EMBEDDING_MODEL": "nomic-embed-text",
+    "MAX_TOKENS": 4096,
+    "TEMPERATURE": 0.7,
+    "TOP_P": 0.9,
+    "FREQUENCY_PENALTY": 0.0,
+    "PRESENCE_PENALTY": 0.0,
+    "OLLAMA_NUM_CTX": None,
+    "OLLAMA_KEEP_ALIVE": None,
+    "OLLAMA_MAX_CONNECTIONS": 10,
+    "OLLAMA_QUEUE_SIZE": 100,
+    "OLLAMA_QUEUE_TIMEOUT": 30,
+    "OLLAMA_CONNECT_TIMEOUT": 5,
+    "OLLAMA_REQUEST_TIMEOUT": 300,
+    "OLLAMA_STREAM_IDLE_TIMEOUT": 60,
+    "OLLAMA_HEALTH_TIMEOUT": 5,
+    "OLLAMA_RETRY_ATTEMPTS": 3,
+    "OLLAMA_RETRY_BACKOFF": 0.5,
+    "OLLAMA_DOWN_COOLDOWN": 5,
+    "OLLAMA_MODELS_TTL": 300,
+    "SSE_PING_INTERVAL": 15,
+    "MAX_REQUEST_BYTES": 20_971_520,
+    "API_KEYS": (),
+    "CORS_ORIGINS": (),
+    "LOG_LEVEL": "INFO",
+    "LOG_FORMAT": "text",
+}
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep a developer's own `.env` away."""
+    monkeypatch.chdir(tmp_path)
+    get_settings.cache_clear()
+
+
+@pytest.mark.parametrize(("name", "default"), DEFAULTS.items())
+def test_default(name: str, default: object) -> None:
+    assert getattr(Settings(), name.lower()) == default
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_is_described(name: str) -> None:
+    description = Settings.model_fields[name].description
+    assert description
+    assert description.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:11434"),
+        ("ollama", "http://ollama:11434"),
+        ("ollama:8080", "http://ollama:8080"),
+        ("http://ollama", "http://ollama:11434"),
+        ("https://ollama.example", "https://ollama.example:443"),
+        ("http://0.0.0.0:11434", "http://127.0.0.1:11434"),
+        ("0.0.0.0", "http://127.0.0.1:11434"),
+        ("http://[::]:11434", "http://[::1]:11434"),
+        ("http://[::1]", "http://[::1]:11434"),
+        ("http://ollama:11434/", "http://ollama:11434"),
+        ("http://ollama:11434/api", "http://ollama:11434"),
+        ("http://ollama:11434/api/", "http://ollama:11434"),
+        ("http://proxy:80/ollama/api/", "http://proxy:80/ollama"),
+        ("  http://ollama:11434  ", "http://ollama:11434"),
+        ("HTTP://Ollama:11434", "http://ollama:11434"),
+        ("http://user:word@ollama", "http://user:word@ollama:11434"),
+    ],
+)
+def test_base_url_is_made_usable(given: str, used: str) -> None:
+    assert Settings(ollama_base_url=given).ollama_base_url == used
+    assert normalize_base_url(used) == used
+
+
+BAD = [
+    ("OLLAMA_BASE_URL", "ftp://ollama"),
+    ("OLLAMA_BASE_URL", "http://"),
+    ("OLLAMA_BASE_URL", "http://ollama:99999"),
+    ("OLLAMA_BASE_URL", "http://ollama:port"),
+    ("OLLAMA_BASE_URL", "http://ollama:11434?key=1"),
+    ("OLLAMA_BASE_URL", "http://[::1"),
+    ("DEFAULT_MODEL", "no such name!"),
+    ("QUALITY_MODEL", "a/b/c/d"),
+    ("EMBEDDING_MODEL", "tiny:"),
+    ("MAX_TOKENS", "0"),
+    ("MAX_TOKENS", "many"),
+    ("TEMPERATURE", "2.1"),
+    ("TEMPERATURE", "nan"),
+    ("TOP_P", "-0.1"),
+    ("FREQUENCY_PENALTY", "-3"),
+    ("PRESENCE_PENALTY", "3"),
+    ("OLLAMA_NUM_CTX", "0"),
+    ("OLLAMA_KEEP_ALIVE", "5 parsecs"),
+    ("OLLAMA_MAX_CONNECTIONS", "0"),
+    ("OLLAMA_QUEUE_SIZE", "-1"),
+    ("OLLAMA_QUEUE_TIMEOUT", "0"),
+    ("OLLAMA_CONNECT_TIMEOUT", "-1"),
+    ("OLLAMA_REQUEST_TIMEOUT", "inf"),
+    ("OLLAMA_STREAM_IDLE_TIMEOUT", "nan"),
+    ("OLLAMA_HEALTH_TIMEOUT", "soon"),
+    ("OLLAMA_RETRY_ATTEMPTS", "0"),
+    ("OLLAMA_RETRY_BACKOFF", "0"),
+    ("OLLAMA_DOWN_COOLDOWN", "-5"),
+    ("OLLAMA_MODELS_TTL", "0"),
+    ("SSE_PING_INTERVAL", "0"),
+    ("CLIENT_WRITE_TIMEOUT", "0"),
+    ("SHUTDOWN_GRACE", "-1"),
+    ("MAX_REQUEST_BYTES", "0"),
+    ("PORT", "65536"),
+    ("LOG_LEVEL", "LOUD"),
+    ("LOG_FORMAT", "xml"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD)
+def test_bad_setting_is_refused_in_one_line_that_names_it(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as caught:
+        get_settings()
+    complaint = str(caught.value)
+    assert complaint.startswith(f"{name} got {value!r}, takes ")
+    assert "\n" not in complaint
+
+
+@pytest.mark.parametrize("port", ["99999", "port"])
+def test_bad_port_is_told_what_an_address_looks_like(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_BASE_URL", f"http://ollama:{port}")
+    with pytest.raises(SystemExit, match="takes an address such as http://"):
+        get_settings()
+
+
+def test_all_bad_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAX_TOKENS", "0")
+    monkeypatch.setenv("LOG_FORMAT", "xml")
+    with pytest.raises(SystemExit, match=r"^MAX_TOKENS got '0'.* \| LOG_FORMAT got 'xml'"):
+        get_settings()
+
+
+def test_password_in_a_bad_address_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_BASE_URL", "ftp://user:hush@ollama")
+    with pytest.raises(SystemExit) as caught:
+        get_settings()
+    assert "hush" not in str(caught.value)
+    assert str(caught.value).startswith("OLLAMA_BASE_URL got ")
+
+
+def test_bad_setting_stops_the_start_with_one_line(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, REPOSITORY / "main.py"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "MAX_TOKENS": "0"},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert ended.stderr.startswith("MAX_TOKENS got '0', takes greater than or equal to 1")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_secrets_are_not_shown() -> None:
+    settings = Settings(ollama_api_key=SecretStr("hush"), api_keys=(SecretStr("quiet"),))
+    assert "hush" not in repr(settings)
+    assert "quiet" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"), [("one", ["one"]), ("one,two", ["one", "two"]), (" one , two ,", ["one", "two"]), (",", [])]
+)
+def test_lists_take_commas(text: str, keys: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_KEYS", text)
+    monkeypatch.setenv("CORS_ORIGINS", text)
+    settings = Settings()
+    assert [key.get_secret_value() for key in settings.api_keys] == keys
+    assert list(settings.cors_origins) == keys
+
+
+@pytest.mark.parametrize(("text", "value"), [("5m", "5m"), ("-1", -1), ("0", 0), ("1.5", 1.5), ("300", 300)])
+def test_keep_alive_takes_numbers_and_durations(text: str, value: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_KEEP_ALIVE", text)
+    assert Settings().ollama_keep_alive == value
+
+
+def test_an_empty_variable_is_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in DEFAULTS:
+        monkeypatch.setenv(name, "")
+    assert Settings() == Settings(_env_file=None)
+    assert Settings().max_tokens == 4096
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text("MAX_TOKENS=1\nTOP_P=0.5\nANOTHER_PROGRAMS_SETTING=1\n")
+    monkeypatch.setenv("MAX_TOKENS", "2")
+    settings = get_settings()
+    assert (settings.max_tokens, settings.top_p) == (2, 0.5)
+    assert get_settings() is settings
+
+
+def test_settings_are_frozen() -> None:
+    settings = Settings()
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.max_tokens = 1

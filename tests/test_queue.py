@@ -1,0 +1,192 @@
+"""The service's own queue, seen from outside: who runs, who waits, who is refused, and for how long."""
+
+import asyncio
+import time
+
+import aiohttp
+import pytest
+
+from main import create_app
+from simulator import Fault, Simulator
+from tests.conftest import MakeSettings
+from tests.kinds import (
+    EMBEDDINGS,
+    KINDS,
+    STREAMED_SSE,
+    STREAMED_TEXT,
+    WHOLE,
+    Kind,
+    check_one_last,
+    load,
+    load_is,
+    nothing_is_left,
+    see,
+    until,
+)
+from tests.serving import serve
+
+every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+
+
+async def test_no_more_run_upstream_than_there_are_places(
+    make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
+) -> None:
+    simulator.seconds_per_token = 0.0005
+    async with serve(create_app(make_settings(ollama_max_connections=3))) as url:
+        most = 0
+
+        async def watch() -> None:
+            nonlocal most
+            while True:
+                running = [call for call in simulator.calls if call.method == "POST" and call.outcome is None]
+                most = max(most, len(running))
+                await asyncio.sleep(0)
+
+        watching = asyncio.create_task(watch())
+        seen = await asyncio.gather(*(see(KINDS[number % len(KINDS)].ask(client, url)) for number in range(40)))
+        watching.cancel()
+        assert [one.status for one in seen] == [200] * 40
+        assert most == 3
+        await nothing_is_left(client, url, simulator)
+
+
+async def test_first_come_first_served(
+    make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
+) -> None:
+    simulator.fault(Fault(delay_seconds=0.2))
+    async with serve(create_app(make_settings(ollama_max_connections=1))) as url:
+        tasks = []
+        for number in range(8):
+            tasks.append(asyncio.create_task(see(WHOLE.ask(client, url, prompt=str(number)))))
+            await load_is(client, url, running=1, queued=number)
+        await asyncio.gather(*tasks)
+    assert [call.body["prompt"] for call in simulator.calls_to("/api/generate")] == [str(n) for n in range(8)]
+
+
+@every_kind
+async def test_a_full_queue_refuses_at_once(
+    make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, kind: Kind
+) -> None:
+    simulator.fault(Fault(hang=True))
+    async with serve(create_app(make_settings(ollama_max_connections=1, ollama_queue_size=0))) as url:
+        holder = asyncio.create_task(see(WHOLE.ask(client, url)))
+        await simulator.received("/api/generate")
+        started = time.monotonic()
+        seen = await see(kind.ask(client, url))
+        assert time.monotonic() - started < 0.5
+        assert (seen.status, seen.code) == (503, "overloaded")
+        assert "OLLAMA_QUEUE_SIZE" in seen.json["detail"]
+        assert seen.json["retryable"] is True
+        assert 1 <= int(seen.headers["Retry-After"]) <= 120
+        holder.cancel()
+        await nothing_is_left(client, url, simulator)
+
+
+async def test_one_more_than_the_queue_holds_is_refused(
+    make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
+) -> None:
+    simulator.fault(Fault(delay_seconds=0.3, times=2))
+    async with serve(create_app(make_settings(ollama_max_connections=2, ollama_queue_size=3))) as url:
+        seen = await asyncio.gather(*(see(WHOLE.ask(client, url)) for _ in range(6)))
+        assert sorted(one.status for one in seen) == [200] * 5 + [503]
+        assert len(simulator.calls_to("/api/generate")) == 5
+        await nothing_is_left(client, url, simulator)
+
+
+@every_kind
+async def test_a_wait_that_is_too_long_is_refused(
+    make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, kind: Kind
+) -> None:
+    simulator.fault(Fault(hang=True))
+    async with serve(create_app(make_settings(ollama_max_connections=1, ollama_queue_timeout=0.05))) as url:
+        holder = asyncio.create_task(see(WHOLE.ask(client, url)))
+        await simulator.received("/api/generate")
+        seen = await see(kind.ask(client, url))
+        assert (seen.status, seen.code) == (503, "overloaded")
+        assert "OLLAMA_QUEUE_TIMEOUT" in seen.json["detail"]
+        assert int(seen.headers["Retry-After"]) >= 1
+        assert await load(client, url) == {"running": 1, "queued": 0}
+        holder.cancel()
+        await nothing_is_left(client, url, simulator)
+
+
+async def test_retry_after_follows_how_long_requests_took(
+    make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
+) -> None:
+    settings = make_settings(ollama_max_connections=1, ollama_queue_size=4, ollama_queue_timeout=20)
+    async with serve(create_app(settings)) as url:
+        simulator.fault(Fault(delay_seconds=0.6))
+        await see(WHOLE.ask(client, url))
+        simulator.fault(Fault(hang=True))
+        tasks = [asyncio.create_task(see(WHOLE.ask(client, url))) for _ in range(5)]
+        await load_is(client, url, running=1, queued=4)
+        seen = await see(WHOLE.ask(client, url))
+        assert (seen.status, seen.headers["Retry-After"]) == (503, "4")  # five times 0.6 s, rounded up
+        for task in tasks:
+            task.cancel()
+        await nothing_is_left(client, url, simulator)
+
+
+@pytest.mark.parametrize("kind", [WHOLE, STREAMED_TEXT, EMBEDDINGS], ids=lambda kind: kind.name)
+async def test_waiting_does_not_eat_into_the_request_s_own_deadline(
+    make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, kind: Kind
+) -> None:
+    simulator.fault(Fault(delay_seconds=0.3, times=2))
+    async with serve(create_app(make_settings(ollama_max_connections=1, ollama_request_timeout=0.5))) as url:
+        seen = await asyncio.gather(see(WHOLE.ask(client, url)), see(kind.ask(client, url)))
+        assert [one.status for one in seen] == [200, 200]
+
+
+async def test_heartbeats_come_also_while_queued(
+    make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
+) -> None:
+    simulator.fault(Fault(delay_seconds=0.2))
+    async with serve(create_app(make_settings(ollama_max_connections=1, sse_ping_interval=0.03))) as url:
+        first, second = await asyncio.gather(see(WHOLE.ask(client, url)), see(STREAMED_SSE.ask(client, url)))
+        assert first.status == second.status == 200
+        assert second.pings >= 3
+        assert second.body.startswith(b": ping\n\n")
+        check_one_last(second.events, "done")
+
+
+async def test_a_wait_that_is_too_long_after_a_heartbeat_is_an_error_event(
+    make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
+) -> None:
+    simulator.fault(Fault(hang=True))
+    settings = make_settings(ollama_max_connections=1, ollama_queue_timeout=0.15, sse_ping_interval=0.03)
+    async with serve(create_app(settings)) as url:
+        holder = asyncio.create_task(see(WHOLE.ask(client, url)))
+        await simulator.received("/api/generate")
+        seen = await see(STREAMED_SSE.ask(client, url))
+        assert seen.status == 200
+        (event,) = seen.events
+        assert (event["type"], event["code"], event["retryable"]) == ("error", "overloaded", True)
+        assert "OLLAMA_QUEUE_TIMEOUT" in event["detail"]
+        holder.cancel()
+        await nothing_is_left(client, url, simulator)
+
+
+async def test_the_queue_moves_on_when_a_holder_fails(
+    make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
+) -> None:
+    simulator.fault(Fault(reset_after=0, delay_seconds=0.05))
+    simulator.fault(Fault(status=500, delay_seconds=0.05))
+    simulator.fault(Fault(status=400, message="no", delay_seconds=0.05))
+    simulator.fault(Fault(truncate_body=True))
+    async with serve(create_app(make_settings(ollama_max_connections=1))) as url:
+        seen = await asyncio.gather(*(see(WHOLE.ask(client, url, fallback=False)) for _ in range(6)))
+        assert sorted(one.status for one in seen) == [200, 200, 400, 502, 502, 502]
+        await nothing_is_left(client, url, simulator)
+
+
+async def test_control_calls_need_no_place(
+    make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
+) -> None:
+    simulator.fault(Fault(hang=True))
+    async with serve(create_app(make_settings(ollama_max_connections=1, ollama_queue_size=0))) as url:
+        holder = asyncio.create_task(see(WHOLE.ask(client, url)))
+        await simulator.received("/api/generate")
+        async with client.get(f"{url}/api/ollama/models?force_refresh=true") as response:
+            assert response.status == 200
+        holder.cancel()
+        await until(lambda: simulator.open_calls == 0)

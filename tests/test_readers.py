@@ -1,0 +1,147 @@
+"""Clients that read slowly, or not at all, against the service in a process of its own."""
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from simulator import Fault, Simulator
+from tests.kinds import STREAMED_NDJSON, STREAMED_SSE, STREAMED_TEXT, WHOLE, Kind, load, nothing_is_left, see, until
+from tests.service_process import ServiceProcess, run_service
+
+# Lines of 16 KB, enough to fill the buffers of any kernel
+FLOOD = Fault(
+    body=(b'{"model":"llama3.1","response":"' + b"x" * 16_384 + b'"}\n') * 1500,
+    content_type="application/x-ndjson",
+    split_bytes=65_536,
+    times=None,
+)
+STREAMS = [STREAMED_SSE, STREAMED_NDJSON, STREAMED_TEXT]
+
+
+@contextmanager
+def reader(service: ServiceProcess, kind: Kind, receive_buffer: int = 16_384) -> Iterator[socket.socket]:
+    """Send a request over a socket that takes little at a time."""
+    with socket.socket() as tcp:
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        tcp.connect(("127.0.0.1", service.port))
+        body = json.dumps(kind.body).encode()
+        tcp.sendall(
+            f"POST /api/ollama/{kind.path} HTTP/1.1\r\nHost: service\r\nContent-Type: application/json\r\n"
+            f"Accept: {kind.accept}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+        )
+        tcp.setblocking(False)
+        yield tcp
+
+
+async def read(tcp: socket.socket, size: int) -> int:
+    """Read what is there, up to a size."""
+    loop = asyncio.get_running_loop()
+    return len(await loop.sock_recv(tcp, size))
+
+
+@asynccontextmanager
+async def service_of(simulator: Simulator, directory: Path, **settings: object) -> AsyncIterator[ServiceProcess]:
+    async with run_service(simulator.url, directory, log_level="WARNING", **settings) as service:
+        yield service
+        assert service.log == ""
+
+
+async def test_twenty_slow_readers_cost_little_memory_and_slow_nobody_else(
+    simulator: Simulator, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    async with service_of(simulator, tmp_path, ollama_max_connections=30) as service:
+        for kind in (*STREAMS, WHOLE):
+            await see(kind.ask(client, service.url))
+        simulator.fault(Fault(endless=True, times=10))
+        simulator.fault(FLOOD)
+        with ExitStack() as stack:
+            before = service.resident_kb
+            readers = [stack.enter_context(reader(service, STREAMS[number % 3])) for number in range(20)]
+            ends = time.monotonic() + 4
+            most = taken = 0
+            while time.monotonic() < ends:
+                for tcp in readers:
+                    taken += await read(tcp, 256)
+                most = max(most, service.resident_kb)
+                await asyncio.sleep(0.02)
+            assert taken > 20 * 256
+            assert (await load(client, service.url))["running"] == 20
+            simulator.clear_faults()
+            for kind in STREAMS:
+                started = time.monotonic()
+                seen = await see(kind.ask(client, service.url))
+                assert (seen.status, seen.cut) == (200, False)
+                assert time.monotonic() - started < 1
+        sent = [call.chunks_sent for call in simulator.calls_to("/api/generate") if call.outcome != "completed"]
+        assert len(sent) == 20
+        print(f"20 slow readers: {most - before} kB more")  # noqa: T201 - the figure is wanted
+        assert most - before < 60_000
+        await nothing_is_left(client, service.url, simulator)
+
+
+async def test_upstream_waits_for_a_slow_reader(simulator: Simulator, client: aiohttp.ClientSession, tmp_path: Path) -> None:
+    """What nobody reads is not fetched: the model's side stands still."""
+    async with service_of(simulator, tmp_path) as service:
+        simulator.fault(FLOOD)
+        with reader(service, STREAMED_NDJSON):
+            call = await simulator.received("/api/generate")
+            await asyncio.sleep(1)
+            assert call.outcome is None  # 24 MB are not yet sent
+        await until(call.ended_event.is_set)
+        await nothing_is_left(client, service.url, simulator)
+
+
+@pytest.mark.parametrize("kind", STREAMS, ids=lambda kind: kind.name)
+async def test_one_that_reads_nothing_is_dropped_and_its_place_given_back(
+    simulator: Simulator, client: aiohttp.ClientSession, tmp_path: Path, kind: Kind
+) -> None:
+    async with service_of(simulator, tmp_path, client_write_timeout=0.6) as service:
+        simulator.fault(FLOOD)
+        with reader(service, kind) as tcp:
+            call = await simulator.received("/api/generate")
+            started = time.monotonic()
+            async with asyncio.timeout(3):
+                await call.ended_event.wait()
+            assert time.monotonic() - started >= 0.6
+            assert call.outcome == "client_gone"
+            await nothing_is_left(client, service.url, simulator)
+            rest = b""
+            while piece := await asyncio.get_running_loop().sock_recv(tcp, 1 << 20):
+                rest = rest[-5:] + piece
+            assert not rest.endswith(b"0\r\n\r\n")  # it cannot be taken for the end of the answer
+
+
+async def test_one_that_reads_slowly_and_steadily_is_not_dropped(
+    simulator: Simulator, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    async with service_of(simulator, tmp_path, client_write_timeout=0.6) as service:
+        simulator.fault(FLOOD)
+        with reader(service, STREAMED_NDJSON) as tcp:
+            call = await simulator.received("/api/generate")
+            ends = time.monotonic() + 3
+            while time.monotonic() < ends:
+                assert await read(tcp, 8192) > 0
+                await asyncio.sleep(0.05)
+            assert call.outcome is None
+        await until(call.ended_event.is_set)
+        await nothing_is_left(client, service.url, simulator)
+
+
+async def test_a_finished_answer_waits_for_nobody(
+    simulator: Simulator, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """Once the model is done its place is free, whether the client has read or not."""
+    async with service_of(simulator, tmp_path) as service:
+        simulator.answer_tokens = 200
+        with reader(service, STREAMED_SSE):
+            call = await simulator.received("/api/generate")
+            await until(call.ended_event.is_set, seconds=3)
+            assert call.outcome == "completed"
+            await nothing_is_left(client, service.url, simulator)

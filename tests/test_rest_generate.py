@@ -1,0 +1,509 @@
+"""Whole answers of /generate, and what generate and chat have in common."""
+
+import asyncio
+from typing import Any
+
+import aiohttp
+import pytest
+
+from main import create_app
+from simulator import Fault, Simulator
+from tests.api import (
+    COMPLETIONS,
+    GENERATE,
+    STATUSES,
+    call,
+    fault_id,
+    get,
+    post,
+    problem_in,
+    serve_quietly,
+    succeed,
+)
+from tests.conftest import MakeSettings
+from tests.serving import serve
+
+UPSTREAM = "/api/generate"
+PATHS = {"generate": "/api/generate", "chat": "/api/chat"}
+PIXEL = "iVBORw0KGgo="
+SCHEMA = {"type": "object", "properties": {"keep": {"type": "boolean"}}, "required": ["keep"]}
+DEFAULT_OPTIONS = {
+    "num_predict": 4096,
+    "temperature": 0.7,
+    "top_p": 0.9,
+    "frequency_penalty": 0.0,
+    "presence_penalty": 0.0,
+}
+
+both = pytest.mark.parametrize(("endpoint", "body"), COMPLETIONS, ids=["generate", "chat"])
+
+
+# What goes upstream
+
+
+async def test_the_defaults_go_upstream(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
+    await succeed(client, url, "generate", {"prompt": "Hi"})
+    (seen,) = simulator.calls_to(UPSTREAM)
+    assert seen.body == {"model": "gpt-oss:latest", "prompt": "Hi", "stream": False, "options": DEFAULT_OPTIONS}
+
+
+@both
+async def test_the_settings_go_upstream(
+    client: aiohttp.ClientSession,
+    make_settings: MakeSettings,
+    simulator: Simulator,
+    endpoint: str,
+    body: dict[str, Any],
+) -> None:
+    settings = make_settings(
+        max_tokens=100,
+        temperature=0.1,
+        top_p=0.2,
+        frequency_penalty=0.3,
+        presence_penalty=-0.4,
+        ollama_num_ctx=2048,
+        ollama_keep_alive="10m",
+    )
+    async with serve(create_app(settings)) as url:
+        await succeed(client, url, endpoint, body)
+        await succeed(client, url, "embeddings", {"text": "Hi"})
+    (seen,) = simulator.calls_to(PATHS[endpoint])
+    assert seen.body["options"] == {
+        "num_predict": 100,
+        "temperature": 0.1,
+        "top_p": 0.2,
+        "frequency_penalty": 0.3,
+        "presence_penalty": -0.4,
+        "num_ctx": 2048,
+    }
+    assert seen.body["keep_alive"] == "10m"
+    (seen,) = simulator.calls_to("/api/embed")
+    assert seen.body["options"] == {"num_ctx": 2048}
+    assert seen.body["keep_alive"] == "10m"
+
+
+@both
+async def test_the_request_wins_over_the_settings(
+    client: aiohttp.ClientSession,
+    make_settings: MakeSettings,
+    simulator: Simulator,
+    endpoint: str,
+    body: dict[str, Any],
+) -> None:
+    named = {"temperature": 0.0, "top_p": 1.0, "frequency_penalty": -2.0, "presence_penalty": 2.0, "seed": 0}
+    asked = named | {"max_tokens": 1, "stop": "END", "keep_alive": -1, "think": False, "format": SCHEMA}
+    async with serve(create_app(make_settings(ollama_keep_alive="10m"))) as url:
+        await succeed(client, url, endpoint, body | asked | {"options": {"top_k": 3, "temperature": 1.0}})
+    (seen,) = simulator.calls_to(PATHS[endpoint])
+    assert seen.body["options"] == named | {"num_predict": 1, "stop": ["END"], "top_k": 3}
+    assert (seen.body["keep_alive"], seen.body["think"], seen.body["format"]) == (-1, False, SCHEMA)
+
+
+async def test_system_and_images_go_upstream(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
+    more = {"system": "Be brief.", "images": [PIXEL, f"data:image/png;base64,{PIXEL}"]}
+    await succeed(client, url, "generate", GENERATE | more)
+    (seen,) = simulator.calls_to(UPSTREAM)
+    assert (seen.body["system"], seen.body["images"]) == ("Be brief.", [PIXEL, PIXEL])
+
+
+@both
+async def test_num_ctx_cannot_differ_from_the_setting(
+    client: aiohttp.ClientSession,
+    make_settings: MakeSettings,
+    simulator: Simulator,
+    endpoint: str,
+    body: dict[str, Any],
+) -> None:
+    async with serve(create_app(make_settings(ollama_num_ctx=2048))) as url:
+        answer = await post(client, url, endpoint, body | {"options": {"num_ctx": 4096}})
+        await succeed(client, url, endpoint, body | {"options": {"num_ctx": 2048}})
+    assert "OLLAMA_NUM_CTX" in problem_in(answer, "invalid_request")["detail"]
+    assert len(simulator.calls_to(PATHS[endpoint])) == 1
+
+
+@both
+async def test_nothing_of_the_clients_headers_goes_upstream(
+    client: aiohttp.ClientSession, url: str, simulator: Simulator, endpoint: str, body: dict[str, Any]
+) -> None:
+    theirs = {
+        "Origin": "https://app.example",
+        "Referer": "https://app.example/page",
+        "Cookie": "session=1",
+        "Authorization": "Bearer theirs",
+        "X-API-Key": "theirs",
+        "X-Forwarded-For": "192.0.2.1",
+        "X-Request-ID": "abc",
+        "Accept-Language": "de",
+        "User-Agent": "browser",
+    }
+    await post(client, url, endpoint, body, headers=theirs)
+    for seen in (*simulator.calls_to(PATHS[endpoint]), *simulator.calls_to("/api/tags")):
+        assert not {name.lower() for name in theirs} & {name.lower() for name in seen.headers} - {"user-agent"}
+        assert seen.headers.get("User-Agent") != "browser"
+
+
+# What comes back
+
+
+async def test_the_answer_has_all_its_fields(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
+    answer = await succeed(client, url, "generate", GENERATE | {"seed": 7})
+    text, usage, timings = answer.pop("response"), answer.pop("usage"), answer.pop("timings")
+    assert text.startswith("[simulated llama3.1]")
+    assert answer == {
+        "success": True,
+        "model": "llama3.1",
+        "requested_model": "llama3.1",
+        "fallback": False,
+        "thinking": None,
+        "done_reason": "stop",
+        "warnings": [],
+    }
+    assert usage.keys() == {"prompt_tokens", "completion_tokens", "total_tokens"}
+    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+    assert usage["completion_tokens"] == simulator.answer_tokens
+    assert timings.keys() == {"total_ms", "load_ms", "prompt_ms", "completion_ms", "tokens_per_second"}
+    assert all(number > 0 for number in timings.values())
+    assert timings["completion_ms"] < timings["total_ms"] < 60_000
+
+
+async def test_numbers_ollama_does_not_give_are_null(
+    client: aiohttp.ClientSession, url: str, simulator: Simulator
+) -> None:
+    body = b'{"model":"llama3.1","response":"Hi","done":true}'
+    simulator.fault(Fault(body=body, content_type="application/json; charset=utf-8"))
+    answer = await succeed(client, url, "generate", GENERATE)
+    assert set(answer["usage"].values()) == set(answer["timings"].values()) == {None}
+    assert answer["done_reason"] is None
+
+
+@both
+async def test_thinking_is_apart_from_the_text(
+    client: aiohttp.ClientSession, url: str, simulator: Simulator, endpoint: str, body: dict[str, Any]
+) -> None:
+    answer = await succeed(client, url, endpoint, body | {"model": "gpt-oss", "think": "low"})
+    assert answer["thinking"].startswith("[simulated thinking]")
+    assert answer["response"].startswith("[simulated gpt-oss]")
+    assert answer["warnings"] == []
+    assert simulator.calls_to(PATHS[endpoint])[0].body["think"] == "low"
+
+
+@both
+async def test_an_answer_that_was_all_thinking_is_warned_about(
+    client: aiohttp.ClientSession, url: str, endpoint: str, body: dict[str, Any]
+) -> None:
+    answer = await succeed(client, url, endpoint, body | {"model": "gpt-oss", "max_tokens": 4})
+    assert (answer["response"], answer["done_reason"]) == ("", "length")
+    assert answer["thinking"]
+    assert answer["warnings"] == ["empty_response_thinking"]
+
+
+@both
+@pytest.mark.parametrize("format_", ["json", SCHEMA])
+async def test_json_that_is_as_asked_has_no_warning(
+    client: aiohttp.ClientSession, url: str, endpoint: str, body: dict[str, Any], format_: Any
+) -> None:
+    assert (await succeed(client, url, endpoint, body | {"format": format_}))["warnings"] == []
+
+
+@both
+@pytest.mark.parametrize("format_", ["json", SCHEMA])
+async def test_json_cut_short_is_warned_about(
+    client: aiohttp.ClientSession, url: str, endpoint: str, body: dict[str, Any], format_: Any
+) -> None:
+    answer = await succeed(client, url, endpoint, body | {"format": format_, "max_tokens": 1})
+    assert answer["warnings"] == ["invalid_json"]
+
+
+@both
+async def test_the_answer_names_its_model_in_the_headers(
+    client: aiohttp.ClientSession, url: str, endpoint: str, body: dict[str, Any]
+) -> None:
+    answer = await post(client, url, endpoint, body | {"model": "LLAMA3.1:latest"})
+    assert (answer.headers["X-Model"], answer.headers["X-Model-Fallback"]) == ("llama3.1", "false")
+    assert (answer.json()["model"], answer.json()["requested_model"]) == ("llama3.1", "LLAMA3.1:latest")
+    assert answer.headers["Vary"] == "Accept"
+
+
+@both
+async def test_without_a_model_the_default_answers(
+    client: aiohttp.ClientSession, make_settings: MakeSettings, endpoint: str, body: dict[str, Any]
+) -> None:
+    async with serve(create_app(make_settings(default_model="llama3.1"))) as url:
+        answer = await succeed(client, url, endpoint, body | {"model": None})
+    assert (answer["model"], answer["requested_model"], answer["fallback"]) == ("llama3.1", "llama3.1", False)
+
+
+# Names and fallback
+
+
+async def test_a_tag_is_not_guessed(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
+    simulator.install("gpt-oss:20b")
+    await succeed(client, url, "generate", GENERATE | {"model": "gpt-oss"})
+    await succeed(client, url, "generate", GENERATE | {"model": "gpt-oss:20B"})
+    assert [seen.body["model"] for seen in simulator.calls_to(UPSTREAM)] == ["gpt-oss:latest", "gpt-oss:20b"]
+    simulator.remove("gpt-oss")
+    await get(client, f"{url}/api/ollama/models?force_refresh=true")
+    answer = await post(client, url, "generate", GENERATE | {"model": "gpt-oss"})
+    assert "gpt-oss:20b" in problem_in(answer, "model_not_found")["available"]
+
+
+@both
+async def test_the_default_model_answers_for_one_that_is_not_installed(
+    client: aiohttp.ClientSession, url: str, simulator: Simulator, endpoint: str, body: dict[str, Any]
+) -> None:
+    answer = await post(client, url, endpoint, body | {"model": "unknown:7b"})
+    document = answer.json()
+    assert answer.status == 200
+    assert (answer.headers["X-Model"], answer.headers["X-Model-Fallback"]) == ("gpt-oss", "true")
+    assert (document["model"], document["requested_model"], document["fallback"]) == ("gpt-oss", "unknown:7b", True)
+    assert document["warnings"] == ["fallback_model"]
+    (seen,) = simulator.calls_to(PATHS[endpoint])
+    assert seen.body["model"] == "gpt-oss:latest"
+
+
+@both
+async def test_fallback_can_be_refused(
+    client: aiohttp.ClientSession, url: str, simulator: Simulator, endpoint: str, body: dict[str, Any]
+) -> None:
+    answer = await post(client, url, endpoint, body | {"model": "unknown:7b", "fallback": False})
+    document = problem_in(answer, "model_not_found")
+    assert document["available"] == ["nomic-embed-text", "llama3.1", "gpt-oss"]
+    assert document["retryable"] is False
+    assert "unknown:7b" in document["detail"]
+    assert simulator.calls_to(PATHS[endpoint]) == []
+
+
+@both
+async def test_without_the_default_model_there_is_no_fallback(
+    client: aiohttp.ClientSession, url: str, simulator: Simulator, endpoint: str, body: dict[str, Any]
+) -> None:
+    simulator.remove("gpt-oss")
+    for model in ("unknown:7b", None, "gpt-oss"):
+        document = problem_in(await post(client, url, endpoint, body | {"model": model}), "model_not_found")
+        assert document["available"] == ["nomic-embed-text", "llama3.1"]
+    assert simulator.calls_to(PATHS[endpoint]) == []
+
+
+@both
+async def test_without_a_list_a_name_is_tried_as_it_came(
+    client: aiohttp.ClientSession,
+    make_settings: MakeSettings,
+    simulator: Simulator,
+    endpoint: str,
+    body: dict[str, Any],
+) -> None:
+    simulator.fault(Fault(path="/api/tags", status=500, times=None))
+    async with serve_quietly(make_settings(), simulator) as url:
+        answer = await succeed(client, url, endpoint, body | {"model": "LLAMA3.1:latest"})
+    assert (answer["model"], answer["fallback"]) == ("LLAMA3.1", False)
+    assert simulator.calls_to(PATHS[endpoint])[0].body["model"] == "LLAMA3.1:latest"
+
+
+# Bad requests
+
+BAD_BODIES: list[tuple[bytes, str]] = [
+    (b"", "body"),
+    (b"{", "body"),
+    (b"[]", "body"),
+    (b'"prompt"', "body"),
+    (b"null", "body"),
+    (b'{"prompt": NaN}', "body"),
+    (b'{"prompt": "\xff"}', "body"),
+    (b'{"prompt": "\\ud800"}', "body"),
+    (b"[" * 100_000, "body"),
+    (b"{}", "prompt"),
+    (b'{"prompt": ""}', "prompt"),
+    (b'{"prompt": "Hi", "temperature": "hot"}', "temperature"),
+    (b'{"prompt": "Hi", "temperature": 3}', "temperature"),
+    (b'{"prompt": "Hi", "max_tokens": 0}', "max_tokens"),
+    (b'{"prompt": "Hi", "seed": 100000000000000000000}', "seed"),
+    (b'{"prompt": "Hi", "model": "no such name!"}', "model"),
+    (b'{"prompt": "Hi", "model": "x\\r\\nX-Evil: 1://registry.ollama.ai/library/gpt-oss"}', "model"),
+    (b'{"prompt": "Hi", "stop": 5}', "stop"),
+    (b'{"prompt": "Hi", "format": "xml"}', "format"),
+    (b'{"prompt": "Hi", "format": {"type": "banana"}}', "format"),
+    (b'{"prompt": "Hi", "think": "hard"}', "think"),
+    (b'{"prompt": "Hi", "images": ["https://example.org/a.png"]}', "images.0"),
+    (b'{"prompt": "Hi", "keep_alive": "5 parsecs"}', "keep_alive"),
+    (b'{"prompt": "Hi", "options": {"num_ctx": "big"}}', "options.num_ctx"),
+    (b'{"prompt": "Hi", "options": {"temprature": 1}}', "options.temprature"),
+    (b'{"prompt": "Hi", "temprature": 1}', "temprature"),
+]
+
+
+@pytest.mark.parametrize(("body", "field"), BAD_BODIES, ids=lambda value: str(value)[:60])
+async def test_bad_body_is_422_with_its_field_named_and_nothing_sent(
+    client: aiohttp.ClientSession, url: str, simulator: Simulator, body: bytes, field: str
+) -> None:
+    headers = {"Content-Type": "application/json"}
+    answer = await call(client, "POST", f"{url}/api/ollama/generate", data=body, headers=headers)
+    document = problem_in(answer, "invalid_request")
+    assert {line["field"] for line in document["errors"]} == {field}
+    assert all(line["message"] for line in document["errors"])
+    assert field in document["detail"]
+    assert document["retryable"] is False
+    assert simulator.calls_to(UPSTREAM) == []
+
+
+async def test_all_bad_fields_are_named(client: aiohttp.ClientSession, url: str) -> None:
+    answer = await post(client, url, "chat", {"messages": [{"role": "robot"}, {"content": 5}], "top_p": 2, "x": 1})
+    fields = [line["field"] for line in problem_in(answer, "invalid_request")["errors"]]
+    assert sorted(fields) == ["messages.0.role", "messages.1.content", "messages.1.role", "top_p", "x"]
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
+async def test_a_body_that_is_not_called_json_is_told_so(
+    client: aiohttp.ClientSession, url: str, content_type: str
+) -> None:
+    answer = await call(
+        client, "POST", f"{url}/api/ollama/generate", data=b'{"prompt": "Hi"}', headers={"Content-Type": content_type}
+    )
+    assert "Content-Type: application/json" in problem_in(answer, "invalid_request")["detail"]
+
+
+# Upstream trouble: the table of errors
+
+DIAL = 'Post "http://127.0.0.1:41234/completion": dial tcp 127.0.0.1:41234: connect: connection refused'
+HTML = b"<html><body><h1>502 Bad Gateway</h1>nginx</body></html>"
+
+TROUBLE: list[tuple[Fault, str, int]] = [
+    (Fault(status=400, message="the prompt is too long"), "rejected_by_ollama", 1),
+    (Fault(status=400, body=HTML), "ollama_error", 1),
+    (Fault(status=401, message="unauthorized"), "ollama_error", 1),
+    (Fault(status=403, body=b""), "ollama_error", 1),
+    (Fault(status=404, body=b"404 page not found", content_type="text/plain"), "ollama_error", 1),
+    (Fault(status=405, body=b"405 method not allowed", content_type="text/plain"), "ollama_error", 1),
+    (Fault(status=302, body=b"", content_type="text/plain"), "ollama_error", 1),
+    (Fault(status=499, message="request canceled"), "ollama_error", 1),
+    (Fault(status=429, message="slow down", times=None), "ollama_busy", 3),
+    (Fault(status=503, message="server busy, please try again.", times=None), "ollama_busy", 3),
+    (Fault(status=503, body=HTML, times=None), "ollama_busy", 3),
+    (Fault(status=500, message=DIAL), "ollama_error", 1),
+    (Fault(status=500, body=b""), "ollama_error", 1),
+    (Fault(status=502, body=HTML), "ollama_error", 1),
+    (Fault(status=200, body=HTML), "ollama_error", 1),
+    (Fault(status=200, body=b""), "ollama_error", 1),
+    (Fault(status=200, body=b"[]"), "ollama_error", 1),
+    (Fault(status=200, body=b'{"error": "x"}'), "ollama_error", 1),
+    (Fault(status=200, body=b'{"message": 5, "done": true}'), "ollama_error", 1),
+    (Fault(error_after=1), "ollama_error", 1),
+    (Fault(end_after=1), "ollama_error", 1),
+    (Fault(truncate_body=True), "ollama_error", 1),
+    (Fault(reset_after=1), "ollama_error", 1),
+    (Fault(reset_after=0), "ollama_error", 1),
+    (Fault(garbage_status_line=True), "ollama_error", 1),
+    (Fault(hang=True), "timeout", 1),
+    (Fault(stall_after=1), "timeout", 1),
+]
+
+
+@both
+@pytest.mark.parametrize(("fault", "code", "attempts"), TROUBLE, ids=fault_id)
+async def test_upstream_trouble_has_its_status_and_code(
+    client: aiohttp.ClientSession,
+    make_settings: MakeSettings,
+    simulator: Simulator,
+    endpoint: str,
+    body: dict[str, Any],
+    fault: Fault,
+    code: str,
+    attempts: int,
+) -> None:
+    await _load(simulator, client, "llama3.1")
+    simulator.fault(fault)
+    async with serve(create_app(make_settings(ollama_request_timeout=0.3))) as url:
+        document = problem_in(await post(client, url, endpoint, body), code)
+    assert document["retryable"] is (STATUSES[code] == 503)
+    assert "OLLAMA_REQUEST_TIMEOUT" in document["detail"] or code != "timeout"
+    assert len(_asked(simulator, PATHS[endpoint])) == attempts
+
+
+@both
+async def test_ollamas_own_400_is_told_in_its_words(
+    client: aiohttp.ClientSession, url: str, endpoint: str, body: dict[str, Any]
+) -> None:
+    answer = await post(client, url, endpoint, body | {"model": "nomic-embed-text"})
+    assert f"does not support {endpoint}" in problem_in(answer, "rejected_by_ollama")["detail"]
+
+
+@both
+async def test_an_unreachable_ollama_is_503(
+    client: aiohttp.ClientSession, url: str, simulator: Simulator, endpoint: str, body: dict[str, Any]
+) -> None:
+    await simulator.stop()
+    document = problem_in(await post(client, url, endpoint, body), "ollama_unavailable")
+    assert document["retryable"] is True
+
+
+async def test_a_busy_ollama_is_asked_again(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
+    simulator.fault(Fault(status=503, message="server busy", times=2))
+    await succeed(client, url, "generate", GENERATE)
+    assert [seen.status for seen in simulator.calls_to(UPSTREAM)] == [503, 503, 200]
+
+
+@pytest.mark.parametrize(("given", "told"), [("17", "17"), (None, "5"), ("Sun, 22 Nov 2026 00:00:00 GMT", "5")])
+async def test_a_busy_ollamas_retry_after_is_passed_on(
+    client: aiohttp.ClientSession, url: str, simulator: Simulator, given: str | None, told: str
+) -> None:
+    simulator.fault(Fault(status=503, message="server busy", times=None, retry_after=given))
+    answer = await post(client, url, "generate", GENERATE)
+    problem_in(answer, "ollama_busy")
+    assert answer.headers["Retry-After"] == told
+
+
+async def test_a_full_queue_is_503(
+    client: aiohttp.ClientSession, make_settings: MakeSettings, simulator: Simulator
+) -> None:
+    simulator.fault(Fault(delay_seconds=0.3))
+    async with serve(create_app(make_settings(ollama_max_connections=1, ollama_queue_size=0))) as url:
+        first = asyncio.create_task(post(client, url, "generate", GENERATE))
+        await simulator.received(UPSTREAM)
+        document = problem_in(await post(client, url, "generate", GENERATE), "overloaded")
+        assert (await first).status == 200
+    assert "OLLAMA_QUEUE_SIZE" in document["detail"]
+    assert document["retryable"] is True
+    assert len(simulator.calls_to(UPSTREAM)) == 1
+
+
+MESSAGES = [
+    "dial tcp 10.1.2.3:11434: connect: connection refused",
+    "dial tcp [::1]:11434: connect: connection refused",
+    "dial tcp [fe80::1%eth0]:11434: i/o timeout",
+    "dial tcp localhost:11434: connect: connection refused",
+    "dial tcp: lookup gpu-7.corp.example on 10.0.0.2:53: no such host",
+    'Post "http://gpu-7.corp.example:8080/completion": EOF',
+    "registry.ollama.ai/library/llama3.1 does not support tools",
+]
+
+
+@pytest.mark.parametrize("status", [400, 500])
+@pytest.mark.parametrize("message", MESSAGES)
+async def test_no_address_or_host_of_ollamas_message_is_shown(
+    client: aiohttp.ClientSession, url: str, simulator: Simulator, message: str, status: int
+) -> None:
+    await _load(simulator, client, "llama3.1")
+    simulator.fault(Fault(status=status, message=message))
+    document = problem_in(await post(client, url, "generate", GENERATE), STATUS_CODES[status])
+    for secret in ("10.1.2.3", "10.0.0.2", "::", "fe80", "localhost", "gpu-7", "corp", "11434", "registry.ollama.ai"):
+        assert secret not in document["detail"]
+
+
+STATUS_CODES = {400: "rejected_by_ollama", 500: "ollama_error"}
+
+
+async def test_the_runners_own_message_is_unwrapped(
+    client: aiohttp.ClientSession, url: str, simulator: Simulator
+) -> None:
+    wrapped = '{"error":{"code":400,"message":"request (9999 tokens) exceeds the context","type":"x"}}'
+    simulator.fault(Fault(status=400, message=wrapped))
+    document = problem_in(await post(client, url, "generate", GENERATE), "rejected_by_ollama")
+    assert document["detail"] == "Ollama refused the request: request (9999 tokens) exceeds the context"
+
+
+async def _load(simulator: Simulator, client: aiohttp.ClientSession, model: str) -> None:
+    """Have the model running, so that a 500 is no failure to load it."""
+    await call(client, "POST", f"{simulator.url}/api/generate", json={"model": model})
+
+
+def _asked(simulator: Simulator, path: str) -> list[Any]:
+    return [seen for seen in simulator.calls_to(path) if seen.body and "options" in seen.body]

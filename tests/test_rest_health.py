@@ -1,0 +1,116 @@
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+import pytest
+
+from main import create_app
+from simulator import Fault, Simulator
+from tests.api import get, serve_quietly
+from tests.conftest import MakeSettings
+from tests.serving import serve
+
+
+async def test_healthy(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
+    answer = await get(client, f"{url}/health")
+    document = answer.json()
+    checked_at, latency = document.pop("checked_at"), document["ollama"].pop("latency_ms")
+    assert answer.status == 200
+    assert document == {
+        "status": "healthy",
+        "services": {"ollama": "up"},
+        "ollama": {
+            "version": "0.0.0-simulator",
+            "models": {"gpt-oss": True, "llama3.1": True, "nomic-embed-text": True},
+            "running": 0,
+            "queued": 0,
+        },
+    }
+    assert 0 < latency < 5000
+    assert abs(datetime.fromisoformat(checked_at) - datetime.now(UTC)) < timedelta(seconds=10)
+    assert simulator.loads == {}
+    assert answer.headers["X-Request-ID"]
+
+
+async def test_a_missing_model_shows_and_does_no_harm(
+    client: aiohttp.ClientSession, make_settings: MakeSettings
+) -> None:
+    settings = make_settings(default_model="GPT-OSS:latest", quality_model="unknown:70b")
+    async with serve(create_app(settings)) as url:
+        answer = await get(client, f"{url}/health")
+    assert (answer.status, answer.json()["status"]) == (200, "healthy")
+    assert answer.json()["ollama"]["models"] == {"GPT-OSS:latest": True, "unknown:70b": False, "nomic-embed-text": True}
+
+
+async def test_degraded_while_ollama_is_gone_and_back_by_itself(
+    client: aiohttp.ClientSession, make_settings: MakeSettings, simulator: Simulator
+) -> None:
+    async with serve_quietly(make_settings(), simulator) as url:
+        await simulator.stop()
+        gone, not_ready = await get(client, f"{url}/health"), await get(client, f"{url}/health/ready")
+        live = await get(client, f"{url}/health/live")
+        await simulator.start()
+        back, ready = await get(client, f"{url}/health"), await get(client, f"{url}/health/ready")
+    document = gone.json()
+    assert (gone.status, document["status"], document["services"]) == (503, "degraded", {"ollama": "down"})
+    assert (document["ollama"]["version"], document["ollama"]["latency_ms"]) == (None, None)
+    assert set(document["ollama"]["models"].values()) == {None}
+    assert (not_ready.status, live.status) == (503, 200)
+    assert (back.status, back.json()["status"], ready.status) == (200, "healthy", 200)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"), [(b"<html>proxy</html>", 200), (b'{"hello": 1}', 200), (b"[]", 200), (b"{}", 500)]
+)
+async def test_what_is_not_ollama_is_down(
+    client: aiohttp.ClientSession, make_settings: MakeSettings, simulator: Simulator, body: bytes, status: int
+) -> None:
+    async with serve_quietly(make_settings(), simulator) as url:
+        simulator.fault(Fault(path="/api/version", body=body, status=status))
+        answer = await get(client, f"{url}/health")
+    assert (answer.status, answer.json()["services"]) == (503, {"ollama": "down"})
+
+
+async def test_live_touches_nothing(
+    client: aiohttp.ClientSession, make_settings: MakeSettings, simulator: Simulator
+) -> None:
+    async with serve_quietly(make_settings(), simulator) as url:
+        answer = await get(client, f"{url}/health/live")
+        assert (answer.status, answer.json()) == (200, {"alive": True})
+        assert simulator.calls == []
+
+
+async def test_ready_is_small(client: aiohttp.ClientSession, url: str) -> None:
+    answer = await get(client, f"{url}/health/ready")
+    assert (answer.status, answer.json()) == (200, {"ready": True})
+
+
+async def _raise() -> bool:
+    raise RuntimeError("no")
+
+
+async def _hang() -> bool:
+    await asyncio.sleep(60)
+    return True
+
+
+async def _true() -> bool:
+    return True
+
+
+async def _false() -> bool:
+    return False
+
+
+@pytest.mark.parametrize(("check", "state"), [(_true, "up"), (_false, "down"), (_raise, "down"), (_hang, "down")])
+async def test_a_component_registers_itself(
+    client: aiohttp.ClientSession, make_settings: MakeSettings, check: Any, state: str
+) -> None:
+    app = create_app(make_settings(ollama_health_timeout=0.3))
+    app.state.component_checks.register("vectors", check)
+    async with serve(app) as url:
+        answer = await get(client, f"{url}/health")
+    assert answer.json()["services"] == {"ollama": "up", "vectors": state}
+    assert answer.json()["status"] == ("healthy" if state == "up" else "degraded")
+    assert answer.status == (200 if state == "up" else 503)
