@@ -1,0 +1,97 @@
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright
+
+from main import create_app
+from simulator import Simulator
+from tests.conftest import MakeSettings
+from tests.serving import serve
+
+FLAGS = [
+    "--no-sandbox",  # for containers; the tests open nothing but the service
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE_MS = 10_000
+
+
+@dataclass
+class Tab:
+    """A page of the browser, and what went wrong on it."""
+
+    page: Page
+    trouble: list[str] = field(default_factory=list)
+    urls: list[str] = field(default_factory=list)
+
+    def watch(self) -> None:
+        def console(message: ConsoleMessage) -> None:
+            if message.type in {"error", "warning"}:
+                self.trouble.append(f"console: {message.text}")
+
+        def failed(request: Request) -> None:
+            self.trouble.append(f"failed: {request.url} {request.failure}")
+
+        self.page.on("console", console)
+        self.page.on("requestfailed", failed)
+        self.page.on("pageerror", lambda error: self.trouble.append(f"error: {error}"))
+        self.page.on("request", lambda request: self.urls.append(request.url))
+
+    def requests_elsewhere(self, url: str) -> list[str]:
+        """Return what was asked of anybody but the service."""
+        return [asked for asked in self.urls if not asked.startswith((f"{url}/", "blob:", "data:"))]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Where Chromium is."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.skip("no chromium is installed (on Debian: apt install chromium)")
+    return path
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser(chromium: str) -> AsyncIterator[Browser]:
+    """A browser with an empty profile."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def tab(browser: Browser) -> AsyncIterator[Tab]:
+    """An empty page that shares nothing with those before it."""
+    async with await browser.new_context() as context:
+        page = await context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        tab = Tab(page)
+        tab.watch()
+        yield tab
+
+
+# The browser lives in one event loop for all its tests, so that it starts once; what serves it has to live there too.
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def simulator() -> AsyncIterator[Simulator]:
+    """An upstream that behaves like Ollama, with faults on demand."""
+    async with Simulator() as simulator:
+        yield simulator
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def url(make_settings: MakeSettings) -> AsyncIterator[str]:
+    """The address of the service with default settings, in front of the simulator."""
+    async with serve(create_app(make_settings())) as url:
+        yield url

@@ -1,0 +1,71 @@
+import pytest
+from playwright.async_api import expect
+
+from main import create_app
+from simulator import Simulator
+from tests.browser.conftest import Tab
+from tests.conftest import MakeSettings
+from tests.serving import serve
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_docs_render_without_any_foreign_request(url: str, tab: Tab) -> None:
+    await tab.page.goto(f"{url}/docs")
+    await expect(tab.page.locator(".opblock")).to_have_count(7)
+    await expect(tab.page.get_by_text("Answer a prompt")).to_be_visible()
+    assert tab.trouble == []
+    assert tab.requests_elsewhere(url) == []
+
+
+async def test_an_example_can_be_executed_as_it_stands(url: str, tab: Tab, simulator: Simulator) -> None:
+    await tab.page.goto(f"{url}/docs")
+    generate = tab.page.locator("#operations-ollama-generate")
+    await generate.locator(".opblock-summary-control").click()
+    await generate.get_by_role("button", name="Execute").click()
+    answer = generate.locator(".live-responses-table")
+    await expect(answer.locator("td.response-col_status").nth(1)).to_contain_text("200")
+    await expect(answer).to_contain_text("[simulated gpt-oss]")
+    (call,) = simulator.calls_to("/api/generate")
+    assert "waiver wire" in call.body["prompt"]
+    assert tab.trouble == []
+
+
+async def test_a_stream_can_be_chosen_by_media_type(url: str, tab: Tab) -> None:
+    await tab.page.goto(f"{url}/docs")
+    generate = tab.page.locator("#operations-ollama-generate")
+    await generate.locator(".opblock-summary-control").click()
+    await generate.locator(".opblock-section-request-body .examples-select-element").select_option("stream")
+    await generate.locator("tr.response[data-code='200'] select.content-type").select_option("text/event-stream")
+    await generate.get_by_role("button", name="Execute").click()
+    await expect(generate.locator(".live-responses-table")).to_contain_text("event: done")
+
+
+async def test_authorize_sends_the_key(make_settings: MakeSettings, tab: Tab) -> None:
+    async with serve(create_app(make_settings(api_keys="correct-horse"))) as url:
+        await tab.page.goto(f"{url}/docs")
+        await tab.page.locator(".auth-wrapper .authorize").first.click()
+        await tab.page.locator("#auth-bearer-value").fill("correct-horse")
+        await tab.page.get_by_role("button", name="Apply credentials").first.click()
+        await tab.page.locator(".close-modal").click()
+        models = tab.page.locator("#operations-ollama-models")
+        await models.locator(".opblock-summary-control").click()
+        await models.get_by_role("button", name="Execute").click()
+        await expect(models.locator(".live-responses-table")).to_contain_text("gpt-oss:latest")
+
+
+async def test_redoc_renders_without_any_foreign_request(url: str, tab: Tab) -> None:
+    await tab.page.goto(f"{url}/redoc")
+    await expect(tab.page.get_by_role("heading", name="Continue a conversation")).to_be_visible()
+    assert tab.trouble == []
+    assert tab.requests_elsewhere(url) == []
+
+
+async def test_every_link_of_the_landing_page_leads_somewhere(url: str, tab: Tab) -> None:
+    await tab.page.goto(url)
+    links = await tab.page.locator("a").all()
+    assert len(links) == 5
+    for link in links:
+        response = await tab.page.request.get(f"{url}/{await link.get_attribute('href')}")
+        assert response.status == 200
+    assert tab.trouble == []

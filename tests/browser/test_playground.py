@@ -1,0 +1,157 @@
+import asyncio
+import json
+
+import pytest
+from playwright.async_api import Page, expect
+
+from main import create_app
+from simulator import Fault, Simulator
+from tests.browser.conftest import Tab
+from tests.conftest import MakeSettings
+from tests.serving import serve
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+SOON = 3.0
+EVIL = '<img src="x" onerror="document.title=\'owned\'"><script>document.title="owned"</script>'
+
+
+async def say(page: Page, text: str) -> None:
+    await page.get_by_label("Your message").fill(text)
+    await page.get_by_role("button", name="Send").click()
+
+
+async def open_playground(tab: Tab, url: str) -> Page:
+    await tab.page.goto(f"{url}/playground")
+    await expect(tab.page.locator("#model option")).not_to_have_count(1)
+    return tab.page
+
+
+async def test_text_grows_while_the_model_writes(url: str, tab: Tab, simulator: Simulator) -> None:
+    simulator.seconds_per_token = 0.03
+    page = await open_playground(tab, url)
+    await page.get_by_label("System message").fill("Be brief.")
+    await say(page, "Tell me about the waiver wire.")
+    text, lengths = page.locator(".answer .text"), []
+    await expect(text).to_contain_text("[simulated gpt-oss]")
+    while await page.locator(".answer[data-state=running]").count():
+        lengths.append(len(await text.text_content() or ""))
+        await asyncio.sleep(0.1)
+    assert len(set(lengths)) >= 5
+    assert lengths == sorted(lengths)
+    await expect(page.locator(".answer .thought")).to_contain_text("[simulated thinking]")
+    assert "thinking" not in (await text.text_content() or "")
+    for figure in ("First token", "Tokens/s", "Total", "finished"):
+        await expect(page.locator(".answer .figures")).to_contain_text(figure)
+    (call,) = simulator.calls_to("/api/chat")
+    assert [message["role"] for message in call.body["messages"]] == ["system", "user"]
+    assert tab.trouble == []
+    assert tab.requests_elsewhere(url) == []
+
+
+async def test_a_second_message_carries_the_first_answer(url: str, tab: Tab, simulator: Simulator) -> None:
+    page = await open_playground(tab, url)
+    await say(page, "One.")
+    await expect(page.locator(".answer[data-state=ended]")).to_have_count(1)
+    await say(page, "Two.")
+    await expect(page.locator(".answer[data-state=ended]")).to_have_count(2)
+    _, second = simulator.calls_to("/api/chat")
+    assert [message["role"] for message in second.body["messages"]] == ["user", "assistant", "user"]
+
+
+async def test_stop_stops_the_model(url: str, tab: Tab, simulator: Simulator) -> None:
+    simulator.seconds_per_token = 0.02
+    simulator.fault(Fault(endless=True))
+    page = await open_playground(tab, url)
+    await say(page, "Go on for ever.")
+    await expect(page.locator(".answer .text")).to_contain_text("again")
+    call = await simulator.received("/api/chat")
+    assert call.outcome is None
+    await page.get_by_role("button", name="Stop").click()
+    async with asyncio.timeout(SOON):
+        await call.ended_event.wait()
+    assert call.outcome == "client_gone"
+    await expect(page.locator(".answer .figures")).to_contain_text("stopped")
+    await expect(page.get_by_role("button", name="Stop")).to_be_hidden()
+
+
+async def test_a_fallback_is_shown(url: str, tab: Tab, simulator: Simulator) -> None:
+    simulator.remove("llama3.1")
+    page = await open_playground(tab, url)
+    await page.get_by_label("Model", exact=True).select_option("llama3.1")
+    await say(page, "Who answers?")
+    await expect(page.locator(".answered-by")).to_have_text("gpt-ossfallback for llama3.1")
+
+
+async def test_html_in_an_answer_stays_text(url: str, tab: Tab, simulator: Simulator) -> None:
+    line = {"model": "gpt-oss", "message": {"role": "assistant", "content": EVIL, "thinking": EVIL}, "done": True}
+    answer = json.dumps(line | {"done_reason": "stop"}).encode() + b"\n"
+    simulator.fault(Fault(status=200, body=answer, content_type="application/x-ndjson"))
+    page = await open_playground(tab, url)
+    await say(page, EVIL)
+    for place in (".said p", ".answer .text", ".answer .thought"):
+        await expect(page.locator(place)).to_have_text(EVIL)
+    assert await page.locator(".messages img, .messages script").count() == 0
+    assert "owned" not in await page.title()
+    assert tab.trouble == []
+
+
+async def test_a_failure_is_told_in_the_services_words(url: str, tab: Tab, simulator: Simulator) -> None:
+    simulator.fault(Fault(status=400, message="this model cannot do that"))
+    simulator.fault(Fault(error_after=12))
+    page = await open_playground(tab, url)
+    await say(page, "Before the first token.")
+    await expect(page.get_by_role("alert")).to_contain_text("Ollama refused the request: this model cannot do that")
+    await expect(page.get_by_label("Your message")).to_have_value("Before the first token.")
+    await say(page, "In the middle.")
+    last = page.locator(".answer").last
+    await expect(last.get_by_role("alert")).to_contain_text("Ollama failed")
+    await expect(last.locator(".text")).to_contain_text("[simulated")
+
+
+async def test_similarities_show_as_a_heat_map(url: str, tab: Tab) -> None:
+    page = await open_playground(tab, url)
+    await page.get_by_role("tab", name="Compare texts").click()
+    await page.get_by_label("Texts, one a line").fill("the same words\nthe same words\nsomething else altogether")
+    await page.get_by_role("button", name="Compare").click()
+    cells = page.locator(".heat tbody td")
+    await expect(cells).to_have_count(9)
+    values = [float(text) for text in await cells.all_text_contents()]
+    assert values[0] == values[1] == 1.0
+    assert values[2] < 0.9
+    colours = [await cell.evaluate("cell => getComputedStyle(cell).backgroundColor") for cell in await cells.all()]
+    assert colours[0] == colours[1] != colours[2]
+    await expect(page.locator("#comparison-result")).to_contain_text("Closest: 1 and 2 (1.00)")
+    assert tab.trouble == []
+
+
+async def test_a_key_is_asked_for_and_kept_for_the_tab(make_settings: MakeSettings, tab: Tab) -> None:
+    async with serve(create_app(make_settings(api_keys="correct-horse"))) as url:
+        page = tab.page
+        await page.goto(f"{url}/playground")
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_label("API key").fill("wrong")
+        await dialog.get_by_role("button", name="Use this key").click()
+        await expect(dialog).to_contain_text("That key is not accepted.")
+        await dialog.get_by_label("API key").fill("correct-horse")
+        await dialog.get_by_role("button", name="Use this key").click()
+        await expect(page.locator("#model option")).not_to_have_count(1)
+        await say(page, "Hello.")
+        await expect(page.locator(".answer .text")).to_contain_text("[simulated gpt-oss]")
+        assert await page.evaluate("() => Object.values(sessionStorage)") == ["correct-horse"]
+        assert await page.evaluate("() => localStorage.length") == 0
+        await page.reload()
+        await expect(page.locator("#model option")).not_to_have_count(1)
+        await expect(dialog).to_be_hidden()
+
+
+async def test_the_bar_shows_health_and_queue(make_settings: MakeSettings, tab: Tab, simulator: Simulator) -> None:
+    simulator.fault(Fault(hang=True))
+    async with serve(create_app(make_settings())) as url:
+        page = await open_playground(tab, url)
+        await expect(page.locator("#health")).to_contain_text("Healthy")
+        await say(page, "Take your time.")
+        await expect(page.locator("#health-queue")).to_have_text("1 running · 0 waiting")
+        await page.get_by_role("button", name="Stop").click()
+        await simulator.stop()
+        await expect(page.locator("#health-text")).to_have_text("Ollama is down")
