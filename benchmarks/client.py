@@ -1,0 +1,142 @@
+"""A raw HTTP client that notes when each token arrives.
+
+It knows just enough of HTTP/1.1 for loopback measurements: one request at a time on a kept-alive connection,
+answers with a Content-Length or in chunks. Tokens of a paced stream carry the time of their sending
+(`@nanoseconds`), in whatever form the contender wraps them.
+"""
+
+import asyncio
+import re
+import time
+from dataclasses import dataclass, field
+from typing import Self, cast
+
+_HEAD_END = b"\r\n\r\n"
+_LAST_CHUNK = b"\r\n0\r\n\r\n"
+_CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
+_SENT_AT = re.compile(rb"@(\d+) ")
+_LONGEST_TOKEN = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where one kind of request goes and what it says."""
+
+    port: int
+    path: str
+    body: bytes
+    accept: str = "application/json"
+
+    @property
+    def url(self) -> str:
+        """Name the target for a load generator."""
+        return f"http://127.0.0.1:{self.port}{self.path}"
+
+    def render(self) -> bytes:
+        """Write the request as it goes over the wire."""
+        head = (
+            f"POST {self.path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nAccept: {self.accept}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(self.body)}\r\n\r\n"
+        )
+        return head.encode() + self.body
+
+
+@dataclass(slots=True)
+class Answer:
+    """What came back, and when."""
+
+    sent_ns: int
+    status: int = 0
+    first_token_ns: int = 0
+    complete: bool = False
+    body: bytearray = field(default_factory=bytearray)
+    token_delays_ns: list[int] = field(default_factory=list)
+
+
+class Connection(asyncio.Protocol):
+    """One kept-alive connection."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._head = b""
+        self._tail = b""
+        self._remaining: int | None = None
+        self.answer = Answer(0)
+        self._finished: asyncio.Future[None] | None = None
+
+    @classmethod
+    async def open(cls, port: int) -> Self:
+        """Connect to a port on loopback."""
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(cls, "127.0.0.1", port)
+        return connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        """End the answer as it is: `complete` stays false."""
+        self._transport = None
+        self._finish()
+
+    async def ask(self, request: bytes) -> Answer:
+        """Send a request and wait for the end of its answer."""
+        self.answer = Answer(sent_ns=time.monotonic_ns())
+        self._head, self._tail, self._remaining = b"", b"", None
+        if self._transport is None:
+            return self.answer
+        self._finished = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        await self._finished
+        return self.answer
+
+    def close(self) -> None:
+        """Leave, in the middle of an answer too."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of the head, then of the body."""
+        if self.answer.status == 0:
+            self._head += data
+            end = self._head.find(_HEAD_END)
+            if end < 0:
+                return
+            head, data = self._head[:end], self._head[end + len(_HEAD_END) :]
+            self.answer.status = int(head[9:12])
+            length = _CONTENT_LENGTH.search(head)
+            self._remaining = int(length[1]) if length else None
+        self._take_body(data)
+
+    def _take_body(self, data: bytes) -> None:
+        answer = self.answer
+        now_ns = time.monotonic_ns()
+        scan = self._tail + data
+        end = 0
+        for token in _SENT_AT.finditer(scan):
+            answer.first_token_ns = answer.first_token_ns or now_ns
+            answer.token_delays_ns.append(now_ns - int(token[1]))
+            end = token.end()
+        # What may still become a token or the end of the answer waits for the bytes that complete it.
+        self._tail = scan[max(end, len(scan) - _LONGEST_TOKEN) :]
+        answer.body += data
+        if self._remaining is None:
+            answer.complete = answer.body.endswith(_LAST_CHUNK)
+        else:
+            answer.complete = len(answer.body) >= self._remaining
+        if answer.complete:
+            self._finish()
+
+    def _finish(self) -> None:
+        if self._finished is not None and not self._finished.done():
+            self._finished.set_result(None)
+
+
+async def ask_once(target: Target) -> Answer:
+    """Send one request on a connection of its own."""
+    connection = await Connection.open(target.port)
+    try:
+        return await connection.ask(target.render())
+    finally:
+        connection.close()

@@ -1,0 +1,214 @@
+"""The programs that are measured: how each is started and what it is asked."""
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.client import Target, ask_once
+from benchmarks.upstream import BURST_TOKENS
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+UVICORN = [sys.executable, "-m", "uvicorn", "--app-dir", str(PROJECT_ROOT), "--host", "127.0.0.1"]
+QUIET = ["--no-access-log", "--log-level", "warning"]
+APPLICATIONS = {"service": "main:app", "baseline": "benchmarks.baseline:app"}
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/bin")
+
+_START_SECONDS = 20.0
+_OK = 200
+_NGINX_CONFIG = """
+daemon off;
+worker_processes 1;
+pid {directory}/nginx.pid;
+error_log {directory}/error.log warn;
+events {{ worker_connections 8192; }}
+http {{
+    access_log off;
+    keepalive_requests 1000000;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    upstream ollama {{
+        server 127.0.0.1:{upstream_port};
+        keepalive 1024;
+        keepalive_requests 1000000;
+    }}
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location / {{
+            proxy_pass http://ollama;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_buffering off;
+        }}
+    }}
+}}
+"""
+
+
+class StartError(Exception):
+    """A contender did not come up; the text says what it printed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A running program, reachable at a port."""
+
+    name: str
+    port: int
+    pid: int
+
+    def chat(self, *, stream: bool, wish: str = "", tokens: int = BURST_TOKENS) -> Target:
+        """Ask for an answer to a conversation; `wish` steers the upstream."""
+        prompt = f"Write a headline about a fantasy-football trade. {f'[bench {wish}]' if wish else ''}".strip()
+        messages = [
+            {"role": "system", "content": "You write for a sports desk."},
+            {"role": "user", "content": prompt},
+        ]
+        if self._speaks_ollama:
+            options = {"temperature": 0.7, "top_p": 0.9, "num_predict": tokens}
+            body = {"model": "gpt-oss", "messages": messages, "stream": stream, "options": options}
+            return Target(self.port, "/api/chat", _json(body))
+        body = {"model": "gpt-oss", "messages": messages, "stream": stream, "max_tokens": tokens}
+        accept = "text/event-stream" if stream else "application/json"
+        return Target(self.port, "/api/ollama/chat", _json(body), accept)
+
+    def embedding(self, *, plain: bool = False) -> Target:
+        """Ask for the vector of a sentence; `plain` is the baseline's route without a response model."""
+        text = "Which running back should start this week?"
+        if self._speaks_ollama:
+            return Target(self.port, "/api/embed", _json({"model": "nomic-embed-text", "input": text}))
+        path = "/plain/embeddings" if plain else "/api/ollama/embeddings"
+        return Target(self.port, path, _json({"text": text}))
+
+    @property
+    def _speaks_ollama(self) -> bool:
+        return self.name in {"nginx", "direct"}
+
+
+def _json(body: object) -> bytes:
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+def free_port() -> int:
+    """Find a loopback port that nobody uses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@asynccontextmanager
+async def start_upstream() -> AsyncIterator[Contender]:
+    """Run the stand-in for Ollama in its own process; it is also the contender `direct`."""
+    port = free_port()
+    command = [sys.executable, "-m", "benchmarks.upstream", "--port", str(port)]
+    async with _run("direct", port, command, {"PYTHONPATH": str(PROJECT_ROOT)}) as contender:
+        yield contender
+
+
+@asynccontextmanager
+async def start_application(
+    name: str, upstream: Contender, *, pool: int = 10, workers: int = 1
+) -> AsyncIterator[Contender]:
+    """Run the service or the baseline under uvicorn.
+
+    Args:
+        name: Which of `APPLICATIONS`.
+        upstream: The stand-in it talks to.
+        pool: How many requests may be at work upstream at once, in each worker.
+        workers: How many processes serve.
+    """
+    port = free_port()
+    environment = {
+        "OLLAMA_BASE_URL": f"http://127.0.0.1:{upstream.port}",
+        "OLLAMA_MAX_CONNECTIONS": str(pool),
+        "OLLAMA_QUEUE_SIZE": "5000",
+        "OLLAMA_QUEUE_TIMEOUT": "600",
+        "LOG_LEVEL": "WARNING",
+        "WEB_CONCURRENCY": str(workers),
+    }
+    command = [*UVICORN, APPLICATIONS[name], "--port", str(port), *QUIET]
+    async with _run(name, port, command, environment) as contender:
+        yield contender
+
+
+@asynccontextmanager
+async def start_nginx(upstream: Contender) -> AsyncIterator[Contender]:
+    """Run nginx with one worker that passes the bytes through: the limit of what a proxy can do."""
+    if NGINX is None:
+        raise StartError("it is not installed")
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="nginx-bench-") as directory:
+        config = _write_nginx_config(directory, port, upstream.port)
+        async with _run("nginx", port, [NGINX, "-c", config, "-p", directory], {}) as contender:
+            yield contender
+
+
+def _write_nginx_config(directory: str, port: int, upstream_port: int) -> str:
+    config = Path(directory, "nginx.conf")
+    config.write_text(_NGINX_CONFIG.format(directory=directory, port=port, upstream_port=upstream_port))
+    return str(config)
+
+
+@asynccontextmanager
+async def _run(
+    name: str, port: int, command: Sequence[str], environment: Mapping[str, str]
+) -> AsyncIterator[Contender]:
+    """Keep a program running for the length of the block.
+
+    It gets no other environment and an empty working directory: no setting of the user's own slips in.
+    """
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory, tempfile.TemporaryFile() as log:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            cwd=directory,
+            env={"PATH": os.defpath, **environment},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        contender = Contender(name, port, process.pid)
+        try:
+            if not await _answers(contender, process):
+                log.seek(0)
+                last_lines = log.read().decode(errors="replace").strip().splitlines()[-3:]
+                raise StartError(" | ".join(last_lines) or "it did not answer in time and said nothing")
+            yield contender
+        finally:
+            await _stop(process)
+
+
+async def _answers(contender: Contender, process: asyncio.subprocess.Process) -> bool:
+    """Wait until a whole chat is answered as it should be."""
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and process.returncode is None:
+        try:
+            answer = await asyncio.wait_for(ask_once(contender.chat(stream=False)), 5)
+        except OSError:  # the refused connection of a program that is still starting; TimeoutError is one too
+            pass
+        else:
+            if answer.status == _OK:
+                return True
+        await asyncio.sleep(0.05)
+    return False
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), 10)
+    except TimeoutError:
+        process.kill()
+        await process.wait()

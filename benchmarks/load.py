@@ -1,0 +1,101 @@
+"""Load: as many requests as a number of connections can carry, from `wrk` or from here."""
+
+import asyncio
+import json
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.client import Connection, Target
+from benchmarks.usage import cpu_seconds
+
+WRK = shutil.which("wrk")
+_WRK_SCRIPT = Path(__file__).with_name("wrk.lua")
+_OK = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a burst of load came to."""
+
+    requests: float
+    seconds: float
+    errors: int
+    server_cpu_seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Answers per second."""
+        return self.requests / self.seconds
+
+    @property
+    def cpu_us(self) -> float:
+        """Processor time of the server per answer, in microseconds."""
+        return self.server_cpu_seconds / self.requests * 1e6 if self.requests else float("nan")
+
+
+async def run_load(target: Target, connections: int, seconds: float, server_pid: int) -> Load:
+    """Keep a number of connections busy and count answers and the server's processor time."""
+    before = cpu_seconds(server_pid)
+    if WRK:
+        requests, elapsed, errors = await _run_wrk(WRK, target, connections, seconds)
+    else:
+        requests, elapsed, errors = await _run_client(target, connections, seconds)
+    # The load is cut off with one request at work on each connection, on average half done.
+    return Load(requests + connections / 2, elapsed, errors, cpu_seconds(server_pid) - before)
+
+
+async def _run_wrk(wrk: str, target: Target, connections: int, seconds: float) -> tuple[int, float, int]:
+    with tempfile.NamedTemporaryFile(suffix=".json") as body:
+        body.write(target.body)
+        body.flush()
+        command = [wrk, "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "60s"]
+        command += ["-s", str(_WRK_SCRIPT), target.url, "--", body.name, target.accept]
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        output, _ = await process.communicate()
+    summary = json.loads(output.decode().splitlines()[-1])
+    return summary["requests"], summary["duration_us"] / 1e6, summary["errors"]
+
+
+async def _run_client(target: Target, connections: int, seconds: float) -> tuple[int, float, int]:
+    crowd = Crowd(target, connections)
+    async with crowd:
+        started = time.monotonic()
+        await asyncio.sleep(seconds)
+        return crowd.answers, time.monotonic() - started, crowd.errors
+
+
+class Crowd:
+    """Clients that each send the next request when the last one is answered, until the block ends."""
+
+    def __init__(self, target: Target, clients: int) -> None:
+        self.answers = 0
+        self.errors = 0
+        self._target = target
+        self._clients = clients
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> "Crowd":
+        self._tasks = [asyncio.create_task(self._client()) for _ in range(self._clients)]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _client(self) -> None:
+        request = self._target.render()
+        while True:
+            connection = await Connection.open(self._target.port)
+            try:
+                answer = await connection.ask(request)
+                while answer.complete and answer.status == _OK:
+                    self.answers += 1
+                    answer = await connection.ask(request)
+            finally:
+                connection.close()
+            self.errors += 1
+            await asyncio.sleep(0.1)  # a server that refuses everything must not be hammered

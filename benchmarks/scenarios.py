@@ -1,0 +1,165 @@
+"""What is measured, one coroutine each; every one returns plain numbers."""
+
+import asyncio
+import gc
+import json
+import math
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from statistics import quantiles
+
+from benchmarks.client import Connection, Target, ask_once
+from benchmarks.contenders import Contender
+from benchmarks.load import Crowd, Load, run_load
+from benchmarks.upstream import BURST_TOKENS, EMBEDDING_DIMENSION
+from benchmarks.usage import cpu_seconds, resident_bytes
+
+WORKS = ("chat", "stream", "flushed", "embedding", "plain embedding")
+CONNECTIONS = 10
+TOKENS_PER_SECOND = 50
+SLOW_ANSWER_MS = 20
+_OK = 200
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Take a percentile, NaN of nothing."""
+    if len(values) < 2:  # noqa: PLR2004
+        return values[0] if values else math.nan
+    return quantiles(values, n=100, method="inclusive")[percent - 1]
+
+
+def target_of(contender: Contender, work: str) -> Target:
+    """Choose the request for a kind of work."""
+    if "embedding" in work:
+        return contender.embedding(plain=work == "plain embedding")
+    return contender.chat(stream=work != "chat", wish="flush=1" if work == "flushed" else "")
+
+
+def works_of(contender: Contender) -> list[str]:
+    """List the kinds of work a contender does; one of them is only the baseline's."""
+    return [work for work in WORKS if work != "plain embedding" or contender.name == "baseline"]
+
+
+async def check(contender: Contender) -> str | None:
+    """Look at one answer of each kind: a fast wrong answer is worth nothing. Return what is wrong."""
+    for work in works_of(contender):
+        try:
+            answer = await asyncio.wait_for(ask_once(target_of(contender, work)), 10)
+        except TimeoutError:
+            return f"{work}: no answer in 10 s"
+        if answer.status != _OK or not answer.complete:
+            return f"{work}: status {answer.status}, complete: {answer.complete}"
+        if work in {"stream", "flushed"}:
+            right = answer.body.count(b" word") == BURST_TOKENS and b"done" in answer.body
+        elif work == "chat":
+            right = b" word99" in answer.body
+        else:
+            body = json.loads(answer.body)
+            vector = body["embeddings"]
+            right = len(vector if isinstance(vector[0], float) else vector[0]) == EMBEDDING_DIMENSION
+        if not right:
+            return f"{work}: unexpected answer {bytes(answer.body[:200])!r}"
+    return None
+
+
+async def throughput(contender: Contender, work: str, seconds: float, connections: int = CONNECTIONS) -> Load:
+    """Count answers a second and processor time an answer with all connections busy."""
+    return await run_load(target_of(contender, work), connections, seconds, contender.pid)
+
+
+async def first_token_ms(contender: Contender, samples: int) -> list[float]:
+    """Time the way from sending a request to its first token, one request at a time."""
+    request = contender.chat(stream=True, wish="rate=1000 tokens=1").render()
+    connection = await Connection.open(contender.port)
+    times_ms = []
+    try:
+        for _ in range(samples):
+            answer = await asyncio.wait_for(connection.ask(request), 10)
+            if not answer.complete or len(answer.token_delays_ns) != 1:
+                raise RuntimeError(f"{contender.name} lost the token of a stream")
+            times_ms.append((answer.first_token_ns - answer.sent_ns) / 1e6)
+            await asyncio.sleep(0.002)
+    finally:
+        connection.close()
+    return times_ms
+
+
+@dataclass(frozen=True, slots=True)
+class PacedStreams:
+    """Many streams at reading pace through one process."""
+
+    streams: int
+    whole: int
+    tokens_lost: int
+    delay_ms_median: float
+    delay_ms_p99: float
+    delay_ms_max: float
+    cpu_us_per_token: float
+    cpu_share: float
+    memory_kb_per_stream: float
+
+
+async def paced_streams(contender: Contender, streams: int, seconds: float) -> PacedStreams:
+    """Hold a number of streams open, opened over one second, and watch each token's delay.
+
+    Memory is what the process has more than before the streams; processor time is taken while all are open.
+    """
+    tokens = round((seconds + 1) * TOKENS_PER_SECOND)
+    target = contender.chat(stream=True, wish=f"rate={TOKENS_PER_SECOND} tokens={tokens}", tokens=tokens)
+    idle_bytes = resident_bytes(contender.pid)
+    gc.collect()
+    gc.disable()  # a collection here would count as somebody's delay
+    try:
+        connections: list[Connection] = []
+        tasks = [asyncio.create_task(_one_stream(target, n / streams, connections)) for n in range(streams)]
+        await asyncio.sleep(1)
+        started, cpu, arrived = time.monotonic(), cpu_seconds(contender.pid), _tokens_arrived(connections)
+        await asyncio.sleep(seconds * 0.9)
+        elapsed = time.monotonic() - started
+        cpu, arrived = cpu_seconds(contender.pid) - cpu, _tokens_arrived(connections) - arrived
+        memory_kb = (resident_bytes(contender.pid) - idle_bytes) / 1024
+        await asyncio.gather(*tasks)
+    finally:
+        gc.enable()
+    answers = [connection.answer for connection in connections]
+    delays_ms = [delay / 1e6 for answer in answers for delay in answer.token_delays_ns]
+    return PacedStreams(
+        streams=streams,
+        whole=sum(answer.complete and len(answer.token_delays_ns) == tokens for answer in answers),
+        tokens_lost=streams * tokens - len(delays_ms),
+        delay_ms_median=percentile(delays_ms, 50),
+        delay_ms_p99=percentile(delays_ms, 99),
+        delay_ms_max=max(delays_ms, default=math.nan),
+        cpu_us_per_token=cpu / arrived * 1e6 if arrived else math.nan,
+        cpu_share=cpu / elapsed,
+        memory_kb_per_stream=memory_kb / streams,
+    )
+
+
+def _tokens_arrived(connections: Sequence[Connection]) -> int:
+    return sum(len(connection.answer.token_delays_ns) for connection in connections)
+
+
+async def _one_stream(target: Target, after_seconds: float, connections: list[Connection]) -> None:
+    """Read one stream to its end, or as far as it comes in a minute."""
+    await asyncio.sleep(after_seconds)
+    connection = await Connection.open(target.port)
+    connections.append(connection)
+    with suppress(TimeoutError):
+        await asyncio.wait_for(connection.ask(target.render()), 60)
+    connection.close()
+
+
+async def queue_cpu_us(contender: Contender, waiting: int, seconds: float) -> float:
+    """Measure processor time a request while the pool is full and a number of requests wait behind it."""
+    target = contender.chat(stream=False, wish=f"delay_ms={SLOW_ANSWER_MS}")
+    async with Crowd(target, CONNECTIONS + waiting) as crowd:
+        await asyncio.sleep(1 + waiting / 1000)  # all have come in and the queue is at its length
+        answers, cpu = crowd.answers, cpu_seconds(contender.pid)
+        await asyncio.sleep(seconds)
+        answers, cpu = crowd.answers - answers, cpu_seconds(contender.pid) - cpu
+    if crowd.errors:
+        raise RuntimeError(f"{contender.name} refused {crowd.errors} requests that should have waited")
+    return cpu / answers * 1e6
