@@ -5,7 +5,15 @@ from functools import cache
 from typing import Annotated, Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from services.keep_alive import KeepAlive
@@ -131,6 +139,15 @@ class Settings(BaseSettings):
         default="INFO", description="DEBUG, INFO, WARNING or ERROR."
     )
     log_format: Literal["text", "json"] = Field(default="text", description="`text`, or `json`: one object a line.")
+
+    @field_validator("ollama_api_key")
+    @classmethod
+    def _one_authorization(cls, key: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        """Refuse two passwords, for there is one header."""
+        if key is not None and "@" in info.data.get("ollama_base_url", ""):
+            msg = "no value beside a password in OLLAMA_BASE_URL"
+            raise ValueError(msg)
+        return key
 
 
 @cache

@@ -2,6 +2,7 @@ import logging
 import re
 import time
 import uuid
+from urllib.parse import quote
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -54,7 +55,7 @@ class RequestContextMiddleware:
 def _log(scope: Scope, status: int, notes: RequestNotes, started_at: float) -> None:
     details = {
         "method": scope["method"],
-        "path": scope["path"],
+        "path": quote(scope["path"]),
         "status": status,
         "model": notes.model,
         "fallback": notes.fallback,

@@ -11,9 +11,9 @@ from starlette.responses import Response
 
 from request_log import note
 from routers import examples
-from routers.dependencies import OllamaServiceDep, ShutdownDep
+from routers.dependencies import CallDep, OllamaServiceDep
 from routers.documentation import MODEL_HEADERS, answers, problems, stream_answers
-from routers.streaming import StreamingDep, model_headers
+from routers.streaming import StreamingAnswer, model_headers
 from schemas import (
     ChatRequest,
     ChatResponse,
@@ -92,9 +92,7 @@ async def models(
 )
 async def generate(
     body: Annotated[GenerateRequest, Body(openapi_examples=examples.GENERATE)],
-    service: OllamaServiceDep,
-    shutdown: ShutdownDep,
-    streaming: StreamingDep,
+    call: CallDep,
 ) -> Response:
     """Answer one prompt with text, or with JSON that a schema describes.
 
@@ -104,9 +102,9 @@ async def generate(
     """
     request = body.to_completion_request()
     if body.stream:
-        return streaming(request)
-    async with shutdown.cutoff():
-        return _answer(await service.complete(request))
+        return StreamingAnswer(request, call)
+    async with call.shutdown.cutoff():
+        return _answer(await call.service.complete(request))
 
 
 @router.post(
@@ -117,9 +115,7 @@ async def generate(
 )
 async def chat(
     body: Annotated[ChatRequest, Body(openapi_examples=examples.CHAT)],
-    service: OllamaServiceDep,
-    shutdown: ShutdownDep,
-    streaming: StreamingDep,
+    call: CallDep,
 ) -> Response:
     """Answer the last message of a conversation, with all before it in mind.
 
@@ -129,9 +125,9 @@ async def chat(
     """
     request = body.to_completion_request()
     if body.stream:
-        return streaming(request)
-    async with shutdown.cutoff():
-        completion = await service.complete(request)
+        return StreamingAnswer(request, call)
+    async with call.shutdown.cutoff():
+        completion = await call.service.complete(request)
     message = {
         "role": "assistant",
         "content": completion.text,
@@ -152,16 +148,15 @@ async def chat(
 )
 async def embeddings(
     body: Annotated[EmbeddingsRequest, Body(openapi_examples=examples.EMBEDDINGS)],
-    service: OllamaServiceDep,
-    shutdown: ShutdownDep,
+    call: CallDep,
 ) -> Response:
     """Turn a text, or up to 512 of them, into vectors of unit length: their dot product is their similarity.
 
     Compare only vectors of the same model. Therefore no other model ever answers in place of one that is not installed.
     """
     is_one = isinstance(body.text, str)
-    async with shutdown.cutoff():
-        found = await service.embed(
+    async with call.shutdown.cutoff():
+        found = await call.service.embed(
             [body.text] if isinstance(body.text, str) else body.text,
             model=body.model,
             dimensions=body.dimensions,

@@ -5,21 +5,16 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from functools import partial
-from typing import Annotated
 
 import orjson
-from fastapi import Depends, Header
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from request_log import note, request_id
-from routers.dependencies import OllamaServiceDep, ShutdownDep
+from routers.dependencies import Call
 from services.completion import CompletionRequest, Done, Error, Event, Served, Start, Token
 from services.errors import OllamaError
 from services.model_names import short_name
-from services.ollama_service import OllamaService
-from shutdown import Shutdown
 
 PING = b": ping\n\n"
 
@@ -88,18 +83,11 @@ class StreamingAnswer(Response):
     that comes earlier settles for 200.
     """
 
-    def __init__(
-        self,
-        request: CompletionRequest,
-        form: Form,
-        *,
-        service: OllamaService,
-        shutdown: Shutdown,
-    ) -> None:
+    def __init__(self, request: CompletionRequest, call: Call) -> None:
         self._request = request
-        self._form = form
-        self._service = service
-        self._shutdown = shutdown
+        self._form = form_for(call.accept)
+        self._service = call.service
+        self._shutdown = call.shutdown
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
@@ -192,13 +180,3 @@ class _Writer:
     async def _body(self, data: bytes, *, more: bool = True) -> None:
         self._wrote_at = time.monotonic()
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
-
-
-async def streaming(
-    service: OllamaServiceDep, shutdown: ShutdownDep, accept: Annotated[list[str], Header(include_in_schema=False)] = []
-) -> Callable[[CompletionRequest], Response]:
-    """Return what answers a request as a stream, in the form that its client asks for."""
-    return partial(StreamingAnswer, form=form_for(",".join(accept)), service=service, shutdown=shutdown)
-
-
-StreamingDep = Annotated[Callable[[CompletionRequest], Response], Depends(streaming)]

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 from multidict import CIMultiDictProxy
+from yarl import URL
 
 from config import Settings
 from main import create_app
@@ -61,7 +62,7 @@ class Answer:
         return json.loads(self.body)
 
 
-async def call(client: aiohttp.ClientSession, method: str, url: str, **how: Any) -> Answer:
+async def call(client: aiohttp.ClientSession, method: str, url: str | URL, **how: Any) -> Answer:
     """Send a request and read the whole answer."""
     async with client.request(method, url, **how) as response:
         return Answer(response.status, response.headers, await response.read())

@@ -141,7 +141,9 @@ def test_a_stream_is_judged_by_its_whole_text() -> None:
     chunks: list[dict[str, Any]] = [{"response": '{"keep"'}, {"response": ": true}"}, {"response": "", "done": True}]
     events = [event for chunk in chunks for event in answer.events(chunk)]
     assert [event.type for event in events] == ["token", "token", "done"]
-    assert events[-1] == Completion.read(DONE | {"response": '{"keep": true}', "done_reason": ""}, request(), SERVED).done
+    assert (
+        events[-1] == Completion.read(DONE | {"response": '{"keep": true}', "done_reason": ""}, request(), SERVED).done
+    )
     assert answer.is_done
 
 

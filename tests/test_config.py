@@ -163,6 +163,14 @@ def test_password_in_a_bad_address_is_not_shown(monkeypatch: pytest.MonkeyPatch)
     assert str(caught.value).startswith("OLLAMA_BASE_URL got ")
 
 
+def test_an_api_key_and_a_password_are_one_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_BASE_URL", "http://user:hush@ollama")
+    monkeypatch.setenv("OLLAMA_API_KEY", "hush")
+    with pytest.raises(SystemExit, match="OLLAMA_API_KEY got a secret, takes no value beside a password") as caught:
+        get_settings()
+    assert "hush" not in str(caught.value)
+
+
 def test_bad_setting_stops_the_start_with_one_line(tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, REPOSITORY / "main.py"],
@@ -220,4 +228,4 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
 def test_settings_are_frozen() -> None:
     settings = Settings()
     with pytest.raises(ValidationError, match="frozen"):
-        settings.max_tokens = 1
+        settings.max_tokens = 1  # type: ignore[misc]

@@ -5,8 +5,24 @@ from hypothesis import strategies as st
 from services.keep_alive import parse_keep_alive
 from simulator.requests import keep_alive_seconds
 
-TEXTS = [("5m", "5m"), ("1h30m", "1h30m"), (" 30s ", "30s"), ("-1m", "-1m"), ("1.5h", "1.5h"), ("300ms", "300ms")]
-NUMBERS = [(300, 300), (1.5, 1.5), (-1, -1), (0, 0), ("300", 300), ("-1", -1), ("0", 0), ("1.5", 1.5)]
+TEXTS: list[tuple[object, object]] = [
+    ("5m", "5m"),
+    ("1h30m", "1h30m"),
+    (" 30s ", "30s"),
+    ("-1m", "-1m"),
+    ("1.5h", "1.5h"),
+    ("300ms", "300ms"),
+]
+NUMBERS: list[tuple[object, object]] = [
+    (300, 300),
+    (1.5, 1.5),
+    (-1, -1),
+    (0, 0),
+    ("300", 300),
+    ("-1", -1),
+    ("0", 0),
+    ("1.5", 1.5),
+]
 
 
 @pytest.mark.parametrize(("given", "sent"), TEXTS + NUMBERS)
@@ -18,8 +34,25 @@ def test_what_ollama_takes(given: object, sent: object) -> None:
 
 @pytest.mark.parametrize(
     "given",
-    ["", "m", "5 m", "5parsecs", "5m!", "abc", "1h-5m", "m5", "٣m", "٣", "--5", True, None, [], {}]
-    + [float("inf"), float("nan")],
+    [
+        "",
+        "m",
+        "5 m",
+        "5parsecs",
+        "5m!",
+        "abc",
+        "1h-5m",
+        "m5",
+        "٣m",
+        "٣",
+        "--5",
+        True,
+        None,
+        [],
+        {},
+        float("inf"),
+        float("nan"),
+    ],
 )
 def test_what_ollama_refuses_is_refused(given: object) -> None:
     with pytest.raises(ValueError, match="a duration with a unit such as"):

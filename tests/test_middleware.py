@@ -1,16 +1,18 @@
 """Request ids, API keys, the limit of bodies, CORS."""
 
 import asyncio
+import io
 import json
 import logging
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
 import pytest
 from pydantic import SecretStr
 from yarl import URL
 
+from logs import configure_logging
 from main import create_app
 from simulator import Simulator
 from tests.api import CHAT, GENERATE, Answer, call, get, post, problem_in
@@ -25,6 +27,18 @@ ORIGIN = "https://app.example"
 
 def request_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name == REQUESTS]
+
+
+@pytest.fixture
+def log(make_settings: MakeSettings) -> Iterator[io.StringIO]:
+    """What the service's own handler writes."""
+    configure_logging(make_settings())
+    (handler,) = [handler for handler in logging.getLogger().handlers if type(handler).__module__ == "logs"]
+    assert isinstance(handler, logging.StreamHandler)
+    written = io.StringIO()
+    before = handler.setStream(written)
+    yield written
+    handler.setStream(before)
 
 
 # Request ids
@@ -48,14 +62,14 @@ async def test_a_request_id_is_made_where_none_can_be_kept(
 
 
 async def test_the_request_id_is_in_the_problem_and_in_the_log_lines(
-    client: aiohttp.ClientSession, make_settings: MakeSettings, capfd: pytest.CaptureFixture[str]
+    client: aiohttp.ClientSession, make_settings: MakeSettings, log: io.StringIO
 ) -> None:
     async with serve(create_app(make_settings(log_format="json"))) as url:
         answer = await post(client, url, "generate", GENERATE | {"model": "unknown"}, headers={"X-Request-ID": "one"})
         refused = await post(client, url, "generate", {"prompt": ""}, headers={"X-Request-ID": "two"})
     assert answer.status == 200
     assert problem_in(refused, "invalid_request")["request_id"] == "two"
-    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
+    lines = [json.loads(line) for line in log.getvalue().splitlines() if line.startswith("{")]
     fallback, done = [line for line in lines if line["request_id"] == "one"]
     assert fallback["message"] == "model unknown is not installed; gpt-oss:latest answers"
     assert fallback["level"] == "WARNING"
@@ -68,7 +82,7 @@ async def test_the_request_id_is_in_the_problem_and_in_the_log_lines(
 
 
 async def test_concurrent_requests_keep_their_ids_apart(
-    client: aiohttp.ClientSession, url: str, capfd: pytest.CaptureFixture[str]
+    client: aiohttp.ClientSession, url: str, log: io.StringIO
 ) -> None:
     async def ask(id_: str) -> Answer:
         return await post(client, url, "chat", CHAT | {"stream": True}, SSE, headers={"X-Request-ID": id_})
@@ -77,8 +91,7 @@ async def test_concurrent_requests_keep_their_ids_apart(
     answers = await asyncio.gather(*map(ask, ids))
     assert [answer.headers["X-Request-ID"] for answer in answers] == ids
     assert all(f'"request_id":"{id_}"'.encode() in answer.body for id_, answer in zip(ids, answers, strict=True))
-    logged = capfd.readouterr().err
-    assert all(logged.count(f"[{id_}]") == 1 for id_ in ids)
+    assert all(log.getvalue().count(f"[{id_}]") == 1 for id_ in ids)
 
 
 async def test_a_path_cannot_forge_a_log_line(

@@ -90,8 +90,18 @@ async def test_after_a_failure_the_last_list_is_shown_as_stale(tags: Tags) -> No
 
 @pytest.mark.parametrize(
     "answer",
-    [None, [], {}, {"models": None}, {"models": ["gpt-oss"]}, {"models": [{}]}, {"models": [{"name": 5}]}]
-    + [{"models": [{"name": "no such name!"}]}, {"models": {"gpt-oss": {}}}, "models"],
+    [
+        None,
+        [],
+        {},
+        {"models": None},
+        {"models": ["gpt-oss"]},
+        {"models": [{}]},
+        {"models": [{"name": 5}]},
+        {"models": [{"name": "no such name!"}]},
+        {"models": {"gpt-oss": {}}},
+        "models",
+    ],
     ids=str,
 )
 async def test_garbage_is_no_list(answer: Any) -> None:

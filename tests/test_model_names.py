@@ -8,8 +8,17 @@ from services.model_names import ModelName, short_name
 from simulator.names import parse_name, split_source
 
 SAME = [
-    ["gpt-oss", "gpt-oss:latest", "GPT-OSS", "gpt-oss:LATEST", "library/gpt-oss", " gpt-oss "]
-    + ["registry.ollama.ai/library/gpt-oss:latest", "https://registry.ollama.ai/library/gpt-oss", "gpt-oss:local"],
+    [
+        "gpt-oss",
+        "gpt-oss:latest",
+        "GPT-OSS",
+        "gpt-oss:LATEST",
+        "library/gpt-oss",
+        " gpt-oss ",
+        "registry.ollama.ai/library/gpt-oss:latest",
+        "https://registry.ollama.ai/library/gpt-oss",
+        "gpt-oss:local",
+    ],
     ["gpt-oss:20b", "GPT-oss:20B", "library/gpt-oss:20b"],
     ["gpt-oss:latest-x"],
     ["me/gpt-oss", "me/gpt-oss:latest", "ME/gpt-oss"],

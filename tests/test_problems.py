@@ -29,7 +29,6 @@ def test_every_error_has_a_row(kind: type[OllamaError]) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "code"),
     [
-        ("GET", "/", "not_found"),
         ("GET", "/nowhere", "not_found"),
         ("POST", "/api/ollama/nowhere", "not_found"),
         ("GET", "/api/ollama/generate", "method_not_allowed"),

@@ -110,19 +110,19 @@ def test_the_settings_table_names_each_setting_with_its_default() -> None:
         stated |= dict(zip(keys, values, strict=True))
     absent = (None, ())
     actual = {
-        name.upper(): "" if field.default in absent else str(field.default).lower()
+        name.upper(): "" if field.default in absent else str(field.default)
         for name, field in Settings.model_fields.items()
     }
-    assert {name: as_number(value) for name, value in stated.items()} == {
-        name: as_number(value) for name, value in actual.items()
+    assert {name: comparable(value) for name, value in stated.items()} == {
+        name: comparable(value) for name, value in actual.items()
     }
 
 
-def as_number(value: str) -> float | str:
+def comparable(value: str) -> float | str:
     try:
         return float(value)
     except ValueError:
-        return value
+        return value.lower()
 
 
 def test_the_errors_table_names_each_code_with_its_status() -> None:

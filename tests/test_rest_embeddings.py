@@ -129,8 +129,15 @@ async def test_upstream_trouble_has_its_status_and_code(
 
 @pytest.mark.parametrize(
     ("fields", "field"),
-    [({"text": ""}, "text"), ({"text": []}, "text"), ({"text": [""]}, "text.0"), ({"text": ["a"] * 513}, "text")]
-    + [({"text": 5}, "text"), ({"text": "a", "dimensions": 0}, "dimensions"), ({"text": "a", "input": "a"}, "input")],
+    [
+        ({"text": ""}, "text"),
+        ({"text": []}, "text"),
+        ({"text": [""]}, "text.0"),
+        ({"text": ["a"] * 513}, "text"),
+        ({"text": 5}, "text"),
+        ({"text": "a", "dimensions": 0}, "dimensions"),
+        ({"text": "a", "input": "a"}, "input"),
+    ],
     ids=fault_id,
 )
 async def test_bad_field_is_422_by_its_name_and_nothing_sent(

@@ -58,8 +58,21 @@ def test_a_field_wins_over_the_option_of_the_same_name() -> None:
 
 def test_null_is_as_absent() -> None:
     nulls = dict.fromkeys(
-        ["model", "system", "temperature", "max_tokens", "top_p", "frequency_penalty", "presence_penalty", "seed"]
-        + ["stop", "format", "think", "images", "keep_alive"]
+        [
+            "model",
+            "system",
+            "temperature",
+            "max_tokens",
+            "top_p",
+            "frequency_penalty",
+            "presence_penalty",
+            "seed",
+            "stop",
+            "format",
+            "think",
+            "images",
+            "keep_alive",
+        ]
     )
     assert generate(**nulls) == generate(model=None)
 
@@ -221,6 +234,6 @@ def test_bad_field_of_embeddings_is_refused(fault: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("text", ["a", ["a"], ["a"] * 512])
-def test_one_text_or_many_are_taken(text: Any) -> None:
+def test_one_text_or_many_are_taken(text: str | list[str]) -> None:
     request = EmbeddingsRequest(text=text)
     assert (request.text, request.truncate) == (text, True)

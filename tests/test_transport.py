@@ -1,0 +1,324 @@
+"""The wire: what is sent again and what is not, and what failures are called."""
+
+import asyncio
+import itertools
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from services.errors import (
+    OllamaBusyError,
+    OllamaConnectTimeoutError,
+    OllamaError,
+    OllamaResponseError,
+    OllamaTimeoutError,
+    OllamaUnavailableError,
+    RejectedByOllamaError,
+)
+from services.transport import NoSuchEndpointError, NotFoundError, Transport
+from simulator import Call, Fault, Simulator
+from tests.api import fault_id
+from tests.conftest import MakeSettings
+from tests.kinds import until
+
+PATH = "/api/generate"
+BODY = {"model": "llama3.1", "prompt": "Hi"}
+
+Ask = Callable[[Transport], Awaitable[Any]]
+
+
+@pytest.fixture
+async def transport(make_settings: MakeSettings) -> AsyncIterator[Transport]:
+    async with Transport(make_settings(ollama_request_timeout=0.5, ollama_stream_idle_timeout=0.2)) as transport:
+        yield transport
+
+
+async def whole(transport: Transport) -> dict[str, Any]:
+    return await transport.post(PATH, BODY | {"stream": False})
+
+
+async def streamed(transport: Transport) -> list[dict[str, Any]]:
+    chunks = []
+    async with transport.stream(PATH, BODY | {"stream": True}) as reader:
+        while found := await reader.read():
+            chunks += found
+    return chunks
+
+
+either = pytest.mark.parametrize("ask", [whole, streamed])
+
+
+@asynccontextmanager
+async def refused() -> AsyncIterator[str]:
+    """Give an address where nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+def calls(simulator: Simulator) -> list[Call]:
+    return simulator.calls_to(PATH)
+
+
+# What is sent
+
+
+@either
+async def test_a_request_is_json_and_little_more(transport: Transport, simulator: Simulator, ask: Ask) -> None:
+    await ask(transport)
+    (seen,) = calls(simulator)
+    assert (seen.method, seen.headers["Content-Type"]) == ("POST", "application/json")
+    assert not {"Authorization", "Origin", "Cookie"} & set(seen.headers)
+
+
+@either
+async def test_the_api_key_goes_upstream(make_settings: MakeSettings, simulator: Simulator, ask: Ask) -> None:
+    async with Transport(make_settings(ollama_api_key=SecretStr("hush"))) as transport:
+        await ask(transport)
+        await transport.get("/api/tags")
+    assert {seen.headers.get("Authorization") for seen in simulator.calls} == {"Bearer hush"}
+    assert len(simulator.calls) == 2
+
+
+@either
+async def test_connections_are_kept_alive(transport: Transport, simulator: Simulator, ask: Ask) -> None:
+    for _ in range(3):
+        await ask(transport)
+    assert len({seen.connection for seen in calls(simulator)}) == 1
+
+
+async def test_health_and_generation_do_not_share_connections(transport: Transport, simulator: Simulator) -> None:
+    await whole(transport)
+    await transport.get("/api/version")
+    await whole(transport)
+    assert [seen.connection for seen in simulator.calls] == [1, 2, 1]
+
+
+async def test_a_base_url_may_have_a_path(make_settings: MakeSettings, simulator: Simulator) -> None:
+    async with Transport(make_settings(ollama_base_url=f"{simulator.url}/ollama/api/")) as transport:
+        with pytest.raises(NoSuchEndpointError):
+            await transport.get("/api/tags")
+    assert [seen.path for seen in simulator.calls] == ["/ollama/api/tags"]
+
+
+async def test_the_password_of_a_base_url_goes_upstream(make_settings: MakeSettings, simulator: Simulator) -> None:
+    address = simulator.url.replace("://", "://user:word@")
+    async with Transport(make_settings(ollama_base_url=address)) as transport:
+        await whole(transport)
+    assert calls(simulator)[0].headers["Authorization"] == "Basic dXNlcjp3b3Jk"
+
+
+async def test_a_redirect_is_not_followed(transport: Transport, simulator: Simulator) -> None:
+    simulator.fault(Fault(status=307, body=b"", retry_after="1"))
+    with pytest.raises(OllamaResponseError, match="status 307"):
+        await whole(transport)
+    assert len(calls(simulator)) == 1
+
+
+# What is sent again
+
+
+@either
+@pytest.mark.parametrize("status", [503, 429])
+async def test_a_busy_server_is_asked_again(transport: Transport, simulator: Simulator, status: int, ask: Ask) -> None:
+    simulator.fault(Fault(status=status, message="busy", times=2))
+    assert await ask(transport)
+    assert [seen.status for seen in calls(simulator)] == [status, status, 200]
+
+
+@either
+@pytest.mark.parametrize("attempts", [1, 2, 4])
+async def test_the_attempts_are_counted(
+    make_settings: MakeSettings, simulator: Simulator, attempts: int, ask: Ask
+) -> None:
+    simulator.fault(Fault(status=503, message="busy", times=None))
+    async with Transport(make_settings(ollama_retry_attempts=attempts)) as transport:
+        with pytest.raises(OllamaBusyError):
+            await ask(transport)
+    assert len(calls(simulator)) == attempts
+
+
+@either
+async def test_a_refused_connection_is_tried_again(
+    make_settings: MakeSettings, simulator: Simulator, caplog: pytest.LogCaptureFixture, ask: Ask
+) -> None:
+    await simulator.stop()
+    async with Transport(make_settings(ollama_retry_attempts=10, ollama_retry_backoff=0.05)) as transport:
+        asked = asyncio.ensure_future(ask(transport))
+        await until(lambda: "attempt 1 failed" in caplog.text)
+        await simulator.start()
+        assert await asked
+    assert len(calls(simulator)) == 1
+    assert "127.0.0.1" not in caplog.text
+
+
+@either
+async def test_a_server_that_stays_away_is_unavailable(
+    make_settings: MakeSettings, caplog: pytest.LogCaptureFixture, ask: Ask
+) -> None:
+    async with refused() as address, Transport(make_settings(ollama_base_url=address)) as transport:
+        with pytest.raises(OllamaUnavailableError) as caught:
+            await ask(transport)
+    assert caught.value.retryable
+    assert [record.message[:16] for record in caplog.records] == ["attempt 1 failed", "attempt 2 failed"]
+
+
+@either
+async def test_a_name_that_is_not_found_is_unavailable(make_settings: MakeSettings, ask: Ask) -> None:
+    settings = make_settings(ollama_base_url="http://ollama.invalid", ollama_retry_attempts=1)
+    async with Transport(settings) as transport:
+        with pytest.raises(OllamaUnavailableError) as caught:
+            await ask(transport)
+    assert "invalid" not in caught.value.detail
+
+
+async def test_the_pauses_grow(
+    make_settings: MakeSettings, simulator: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    simulator.fault(Fault(status=503, message="busy", times=None))
+    async with Transport(make_settings(ollama_retry_attempts=5, ollama_retry_backoff=0.02)) as transport:
+        with pytest.raises(OllamaBusyError):
+            await whole(transport)
+    starts = [seen.started for seen in calls(simulator)]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(starts)]
+    assert all(pause >= 0.02 * 2**number for number, pause in enumerate(pauses))
+    assert len(caplog.records) == 4
+
+
+# What is not
+
+
+NOT_AGAIN: list[tuple[Fault, type[OllamaError]]] = [
+    (Fault(status=400, message="no"), RejectedByOllamaError),
+    (Fault(status=404, message="no"), NotFoundError),
+    (Fault(status=404, body=b"404 page not found"), NoSuchEndpointError),
+    (Fault(status=401, message="no"), OllamaResponseError),
+    (Fault(status=500), OllamaResponseError),
+    (Fault(status=502, body=b"<html>"), OllamaResponseError),
+    (Fault(status=504, body=b"<html>"), OllamaResponseError),
+    (Fault(reset_after=0), OllamaResponseError),
+    (Fault(truncate_body=True), OllamaResponseError),
+    (Fault(garbage_status_line=True), OllamaResponseError),
+    (Fault(body=b"<html>"), OllamaResponseError),
+    (Fault(hang=True), OllamaTimeoutError),
+    (Fault(stall_after=0), OllamaTimeoutError),
+]
+
+
+@either
+@pytest.mark.parametrize(("fault", "kind"), NOT_AGAIN, ids=fault_id)
+async def test_what_may_have_run_is_not_sent_again(
+    transport: Transport, simulator: Simulator, fault: Fault, kind: type[OllamaError], ask: Ask
+) -> None:
+    simulator.fault(fault)
+    with pytest.raises(kind) as caught:
+        await ask(transport)
+    assert type(caught.value) is kind
+    assert caught.value.retryable is False
+    assert caught.value.__cause__ is not None or fault.status is not None
+    assert len(calls(simulator)) == 1
+    assert "127.0.0.1" not in str(caught.value)
+    assert "html" not in str(caught.value)
+    assert await ask(transport)
+
+
+@pytest.mark.parametrize("fault", [Fault(error_after=3), Fault(reset_after=3), Fault(stall_after=3)], ids=fault_id)
+async def test_nothing_is_sent_again_after_the_first_chunk(
+    transport: Transport, simulator: Simulator, fault: Fault
+) -> None:
+    simulator.fault(fault)
+    async with transport.stream(PATH, BODY | {"stream": True}) as reader:
+        count = 0
+        while count < 3:
+            count += len(await reader.read())
+        with pytest.raises(OllamaError):
+            await reader.read()
+    assert count == 3
+    assert len(calls(simulator)) == 1
+
+
+async def test_chunks_before_a_bad_line_are_not_lost(transport: Transport, simulator: Simulator) -> None:
+    simulator.fault(Fault(body=b'{"response":"a"}\n{"response":"b"}\nnonsense\n'))
+    async with transport.stream(PATH, BODY) as reader:
+        assert [chunk["response"] for chunk in await reader.read()] == ["a", "b"]
+        with pytest.raises(OllamaResponseError):
+            await reader.read()
+
+
+# Kept-alive connections that turn out dead
+
+
+@either
+@pytest.mark.parametrize("fault", [Fault(drop_reused=True), Fault(path=PATH, close_after_response=True)], ids=fault_id)
+async def test_a_dead_connection_is_replaced_once(
+    transport: Transport, simulator: Simulator, fault: Fault, ask: Ask
+) -> None:
+    if fault.drop_reused:
+        await ask(transport)
+        simulator.fault(fault)
+    else:
+        simulator.fault(fault)
+        await ask(transport)
+    simulator.calls.clear()
+    assert await ask(transport)
+    assert [seen.status for seen in calls(simulator)][-1] == 200
+    assert len(calls(simulator)) <= 2
+    assert calls(simulator)[-1].reused is False
+
+
+@either
+async def test_a_fresh_connection_that_dies_is_not_replaced(
+    transport: Transport, simulator: Simulator, ask: Ask
+) -> None:
+    await ask(transport)
+    simulator.calls.clear()
+    simulator.fault(Fault(reset_after=0, times=None))
+    with pytest.raises(OllamaResponseError):
+        await ask(transport)
+    assert [seen.reused for seen in calls(simulator)] == [True, False]
+
+
+@either
+async def test_a_kept_alive_connection_that_dies_within_its_answer_is_not_replaced(
+    transport: Transport, simulator: Simulator, ask: Ask
+) -> None:
+    await ask(transport)
+    simulator.calls.clear()
+    simulator.fault(Fault(reset_after=1))
+    with pytest.raises(OllamaResponseError):
+        await ask(transport)
+    assert len(calls(simulator)) == 1
+
+
+# Deadlines that belong to the wire
+
+
+async def test_a_connection_that_does_not_open_has_its_own_deadline(make_settings: MakeSettings) -> None:
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        port = deaf.getsockname()[1]
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", port))
+        settings = make_settings(ollama_base_url=f"http://127.0.0.1:{port}", ollama_connect_timeout=0.2)
+        async with Transport(settings) as transport:
+            with pytest.raises(OllamaConnectTimeoutError) as caught:
+                await whole(transport)
+        for filler in fillers:
+            filler.close()
+    assert "OLLAMA_CONNECT_TIMEOUT" in caught.value.detail
+    assert caught.value.retryable
+
+
+async def test_health_has_its_own_deadline(make_settings: MakeSettings, simulator: Simulator) -> None:
+    simulator.fault(Fault(path="/api/version", hang=True))
+    async with Transport(make_settings(ollama_health_timeout=0.2)) as transport:
+        with pytest.raises(OllamaTimeoutError, match="OLLAMA_HEALTH_TIMEOUT"):
+            await transport.get("/api/version")
+    assert len(simulator.calls) == 1
