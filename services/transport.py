@@ -44,7 +44,7 @@ BUSY_RETRY_AFTER_SECONDS = 5.0
 ADDRESS = re.compile(
     r"""\w+://[^\s"']+ | \b\d{1,3}(\.\d{1,3}){3}(:\d+)?\b | \[[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(%\w+)?\](:\d+)?
     | \blocalhost(:\d+)?\b | (?<=\blookup\ )\S+
-    | registry\.ollama\.ai/(library/)?""",
+    | registry\.ollama\.ai/(library/)? | (?<![\w/])/([\w.-]+/)+[\w.-]*""",
     re.VERBOSE,
 )
 
@@ -383,11 +383,11 @@ def _garbage() -> OllamaResponseError:
 
 
 def _clean(message: object) -> str:
-    """Return Ollama's own words without addresses, and without the JSON its runner wraps them in."""
+    """Return the first line of Ollama's own words, without addresses, paths and the JSON its runner wraps them in."""
     text = str(message)
     with suppress(orjson.JSONDecodeError, KeyError, TypeError):
         text = str(orjson.loads(text)["error"]["message"])
-    return ADDRESS.sub("", text)
+    return ADDRESS.sub("", text.partition("\n")[0])
 
 
 def _retry_after(header: str | None) -> float:
