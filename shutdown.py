@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from types import FrameType
@@ -52,7 +53,10 @@ class Shutdown:
 
     @contextmanager
     def hooked(self) -> Iterator[None]:
-        """Stand before the signal handlers that the server has set."""
+        """Stand before the signal handlers that the server has set; only the main thread has any."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
         loop = asyncio.get_running_loop()
 

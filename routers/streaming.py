@@ -99,9 +99,8 @@ class StreamingAnswer(Response):
         async with heartbeat:
             try:
                 async with self._shutdown.cutoff(), self._service.stream(self._request, writer.chosen) as stream:
-                    await writer.begin(stream.served)
                     async for events in stream:
-                        await writer.write(events)
+                        await writer.write(stream.served, events)
             except OllamaError as error:
                 if not writer.is_started:
                     raise
@@ -116,27 +115,29 @@ class _Writer:
         self._served = served
         self._wrote_at = time.monotonic()
         self.is_started = False
+        self._has_begun = False
         self._is_over = False
 
     def chosen(self, served: Served) -> None:
         """Note which model is about to answer."""
         self._served = served
 
-    async def begin(self, served: Served) -> None:
+    async def _begin(self, served: Served) -> bytes:
+        """Settle for success, and return what stands before the first events."""
+        self._has_begun = True
         self.chosen(served)
         note(model=served.model, fallback=served.fallback, first_token_at=time.monotonic())
         await self._start()
-        if self._form.tells_more:
-            await self._body(
-                self._form.encode(Start(served.model, served.requested_model, served.fallback, request_id.get()))
-            )
+        return self._form.encode(Start(served.model, served.requested_model, served.fallback, request_id.get()))
 
-    async def write(self, events: list[Event]) -> None:
+    async def write(self, served: Served, events: list[Event]) -> None:
+        """Write what arrived together in one go: each write costs more than ten tokens."""
+        before = b"" if self._has_begun else await self._begin(served)
         last = events[-1] if events else None
         self._is_over = isinstance(last, Done)
         if isinstance(last, Done):
             note(tokens=last.usage.completion_tokens)
-        data = b"".join(map(self._form.encode, events))
+        data = before + b"".join(map(self._form.encode, events))
         if data or self._is_over:
             await self._body(data, more=not self._is_over)
 

@@ -185,9 +185,9 @@ class Answer:
             if self._format is not None:
                 self._text.append(_text(text))
             events.append(Token(_text(text)))
-        for call in _objects(message.get("tool_calls") or []):
+        if calls := message.get("tool_calls"):
             self._has_text = True
-            events.append(ToolCall(call))
+            events.extend(map(ToolCall, _objects(calls)))
         if chunk.get("done") is True:
             self.is_done = True
             events.append(self._done(chunk))

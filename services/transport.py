@@ -1,6 +1,7 @@
 """The wire to Ollama: connections, deadlines, retries, and what its failures mean."""
 
 import asyncio
+import io
 import logging
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -39,6 +40,7 @@ logger = logging.getLogger(__name__)
 CONTROL_CONNECTIONS = 16
 KEEP_ALIVE_SECONDS = 60
 END_OF_BODY_SECONDS = 0.25
+LARGE_BYTES = 1 << 20  # aiohttp wants larger bodies as files, and writes those in pieces
 MAX_BACKOFF_SECONDS = 10
 BUSY_RETRY_AFTER_SECONDS = 5.0
 ADDRESS = re.compile(
@@ -216,7 +218,7 @@ class Transport:
                 response = await session.request(
                     method,
                     self._base_url + path,
-                    data=data,
+                    data=data if data is None or len(data) < LARGE_BYTES else io.BytesIO(data),
                     headers={"Content-Type": "application/json"} if data else None,
                     allow_redirects=False,
                 )

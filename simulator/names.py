@@ -62,6 +62,7 @@ def split_source(text: str) -> tuple[str, str | None]:
     """Cut a `:cloud`, `-cloud` or `:local` suffix off and say which source it names."""
     rest = text.strip()
     head, colon, last = rest.rpartition(":")
+    last = last.strip()
     if colon and last.lower() in {"cloud", "local"}:
         return head, last.lower()
     if colon and "/" not in last and last.lower().endswith("-cloud"):

@@ -39,7 +39,6 @@ async def quiet(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
     loud: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: loud.append(context))
     yield
-    gc.collect()
     loud += [record.getMessage() for record in caplog.records if record.levelno > logging.WARNING or record.exc_info]
     assert loud == []
 
@@ -73,9 +72,7 @@ async def connect(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @every_kind
-async def test_before_the_first_byte(
-    simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind
-) -> None:
+async def test_before_the_first_byte(simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind) -> None:
     simulator.fault(Fault(hang=True))
     async with asking(kind, client, url):
         call = await simulator.received(kind.upstream)
@@ -159,9 +156,7 @@ async def test_in_the_moment_its_place_comes_free(
 ) -> None:
     simulator.seconds_per_token = 0.0005
     async with serve(create_app(make_settings(ollama_max_connections=1, ollama_queue_size=500))) as url:
-        tasks = []
-        for number in range(60):
-            tasks.append(asyncio.create_task(see(KINDS[number % len(KINDS)].ask(client, url))))
+        tasks = [asyncio.create_task(see(KINDS[number % len(KINDS)].ask(client, url))) for number in range(60)]
         for task in tasks[1::2]:
             await asyncio.wait({tasks[0], asyncio.create_task(asyncio.sleep(0.004))})
             task.cancel()
@@ -310,6 +305,25 @@ async def test_pipelined_requests_are_answered_in_order(simulator: Simulator, ur
     assert [call.path for call in simulator.calls if call.method == "POST"] == [
         "/api/generate", "/api/generate", "/api/embed",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+async def test_an_http_1_0_client_gets_its_answer_and_the_end_of_the_connection(
+    simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind
+) -> None:
+    reader, writer = await connect(url)
+    writer.write(wire(kind).replace(b"HTTP/1.1", b"HTTP/1.0"))
+    async with asyncio.timeout(2):
+        answer = await reader.read()
+    writer.close()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK")
+    assert b"\r\nconnection: close" in head
+    if not kind.is_stream:
+        assert json.loads(body)["success"] is True
+    else:
+        assert body.endswith(b"0\r\n\r\n")  # the server sends chunks to 1.0 clients too, as proxies expect
+    await nothing_is_left(client, url, simulator)
 
 
 async def test_one_connection_serves_many_requests(simulator: Simulator, url: str) -> None:

@@ -25,7 +25,8 @@ from tests.kinds import (
 )
 from tests.serving import serve
 
-LIMIT = 0.15
+LIMIT = 0.1
+SLACK = 1.5  # for a busy machine; the other limits of the settings are far longer
 STREAMS = [kind for kind in KINDS if kind.is_stream]
 WHOLES = [kind for kind in KINDS if not kind.is_stream]
 
@@ -50,7 +51,7 @@ async def test_request_timeout_limits_the_wait_for_the_first_byte(
     async with serve(create_app(make_settings(ollama_request_timeout=LIMIT))) as url:
         started = time.monotonic()
         seen = await see(kind.ask(client, url))
-        assert LIMIT <= time.monotonic() - started < LIMIT + 0.5
+        assert LIMIT <= time.monotonic() - started < LIMIT + SLACK
         check_timeout(seen, "OLLAMA_REQUEST_TIMEOUT")
         await nothing_is_left(client, url, simulator)
     assert [call.outcome for call in simulator.calls_to(kind.upstream)] == ["client_gone"]
@@ -86,7 +87,7 @@ async def test_idle_timeout_limits_the_silence_between_chunks(
     async with serve(create_app(make_settings(ollama_stream_idle_timeout=LIMIT))) as url:
         started = time.monotonic()
         seen = await see(kind.ask(client, url))
-        assert LIMIT <= time.monotonic() - started < LIMIT + 0.5
+        assert LIMIT <= time.monotonic() - started < LIMIT + SLACK
         assert seen.status == 200
         assert seen.cut is not kind.tells_more
         if kind.tells_more:
@@ -100,12 +101,12 @@ async def test_idle_timeout_limits_the_silence_between_chunks(
 async def test_a_stream_has_no_limit_in_all(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, kind: Kind
 ) -> None:
-    simulator.seconds_per_token = 0.02
+    simulator.seconds_per_token = 0.01
     settings = make_settings(ollama_request_timeout=0.2, ollama_stream_idle_timeout=0.2)
     async with serve(create_app(settings)) as url:
         started = time.monotonic()
         seen = await see(kind.ask(client, url))
-        assert time.monotonic() - started > 0.6
+        assert time.monotonic() - started > 0.3
         assert (seen.status, seen.cut) == (200, False)
 
 
@@ -113,7 +114,7 @@ async def test_a_stream_has_no_limit_in_all(
 async def test_the_first_chunk_may_take_longer_than_a_later_one(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, kind: Kind
 ) -> None:
-    simulator.fault(Fault(delay_seconds=0.4))
+    simulator.fault(Fault(delay_seconds=0.25))
     async with serve(create_app(make_settings(ollama_stream_idle_timeout=LIMIT))) as url:
         check_one_last((await see(kind.ask(client, url))).events, "done")
 
@@ -136,7 +137,7 @@ async def test_health_timeout_limits_the_model_list(
     async with serve(create_app(make_settings(ollama_health_timeout=LIMIT))) as url:
         started = time.monotonic()
         seen = await see(client.get(url + path))
-        assert time.monotonic() - started < LIMIT + 0.5
+        assert time.monotonic() - started < LIMIT + SLACK
         check_timeout(seen, "OLLAMA_HEALTH_TIMEOUT")
         await nothing_is_left(client, url, simulator)
     assert {call.outcome for call in simulator.calls_to("/api/tags")} == {"client_gone"}

@@ -104,7 +104,7 @@ async def test_what_comes_of_a_fault(
     caplog: pytest.LogCaptureFixture,
     case: Case,
 ) -> None:
-    settings = make_settings(ollama_request_timeout=0.3, ollama_stream_idle_timeout=0.15)
+    settings = make_settings(ollama_request_timeout=0.2, ollama_stream_idle_timeout=0.1)
     async with serve(create_app(settings)) as url:
         for kind in KINDS:
             expected = case.expected(kind)
@@ -135,7 +135,8 @@ def check(seen: Seen, kind: Kind, expected: Expected) -> None:
         assert seen.json["retryable"] == (expected.code == "ollama_busy")
         assert not seen.cut
         return
-    assert (seen.headers["X-Model"], seen.headers["X-Model-Fallback"]) != (None, None)
+    assert seen.headers["X-Model"]
+    assert seen.headers["X-Model-Fallback"] == "false"
     if not kind.is_stream:
         assert seen.json["success"] is True
     elif kind.tells_more:

@@ -16,13 +16,14 @@ from tests.kinds import KINDS, WHOLE, load_is, nothing_is_left, see
 from tests.serving import serve
 
 LIMIT = 0.2
+SLACK = 1.5  # for a busy machine; the default of the setting is 5 s
 
 
 async def probe(client: aiohttp.ClientSession, url: str, path: str = "/health") -> tuple[int, Any]:
     started = time.monotonic()
     async with client.get(url + path) as response:
         answer = response.status, await response.json()
-    assert time.monotonic() - started < LIMIT + 0.5
+    assert time.monotonic() - started < LIMIT + SLACK
     return answer
 
 
@@ -101,9 +102,7 @@ async def test_while_ollama_is_gone_and_when_it_is_back(
             await simulator.start()
 
 
-async def test_a_hundred_probes_cost_one_call(
-    make_settings: MakeSettings, simulator: Simulator
-) -> None:
+async def test_a_hundred_probes_cost_one_call(make_settings: MakeSettings, simulator: Simulator) -> None:
     async with (
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client,
         serve(create_app(make_settings(ollama_health_timeout=2))) as url,
@@ -111,8 +110,10 @@ async def test_a_hundred_probes_cost_one_call(
         await probe(client, url)
         simulator.fault(Fault(path="/api/version", delay_seconds=0.4, times=None))
         before = len(simulator.calls)
-        answers = await asyncio.gather(*(probe(client, url, "/health") for _ in range(50)),
-                                       *(probe(client, url, "/health/ready") for _ in range(50)))
+        answers = await asyncio.gather(
+            *(probe(client, url, "/health") for _ in range(50)),
+            *(probe(client, url, "/health/ready") for _ in range(50)),
+        )
         assert {status for status, _ in answers} == {200}
         assert [call.path for call in simulator.calls[before:]] == ["/api/version"]
 

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 from pydantic import SecretStr
 
+from config import get_settings
 from services.errors import (
     InvalidRequestError,
     ModelNotFoundError,
@@ -220,10 +221,12 @@ def run_in_a_loop_of_its_own(work: Coroutine[Any, Any, None]) -> None:
         gc.collect()
 
 
-async def test_two_event_loops_in_turn_use_one_service(make_settings: MakeSettings, simulator: Simulator) -> None:
-    service = OllamaService(make_settings())
+async def test_two_event_loops_in_turn_use_the_singleton(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_BASE_URL", simulator.url)
+    get_settings.cache_clear()
     for _ in range(2):
-        await asyncio.to_thread(run_in_a_loop_of_its_own, use(service))
+        await asyncio.to_thread(run_in_a_loop_of_its_own, use(ollama_service))
+    get_settings.cache_clear()
     await until(lambda: simulator.open_connections == 0)
     assert len(simulator.calls_to("/api/generate")) == 4
 

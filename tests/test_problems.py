@@ -10,7 +10,7 @@ from routers.dependencies import get_ollama_service
 from services import errors
 from services.errors import OllamaError
 from services.ollama_service import OllamaService
-from tests.api import GENERATE, STATUSES, call, get, post, problem_in
+from tests.api import STATUSES, call, get, problem_in
 from tests.conftest import MakeSettings
 from tests.serving import serve
 
@@ -53,7 +53,7 @@ async def test_a_bug_is_logged_with_its_traceback_and_never_shown(
     app = create_app(make_settings())
     app.dependency_overrides[get_ollama_service] = broken
     async with serve(app) as url:
-        answer = await post(client, url, "generate", GENERATE, headers={"X-Request-ID": "mine"})
+        answer = await get(client, f"{url}/api/ollama/models", headers={"X-Request-ID": "mine"})
         alive = await get(client, f"{url}/health/live")
     document = problem_in(answer, "internal_error")
     assert "secret" not in answer.body.decode()
@@ -74,5 +74,5 @@ async def test_an_error_is_mapped_by_its_code(
     app = create_app(make_settings())
     app.dependency_overrides[get_ollama_service] = broken
     async with serve(app) as url:
-        document = problem_in(await post(client, url, "generate", GENERATE), error.code)
+        document = problem_in(await get(client, f"{url}/api/ollama/models"), error.code)
     assert (document["detail"], document["retryable"]) == ("A sentence.", error.retryable)

@@ -34,7 +34,8 @@ def reader(service: ServiceProcess, kind: Kind, receive_buffer: int = 16_384) ->
         body = json.dumps(kind.body).encode()
         tcp.sendall(
             f"POST /api/ollama/{kind.path} HTTP/1.1\r\nHost: service\r\nContent-Type: application/json\r\n"
-            f"Accept: {kind.accept}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+            f"Accept: {kind.accept}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+            + body
         )
         tcp.setblocking(False)
         yield tcp
@@ -64,7 +65,7 @@ async def test_twenty_slow_readers_cost_little_memory_and_slow_nobody_else(
         with ExitStack() as stack:
             before = service.resident_kb
             readers = [stack.enter_context(reader(service, STREAMS[number % 3])) for number in range(20)]
-            ends = time.monotonic() + 4
+            ends = time.monotonic() + 3
             most = taken = 0
             while time.monotonic() < ends:
                 for tcp in readers:
@@ -86,7 +87,9 @@ async def test_twenty_slow_readers_cost_little_memory_and_slow_nobody_else(
         await nothing_is_left(client, service.url, simulator)
 
 
-async def test_upstream_waits_for_a_slow_reader(simulator: Simulator, client: aiohttp.ClientSession, tmp_path: Path) -> None:
+async def test_upstream_waits_for_a_slow_reader(
+    simulator: Simulator, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
     """What nobody reads is not fetched: the model's side stands still."""
     async with service_of(simulator, tmp_path) as service:
         simulator.fault(FLOOD)

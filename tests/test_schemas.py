@@ -222,9 +222,12 @@ def test_a_field_of_another_endpoint_is_refused(endpoint: str, field: str) -> No
     assert complaints(endpoint, body | {field: None}) == {field}
 
 
+BAD_TEXTS: list[Any] = ["", [], [""], ["a", ""], None, 5, [5], ["a"] * 513, {}]
+
+
 @pytest.mark.parametrize(
     "fault",
-    [{"text": text} for text in ("", [], [""], ["a", ""], None, 5, [5], ["a"] * 513, {})]
+    [{"text": text} for text in BAD_TEXTS]
     + [{"dimensions": 0}, {"dimensions": 1.5}, {"dimensions": "5"}, {"truncate": 1}, {"truncate": None}]
     + [{"model": "no such name!"}, {"keep_alive": "5 parsecs"}],
     ids=lambda fault: str(fault)[:40],

@@ -4,12 +4,15 @@ import asyncio
 import json
 import re
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from config import Settings
+from main import create_app
 from simulator import Fault, Simulator
 from tests.kinds import (
     KINDS,
@@ -23,7 +26,8 @@ from tests.kinds import (
     see,
     until,
 )
-from tests.service_process import ServiceProcess, run_service
+from tests.service_process import ServiceProcess, free_port, run_service
+from tests.serving import serve
 
 TROUBLE = re.compile(r"Traceback|Warning:|Unclosed|unclosed|never retrieved|never awaited|was destroyed")
 LOUD = re.compile(TROUBLE.pattern + "| (WARNING|ERROR|CRITICAL) ")
@@ -65,7 +69,9 @@ async def test_streams_may_finish_while_new_requests_are_refused(
 ) -> None:
     simulator.seconds_per_token = 0.02
     async with run_service(simulator.url, tmp_path, shutdown_grace=10) as service:
-        asking = [asyncio.create_task(see(kind.ask(client, service.url))) for kind in KINDS if kind.name != "embeddings"]
+        asking = [
+            asyncio.create_task(see(kind.ask(client, service.url))) for kind in KINDS if kind.name != "embeddings"
+        ]
         await simulator.received("/api/generate", count=4)
         await simulator.received("/api/chat", count=4)
         await asyncio.sleep(0.1)
@@ -212,3 +218,15 @@ async def test_several_workers_end_alike(simulator: Simulator, client: aiohttp.C
             check_one_last(seen.events, "done")
         await ends_cleanly(service, seconds=8)
     await until(lambda: simulator.open_connections == 0)
+
+
+def test_in_a_thread_other_than_the_main_one_the_service_starts_too() -> None:
+    """There it has no signals to hear: a test client's thread, a server inside another program."""
+
+    async def start_and_end() -> None:
+        settings = Settings(_env_file=None, ollama_base_url=f"http://127.0.0.1:{free_port()}")
+        async with serve(create_app(settings)) as url, aiohttp.ClientSession() as client:
+            assert (await see(client.get(f"{url}/health/live"))).status == 200
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, start_and_end()).result()

@@ -84,6 +84,17 @@ async def test_the_api_key_goes_upstream(make_settings: MakeSettings, simulator:
     assert len(simulator.calls) == 2
 
 
+async def test_a_body_of_megabytes_is_sent_whole_each_time(make_settings: MakeSettings, simulator: Simulator) -> None:
+    simulator.fault(Fault(status=503, message="busy"))
+    prompt = "x" * 3_000_000
+    async with Transport(make_settings()) as transport:
+        await transport.post(PATH, BODY | {"prompt": prompt, "stream": False})
+    assert [(seen.status, len(seen.body["prompt"])) for seen in calls(simulator)] == [
+        (503, 3_000_000),
+        (200, 3_000_000),
+    ]
+
+
 @either
 async def test_connections_are_kept_alive(transport: Transport, simulator: Simulator, ask: Ask) -> None:
     for _ in range(3):

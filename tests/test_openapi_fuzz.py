@@ -1,0 +1,97 @@
+"""Made-up requests, drawn from the OpenAPI document: no failure of the service's own, no undocumented answer."""
+
+import asyncio
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
+from schemathesis.checks import CHECKS, load_all_checks
+from schemathesis.core.transport import Response
+
+from main import create_app
+from simulator import Fault, Simulator
+from tests.conftest import MakeSettings
+from tests.serving import serve
+
+EXAMPLES = 40
+OPERATIONS = [
+    ("GET", "/api/ollama/models"),
+    ("POST", "/api/ollama/generate"),
+    ("POST", "/api/ollama/chat"),
+    ("POST", "/api/ollama/embeddings"),
+    ("GET", "/health"),
+    ("GET", "/health/ready"),
+    ("GET", "/health/live"),
+]
+load_all_checks()
+# Functions, which the library's own types do not tell apart from its classes of checks.
+DOCUMENTED: list[Any] = CHECKS.get_by_names(
+    [
+        "status_code_conformance",
+        "content_type_conformance",
+        "response_headers_conformance",
+        "response_schema_conformance",
+    ]
+)
+WAYS = [
+    (mode, *operation)
+    for mode in GenerationMode
+    for operation in OPERATIONS
+    if not (
+        mode is GenerationMode.NEGATIVE and operation[1].startswith("/health")  # nothing there to get wrong
+    )
+]
+
+
+def check_answer(response: Response, path: str) -> None:
+    assert response.status_code != 500, response.text
+    assert response.headers["x-request-id"]
+    if response.status_code >= 400 and not path.startswith("/health"):
+        problem = response.json()
+        assert problem["code"] != "internal_error"
+        assert problem["status"] == response.status_code
+
+
+def fuzz(url: str, method: str, path: str, mode: GenerationMode) -> None:
+    """Send made-up requests to one operation; runs in a thread of its own, for it blocks."""
+    schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
+    operation = schema[path][method]
+
+    @given(case=operation.as_strategy(generation_mode=mode))
+    @settings(
+        max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    )
+    def run(case: schemathesis.Case[Any]) -> None:
+        response = case.call(base_url=url, timeout=10)
+        check_answer(response, path)
+        case.validate_response(response, checks=DOCUMENTED)
+
+    run()
+
+
+async def test_every_operation_is_attacked(url: str) -> None:
+    schema = await asyncio.to_thread(schemathesis.openapi.from_url, f"{url}/openapi.json")
+    found = [(method.upper(), path) for path in schema for method in schema[path]]
+    assert sorted(found) == sorted(OPERATIONS)
+
+
+@pytest.mark.parametrize(("mode", "method", "path"), WAYS)
+async def test_no_request_brings_forth_what_is_not_documented(
+    url: str, mode: GenerationMode, method: str, path: str
+) -> None:
+    await asyncio.to_thread(fuzz, url, method, path, mode)
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS[:4])
+async def test_nor_does_an_ollama_that_fails(
+    make_settings: MakeSettings, simulator: Simulator, method: str, path: str
+) -> None:
+    faults = [Fault(status=500), Fault(status=503), Fault(reset_after=0), Fault(body=b"<html>"), Fault(hang=True)]
+    simulator.fault(Fault(path="/api/tags", status=500, times=3))
+    for fault in faults * EXAMPLES:
+        simulator.fault(fault)
+    quick = make_settings(ollama_request_timeout=0.05, ollama_retry_attempts=2, ollama_retry_backoff=0.001)
+    async with serve(create_app(quick)) as url:
+        await asyncio.to_thread(fuzz, url, method, path, GenerationMode.POSITIVE)
