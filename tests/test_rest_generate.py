@@ -1,6 +1,9 @@
 """Whole answers of /generate, and what generate and chat have in common."""
 
 import asyncio
+import base64
+import io
+import json
 from typing import Any
 
 import aiohttp
@@ -104,6 +107,16 @@ async def test_system_and_images_go_upstream(client: aiohttp.ClientSession, url:
     await succeed(client, url, "generate", GENERATE | more)
     (seen,) = simulator.calls_to(UPSTREAM)
     assert (seen.body["system"], seen.body["images"]) == ("Be brief.", [PIXEL, PIXEL])
+
+
+async def test_a_large_image_goes_upstream(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
+    image = base64.b64encode(bytes(3_000_000)).decode()
+    data = io.BytesIO(json.dumps({"prompt": "Hi", "images": [image]}).encode())
+    headers = {"Content-Type": "application/json"}
+    answer = await call(client, "POST", f"{url}/api/ollama/generate", data=data, headers=headers)
+    assert answer.status == 200
+    (seen,) = simulator.calls_to("/api/generate")
+    assert seen.body["images"] == [image]
 
 
 @both

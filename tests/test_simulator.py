@@ -770,7 +770,7 @@ async def test_a_reset_comes_after_so_many_chunks(
     simulator.fault(Fault(reset_after=count))
     received = b""
     async with client.post("/api/generate", json=GENERATE) as response:
-        with pytest.raises(aiohttp.ClientError):  # noqa: PT012 - the loop is what raises
+        with pytest.raises(aiohttp.ClientError):
             async for data in response.content.iter_any():
                 received += data
     assert received.count(b"\n") == count

@@ -123,11 +123,20 @@ async def test_the_password_of_a_base_url_goes_upstream(make_settings: MakeSetti
     assert calls(simulator)[0].headers["Authorization"] == "Basic dXNlcjp3b3Jk"
 
 
-async def test_a_redirect_is_not_followed(transport: Transport, simulator: Simulator) -> None:
-    simulator.fault(Fault(status=307, body=b"", retry_after="1"))
-    with pytest.raises(OllamaResponseError, match="status 307"):
-        await whole(transport)
-    assert len(calls(simulator)) == 1
+async def test_a_redirect_is_not_followed(make_settings: MakeSettings, simulator: Simulator) -> None:
+    async def redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        location = f"Location: {simulator.url}{PATH}\r\n"
+        writer.write(f"HTTP/1.1 307 Temporary Redirect\r\n{location}Content-Length: 0\r\n\r\n".encode())
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(redirect, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with Transport(make_settings(ollama_base_url=f"http://127.0.0.1:{port}")) as transport:
+            with pytest.raises(OllamaResponseError, match="status 307"):
+                await whole(transport)
+    assert simulator.calls == []
 
 
 # What is sent again
@@ -279,6 +288,16 @@ async def test_a_dead_connection_is_replaced_once(
     assert [seen.status for seen in calls(simulator)][-1] == 200
     assert len(calls(simulator)) <= 2
     assert calls(simulator)[-1].reused is False
+
+
+@either
+async def test_many_dead_connections_are_no_trouble(transport: Transport, simulator: Simulator, ask: Ask) -> None:
+    simulator.fault(Fault(delay_seconds=0.05, times=3))
+    await asyncio.gather(*(ask(transport) for _ in range(3)))
+    simulator.fault(Fault(drop_reused=True, times=None))
+    for _ in range(3):
+        assert await ask(transport)
+    assert len({seen.connection for seen in calls(simulator)[:3]}) == 3
 
 
 @either
