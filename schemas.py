@@ -17,7 +17,8 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from services.completion import CompletionRequest, Timings, Usage, Warning_, schema_validator
+from services.completion import CompletionRequest, Timings, Usage, Warning_
+from services.json_schema import schema_validator
 from services.keep_alive import KeepAlive
 from services.model_names import ModelName
 
@@ -55,6 +56,14 @@ def check_format(value: object) -> object:
     return value
 
 
+def check_num_predict(tokens: int) -> int:
+    """Refuse 0, which some versions of Ollama take for no limit at all."""
+    if tokens == 0:
+        msg = "a positive number of tokens, or -1 for Ollama's own limit"
+        raise ValueError(msg)
+    return tokens
+
+
 NonEmpty = Annotated[str, StringConstraints(min_length=1)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Model = Annotated[str, AfterValidator(check_model_name), Field(examples=["gpt-oss"])]
@@ -79,7 +88,9 @@ class Options(Request):
 
     num_keep: StrictInt | None = None
     seed: StrictInt | None = None
-    num_predict: Annotated[StrictInt | None, Field(description="Tokens at most; -1 is Ollama's own limit.")] = None
+    num_predict: Annotated[StrictInt, AfterValidator(check_num_predict)] | None = Field(
+        default=None, description="Tokens at most; -1 is Ollama's own limit."
+    )
     top_k: StrictInt | None = None
     top_p: Number | None = None
     min_p: Number | None = None

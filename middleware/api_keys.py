@@ -18,18 +18,15 @@ class ApiKeyMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
-        if scope["type"] == "http" and path.startswith("/api/") and not self._is_valid(_key_of(Headers(scope=scope))):
+        if scope["type"] == "http" and path.startswith("/api/") and not self._is_valid(Headers(scope=scope)):
             detail = "This call needs an API key, as `Authorization: Bearer` or `X-API-Key`."
             await problem("unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
-    def _is_valid(self, given: bytes) -> bool:
-        matches = [hmac.compare_digest(given, key) for key in self._keys]
+    def _is_valid(self, headers: Headers) -> bool:
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        bearer = token.strip() if scheme.lower() == "bearer" else ""
+        given = [text.encode("latin-1") for text in (bearer, headers.get("x-api-key", ""))]
+        matches = [hmac.compare_digest(one, key) for one in given for key in self._keys]
         return any(matches)
-
-
-def _key_of(headers: Headers) -> bytes:
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    bearer = token.strip() if scheme.lower() == "bearer" else ""
-    return (bearer or headers.get("x-api-key", "")).encode("latin-1")

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Self
 
-import jsonschema_rs
 import orjson
 from pydantic import Field
 
 from services.errors import OllamaResponseError
+from services.json_schema import schema_validator
 
 NANOSECONDS_PER_MS = 1_000_000
 NANOSECONDS_PER_SECOND = 1_000_000_000
@@ -217,15 +217,6 @@ def satisfies(text: str, response_format: Literal["json"] | dict[str, Any]) -> b
     except orjson.JSONDecodeError:
         return False
     return response_format == "json" or schema_validator(response_format).is_valid(value)
-
-
-def schema_validator(schema: dict[str, Any]) -> jsonschema_rs.Validator:
-    """Compile a JSON schema; nothing is fetched for it, and its patterns take linear time.
-
-    Raises:
-        ValueError: if it is no valid schema, or refers to another document.
-    """
-    return jsonschema_rs.validator_for(schema, offline=True, pattern_options=jsonschema_rs.RegexOptions())
 
 
 def _usage(chunk: dict[str, Any]) -> Usage:

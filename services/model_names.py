@@ -31,7 +31,8 @@ class ModelName(NamedTuple):
         Raises:
             ValueError: if Ollama would call it an invalid model name.
         """
-        name, is_cloud = _cut_source(text.strip())
+        given = text.strip()
+        name, is_cloud = _cut_source(given)
         path, colon, tag = name.rpartition(":")
         if not colon or "/" in tag:
             path, tag = name, DEFAULT_TAG
@@ -44,6 +45,7 @@ class ModelName(NamedTuple):
             and PART.fullmatch(model)
             and PART.fullmatch(tag)
             and max(map(len, (namespace, model, tag))) <= MAX_PART_LENGTH
+            and (name == given or _cut_source(name)[0] == name)
         )
         if not valid:
             msg = "a model name such as gpt-oss, llama3.1:8b or namespace/model:tag"

@@ -40,9 +40,15 @@ class CompletionStream:
             chunks = await self._reader.read()
             if not chunks:
                 raise unfinished()
-            # what comes after the end is not part of the answer
-            wanted = takewhile(lambda _: not answer.is_done, chunks)
-            yield [event for chunk in wanted for event in answer.events(chunk)]
+            events: list[Event] = []
+            try:
+                for chunk in takewhile(lambda _: not answer.is_done, chunks):
+                    events += answer.events(chunk)
+            except OllamaResponseError:
+                if events:
+                    yield events  # what came before the bad chunk is not lost
+                raise
+            yield events
         await self._reader.read_to_end()
 
 

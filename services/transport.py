@@ -43,6 +43,7 @@ END_OF_BODY_SECONDS = 0.25
 LARGE_BYTES = 1 << 20  # aiohttp wants larger bodies as files, and writes those in pieces
 MAX_BACKOFF_SECONDS = 10
 BUSY_RETRY_AFTER_SECONDS = 5.0
+MAX_RETRY_AFTER_SECONDS = 3600.0
 ADDRESS = re.compile(
     r"""\w+://[^\s"']+ | \b\d{1,3}(\.\d{1,3}){3}(:\d+)?\b | \[[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(%\w+)?\](:\d+)?
     | \blocalhost(:\d+)?\b | (?<=\blookup\ )\S+
@@ -393,7 +394,9 @@ def _clean(message: object) -> str:
 
 
 def _retry_after(header: str | None) -> float:
-    return float(header) if header is not None and header.isdecimal() else BUSY_RETRY_AFTER_SECONDS
+    if header is None or not header.isdecimal():
+        return BUSY_RETRY_AFTER_SECONDS
+    return min(float(header), MAX_RETRY_AFTER_SECONDS)
 
 
 def _log_retry(state: RetryCallState) -> None:

@@ -141,6 +141,7 @@ GOOD = [
     {"X-API-Key": "first-key"},
     {"X-API-Key": "schlüssel"},
     {"Authorization": "Basic abc", "X-API-Key": "first-key"},
+    {"Authorization": "Bearer of-a-proxy", "X-API-Key": "first-key"},
 ]
 BAD = [
     {},

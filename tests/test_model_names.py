@@ -30,7 +30,13 @@ SAME = [
 ]
 INVALID = ["", " ", ":", "tiny:", ":tag", "/tiny", "me/", "a/b/c/d", "no such", "tiny@sha256:abc", "-tiny", "tiny:-tag"]
 INVALID += [".ns/tiny", "n.s/tiny", "ti\nny", "naïve", "a" * 81, f"tiny:{'a' * 81}", f"{'h' * 351}/ns/tiny", "tiny:a/b"]
-INVALID += ["http://gpt-oss", "http://library/gpt-oss", "x\r\ny://registry.ollama.ai/library/gpt-oss"]
+INVALID += [
+    "x:cloud:cloud",
+    "x:local:cloud",
+    "http://gpt-oss",
+    "http://library/gpt-oss",
+    "x\r\ny://registry.ollama.ai/library/gpt-oss",
+]
 
 
 @pytest.mark.parametrize("names", SAME, ids=lambda names: names[0])

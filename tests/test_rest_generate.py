@@ -329,6 +329,7 @@ BAD_BODIES: list[tuple[bytes, str]] = [
     (b'{"prompt": "Hi", "temperature": "hot"}', "temperature"),
     (b'{"prompt": "Hi", "temperature": 3}', "temperature"),
     (b'{"prompt": "Hi", "max_tokens": 0}', "max_tokens"),
+    (b'{"prompt": "Hi", "options": {"num_predict": 0}}', "options.num_predict"),
     (b'{"prompt": "Hi", "seed": 100000000000000000000}', "seed"),
     (b'{"prompt": "Hi", "model": "no such name!"}', "model"),
     (b'{"prompt": "Hi", "model": "x\\r\\nX-Evil: 1://registry.ollama.ai/library/gpt-oss"}', "model"),
@@ -454,7 +455,9 @@ async def test_a_busy_ollama_is_asked_again(client: aiohttp.ClientSession, url: 
     assert [seen.status for seen in simulator.calls_to(UPSTREAM)] == [503, 503, 200]
 
 
-@pytest.mark.parametrize(("given", "told"), [("17", "17"), (None, "5"), ("Sun, 22 Nov 2026 00:00:00 GMT", "5")])
+@pytest.mark.parametrize(
+    ("given", "told"), [("17", "17"), ("9" * 400, "3600"), (None, "5"), ("Sun, 22 Nov 2026 00:00:00 GMT", "5")]
+)
 async def test_a_busy_ollamas_retry_after_is_passed_on(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, given: str | None, told: str
 ) -> None:

@@ -294,6 +294,17 @@ async def test_a_failure_before_the_first_chunk_has_its_status(
     assert len(simulator.calls_to("/api/generate")) == (3 if code == "ollama_busy" else 1)
 
 
+async def test_what_came_before_a_misshapen_chunk_is_not_lost(
+    client: aiohttp.ClientSession, url: str, simulator: Simulator
+) -> None:
+    simulator.fault(
+        Fault(body=b'{"response":"One"}\n{"response":"Two"}\n{"response":3}\n{"response":"","done":true}\n')
+    )
+    events = events_in(await post(client, url, "generate", streamed(GENERATE), SSE))
+    assert [event["type"] for event in events] == ["start", "token", "token", "error"]
+    assert events[-1]["code"] == "ollama_error"
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("fields", [{"model": "unknown", "fallback": False}, {"temperature": 5}])
 async def test_a_request_that_cannot_run_has_its_status(
