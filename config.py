@@ -50,7 +50,13 @@ def normalize_base_url(text: str) -> str:
 
 def split_commas(value: object) -> object:
     """Turn `a, b` into a list; leave anything but text as it is."""
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    parts = [part.strip() for part in value.split(",") if part.strip()]
+    if not parts:
+        msg = "at least one value, or nothing at all"
+        raise ValueError(msg)
+    return parts
 
 
 BaseUrl = Annotated[str, AfterValidator(normalize_base_url)]
@@ -168,6 +174,6 @@ def get_settings() -> Settings:
 def _complaint(loc: tuple[int | str, ...], message: str, got: object) -> str:
     name = str(loc[0])
     field = Settings.model_fields[name]
-    shown = "a secret" if "SecretStr" in str(field.annotation) else re.sub(r"//[^/@]*@", "//", repr(got))
+    shown = "a secret" if "SecretStr" in str(field.annotation) else re.sub(r"[^'\"]*@", "", repr(got))
     takes = message.removeprefix("Value error, ").removeprefix("Input should be ")
     return f"{name.upper()} got {shown}, takes {takes}. {field.description}"

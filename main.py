@@ -89,6 +89,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         generate_unique_id_function=operation_id,
         lifespan=lifespan,
+        redirect_slashes=False,
         middleware=middleware,
     )
     app.state.settings = settings

@@ -10,9 +10,11 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from request_log import request_id
-from services.errors import ModelNotFoundError, OllamaError
+from request_log import note, request_id
+from services.errors import InvalidRequestError, ModelNotFoundError, OllamaError
 
+MAX_FIELDS = 20
+MAX_NAME_LENGTH = 200
 MEDIA_TYPE = "application/problem+json"
 
 TABLE: dict[str, tuple[int, str]] = {
@@ -45,6 +47,7 @@ def problem(
 ) -> Response:
     """Return a problem document; `members` are those that only some problems have."""
     status, title = TABLE[code]
+    note(error=code)
     body = {
         "success": False,
         "type": f"urn:problem:{code}",
@@ -70,13 +73,17 @@ async def _ollama_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, OllamaError)  # noqa: S101 - registered for nothing else
     status, _ = TABLE[error.code]
     headers = {"Retry-After": str(math.ceil(error.retry_after_seconds or 1))} if status == 503 else None  # noqa: PLR2004
-    members = {"available": error.available} if isinstance(error, ModelNotFoundError) else {}
+    members: dict[str, Any] = {}
+    if isinstance(error, ModelNotFoundError):
+        members["available"] = error.available
+    if isinstance(error, InvalidRequestError):
+        members["errors"] = [{"field": error.field, "message": error.detail}]
     return problem(error.code, error.detail, retryable=error.retryable, headers=headers, **members)
 
 
 async def _validation_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for nothing else
-    fields = [_field(line, error.body) for line in error.errors()]
+    fields = [_field(line, error.body) for line in error.errors()[:MAX_FIELDS]]
     detail = "; ".join(f"{line['field']}: {line['message']}" for line in fields)
     return problem("invalid_request", detail, errors=fields)
 
@@ -90,7 +97,7 @@ def _field(line: dict[str, Any], body: Any) -> dict[str, str]:
         path, message = [], f"not valid JSON at byte {line['loc'][1]}: {line['ctx']['error']}"
     elif not path and line["type"] in {"model_attributes_type", "missing"}:
         message = "a JSON object is needed, with the header Content-Type: application/json"
-    return {"field": ".".join(map(str, path)) or "body", "message": message}
+    return {"field": ".".join(map(str, path))[:MAX_NAME_LENGTH] or "body", "message": message}
 
 
 def _without_types(path: list[Any], body: Any, *, is_missing: bool) -> list[Any]:

@@ -22,6 +22,7 @@ request_notes: ContextVar[RequestNotes] = ContextVar("request_notes")
 
 def note(**values: object) -> None:
     """Add to the log line of the request under way."""
-    notes = request_notes.get()
-    for name, value in values.items():
-        setattr(notes, name, value)
+    notes = request_notes.get(None)
+    if notes is not None:
+        for name, value in values.items():
+            setattr(notes, name, value)

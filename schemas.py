@@ -3,7 +3,7 @@
 import base64
 import binascii
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -15,6 +15,7 @@ from pydantic import (
     StrictInt,
     StringConstraints,
     WithJsonSchema,
+    model_validator,
 )
 
 from services.completion import CompletionRequest, Timings, Usage, Warning_
@@ -23,6 +24,8 @@ from services.keep_alive import KeepAlive
 from services.model_names import ModelName
 
 MAX_TEXTS = 512
+MAX_ITEMS = 2_000
+MAX_UNKNOWN_FIELDS = 100
 
 
 def check_model_name(name: str) -> str:
@@ -71,16 +74,30 @@ Image = Annotated[NonEmpty, AfterValidator(check_image)]
 Format = Annotated[Literal["json"] | dict[str, Any], AfterValidator(check_format)]
 TextOrList = Annotated[
     list[str],
+    Field(max_length=MAX_ITEMS),
     BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
 ToolCalls = list[dict[str, Any]] | None
 
 
+T = TypeVar("T")
+# Bounded, for a body may hold millions of bad items, and each would get its complaint.
+Some = Annotated[list[T], Field(max_length=MAX_ITEMS)]
+
+
 class Request(BaseModel):
     """A body; unknown fields are refused, for a misspelt one would be lost."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_fields(cls, value: Any) -> Any:
+        if isinstance(value, dict) and len(value) > MAX_UNKNOWN_FIELDS:
+            msg = f"{len(value)} fields, most of which are unknown"
+            raise ValueError(msg)
+        return value
 
 
 class Options(Request):
@@ -105,7 +122,7 @@ class Options(Request):
     mirostat_tau: Number | None = None
     mirostat_eta: Number | None = None
     penalize_newline: StrictBool | None = None
-    stop: list[str] | None = None
+    stop: Some[str] | None = None
     num_ctx: Annotated[StrictInt | None, Field(ge=1, description="Context length; changing it reloads the model.")] = (
         None
     )
@@ -186,7 +203,7 @@ class GenerateRequest(CompletionBody):
         description="What to answer.", examples=["Write a headline about this week's waiver wire."]
     )
     system: str | None = Field(default=None, description="How the model is to behave; replaces the model's own.")
-    images: list[Image] | None = Field(default=None, description="Base64 images, for models that see.")
+    images: Some[Image] | None = Field(default=None, description="Base64 images, for models that see.")
 
     def to_completion_request(self) -> CompletionRequest:
         """Return it as Ollama's `/api/generate` wants it."""
@@ -217,8 +234,8 @@ class Message(Request):
     )
     content: str | None = Field(default="", description="Plain text.")
     thinking: str | None = Field(default=None, description="The reasoning an assistant's message came with.")
-    images: list[Image] | None = Field(default=None, description="Base64 images, for models that see.")
-    tool_calls: list[MessageToolCall] | None = Field(default=None, description="The calls an assistant's message made.")
+    images: Some[Image] | None = Field(default=None, description="Base64 images, for models that see.")
+    tool_calls: Some[MessageToolCall] | None = Field(default=None, description="The calls an assistant's message made.")
     tool_name: str | None = Field(default=None, description="The tool whose result a `tool` message holds.")
     tool_call_id: str | None = Field(default=None, description="The call whose result a `tool` message holds.")
 
@@ -243,8 +260,8 @@ class Tool(BaseModel):
 class ChatRequest(CompletionBody):
     """A conversation to continue."""
 
-    messages: Annotated[list[Message], Field(min_length=1, description="The conversation, oldest first.")]
-    tools: list[Tool] | None = Field(default=None, description="Functions the model may ask to have called.")
+    messages: Annotated[Some[Message], Field(min_length=1, description="The conversation, oldest first.")]
+    tools: Some[Tool] | None = Field(default=None, description="Functions the model may ask to have called.")
 
     def to_completion_request(self) -> CompletionRequest:
         """Return it as Ollama's `/api/chat` wants it."""

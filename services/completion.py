@@ -220,22 +220,23 @@ def satisfies(text: str, response_format: Literal["json"] | dict[str, Any]) -> b
 
 
 def _usage(chunk: dict[str, Any]) -> Usage:
-    prompt, completion = _number(chunk, "prompt_eval_count"), _number(chunk, "eval_count")
+    prompt, completion = number(chunk, "prompt_eval_count"), number(chunk, "eval_count")
     total = None if prompt is None or completion is None else prompt + completion
     return Usage(prompt, completion, total)
 
 
 def _timings(chunk: dict[str, Any]) -> Timings:
     def ms(name: str) -> float | None:
-        nanoseconds = _number(chunk, name)
+        nanoseconds = number(chunk, name)
         return None if nanoseconds is None else round(nanoseconds / NANOSECONDS_PER_MS, 3)
 
-    tokens, nanoseconds = _number(chunk, "eval_count"), _number(chunk, "eval_duration")
+    tokens, nanoseconds = number(chunk, "eval_count"), number(chunk, "eval_duration")
     rate = round(tokens / nanoseconds * NANOSECONDS_PER_SECOND, 2) if tokens and nanoseconds else None
     return Timings(ms("total_duration"), ms("load_duration"), ms("prompt_eval_duration"), ms("eval_duration"), rate)
 
 
-def _number(chunk: dict[str, Any], name: str) -> int | None:
+def number(chunk: dict[str, Any], name: str) -> int | None:
+    """Return a number of an answer, or None where it is no whole number."""
     value = chunk.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 

@@ -10,7 +10,9 @@
     ├── OllamaTimeoutError        a deadline passed
     │   └── OllamaConnectTimeoutError   before a connection was open
     ├── OllamaResponseError       5xx, garbage, a body cut short, an answer without `done: true`
-    └── ShuttingDownError         the service is ending
+    ├── ShuttingDownError         the service is ending
+    ├── NotFoundError             Ollama's own 404; becomes a fallback or a ModelNotFoundError
+    └── NoSuchEndpointError       an endpoint that Ollama does not have
 
 `retryable` is true where the request certainly did not run, so that sending it again is safe.
 """
@@ -31,9 +33,13 @@ class OllamaError(Exception):
 
 
 class InvalidRequestError(OllamaError):
-    """The request contradicts itself or the settings."""
+    """The request contradicts itself or the settings; `field` is the one to change."""
 
     code = "invalid_request"
+
+    def __init__(self, detail: str, *, field: str) -> None:
+        super().__init__(detail)
+        self.field = field
 
 
 class ModelNotFoundError(OllamaError):
@@ -98,3 +104,11 @@ class ShuttingDownError(OllamaError):
 
     code = "shutting_down"
     retryable = True
+
+
+class NotFoundError(OllamaError):
+    """Ollama answered 404 in JSON: it does not have the model."""
+
+
+class NoSuchEndpointError(OllamaError):
+    """Ollama answered 404 in plain text: it is too old for the endpoint, or not Ollama."""

@@ -41,7 +41,9 @@ class ModelCatalog:
         self._ttl_seconds = ttl_seconds
         self._snapshot: _Snapshot | None = None
         self._expired = False
-        self._last_miss = self._last_failure = -float("inf")
+        self._last_miss = -float("inf")
+        self._failure: OllamaError | None = None
+        self._failed_at = -float("inf")
         self.refresh = SingleFlight(self._refresh)
 
     @property
@@ -79,8 +81,10 @@ class ModelCatalog:
         if wanted not in installed and not wanted.is_cloud:
             now = time.monotonic()
             if now - self._last_miss >= SECONDS_BETWEEN_MISSES:
-                installed = (await self.refresh()).installed
                 self._last_miss = now
+                installed = (await self.refresh()).installed
+            elif (failure := self._recent_failure()) is not None:
+                raise failure
         return installed.get(wanted, name if wanted.is_cloud else None)
 
     def knows(self, name: str) -> bool:
@@ -93,16 +97,21 @@ class ModelCatalog:
 
     async def _installed(self) -> dict[ModelName, str]:
         snapshot = self._snapshot
-        if snapshot is not None:
-            failed_just_now = time.monotonic() - self._last_failure < SECONDS_AFTER_FAILURE
-            if self._is_fresh() or failed_just_now:
-                return snapshot.installed
+        if snapshot is not None and self._is_fresh():
+            return snapshot.installed
         try:
+            if (failure := self._recent_failure()) is not None:
+                raise failure
             return (await self.refresh()).installed
         except OllamaError:
             if snapshot is None:
                 raise
             return snapshot.installed
+
+    def _recent_failure(self) -> OllamaError | None:
+        """Return why there is no new list, if that was found out a moment ago: not every request shall wait for it."""
+        is_recent = time.monotonic() - self._failed_at < SECONDS_AFTER_FAILURE
+        return self._failure if is_recent else None
 
     def _is_fresh(self) -> bool:
         snapshot = self._snapshot
@@ -112,13 +121,14 @@ class ModelCatalog:
         try:
             models = _parse(await self._fetch())
         except OllamaError as error:
-            first = self._last_failure < (self._snapshot.taken_at if self._snapshot else 0)
-            logger.log(logging.WARNING if first else logging.DEBUG, "the model list could not be read: %s", error)
-            self._last_failure = time.monotonic()
+            level = logging.WARNING if self._failure is None else logging.DEBUG
+            logger.log(level, "the model list could not be read: %s", error)
+            self._failure, self._failed_at = error, time.monotonic()
             raise
         installed = {ModelName.parse(model["model"]): model["model"] for model in models}
         self._snapshot = _Snapshot(models, installed, time.monotonic())
         self._expired = False
+        self._failure = None
         return self._snapshot
 
 

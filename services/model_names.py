@@ -56,7 +56,7 @@ class ModelName(NamedTuple):
 def _cut_source(name: str) -> tuple[str, bool]:
     """Cut what names where the model runs (`:cloud`, `:local`, a final `-cloud`) off the name."""
     head, colon, tail = name.rpartition(":")
-    source = tail.strip().lower()
+    source = tail.lower()
     if colon and source in {"cloud", "local"}:
         return head, source == "cloud"
     if colon and "/" not in source and source.endswith("-cloud"):

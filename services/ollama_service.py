@@ -3,17 +3,25 @@
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from copy import deepcopy
 from itertools import takewhile
 from typing import Any, Literal, TypeVar, overload
 
 from config import Settings, get_settings
-from services.completion import Answer, Completion, CompletionRequest, Event, Served, Token, unfinished
+from services.completion import Answer, Completion, CompletionRequest, Event, Served, Token, number, unfinished
 from services.embedding import Embeddings, unit_length, vectors_of
-from services.errors import InvalidRequestError, ModelNotFoundError, OllamaError, OllamaResponseError
+from services.errors import (
+    InvalidRequestError,
+    ModelNotFoundError,
+    NoSuchEndpointError,
+    NotFoundError,
+    OllamaError,
+    OllamaResponseError,
+)
 from services.model_catalog import ModelList
 from services.model_names import ModelName, short_name
 from services.per_loop import PerLoop
-from services.transport import ChunkReader, NoSuchEndpointError, NotFoundError, Transport
+from services.transport import ChunkReader, Transport
 from services.upstream import Health, Upstream
 
 logger = logging.getLogger(__name__)
@@ -101,7 +109,7 @@ class OllamaService:
         Raises:
             OllamaError: if there is no list to be had.
         """
-        return (await self.models(force_refresh=force_refresh)).models
+        return deepcopy((await self.models(force_refresh=force_refresh)).models)
 
     async def is_model_available(self, name: str) -> bool:
         """Tell whether a model is installed; names are compared as Ollama does.
@@ -253,6 +261,7 @@ class OllamaService:
             answer = await upstream.transport.post(request.path, self._body(request, model, stream=False))
             return Completion.read(answer, request, served)
 
+        self._check_num_ctx(request)
         upstream.availability.check()
         target = await self._choose(upstream, request)
         async with upstream.admission.place():
@@ -276,6 +285,7 @@ class OllamaService:
             opening = upstream.transport.stream(request.path, self._body(request, model, stream=True))
             return CompletionStream(served, await stack.enter_async_context(opening), request)
 
+        self._check_num_ctx(request)
         upstream.availability.check()
         target = await self._choose(upstream, request)
         chosen(target[0])
@@ -322,7 +332,7 @@ class OllamaService:
             answer = await upstream.transport.post("/api/embed", body | asked)
         except NoSuchEndpointError:
             return await self._embed_one_by_one(upstream, body, texts, dimensions), None
-        return vectors_of(answer, len(texts)), answer.get("prompt_eval_count")
+        return vectors_of(answer, len(texts)), number(answer, "prompt_eval_count")
 
     async def _embed_one_by_one(
         self, upstream: Upstream, body: dict[str, Any], texts: list[str], dimensions: int | None
@@ -391,6 +401,12 @@ class OllamaService:
 
     # Bodies
 
+    def _check_num_ctx(self, request: CompletionRequest) -> None:
+        num_ctx = self.settings.ollama_num_ctx
+        if num_ctx is not None and request.options.get("num_ctx", num_ctx) != num_ctx:
+            detail = f"num_ctx is {num_ctx} for all requests (OLLAMA_NUM_CTX): changing it reloads the model."
+            raise InvalidRequestError(detail, field="options.num_ctx")
+
     def _body(self, request: CompletionRequest, model: str, *, stream: bool) -> dict[str, Any]:
         settings = self.settings
         options = {
@@ -409,9 +425,6 @@ class OllamaService:
         """Add what is sent with every request when set."""
         num_ctx = self.settings.ollama_num_ctx
         if num_ctx is not None:
-            if body["options"].get("num_ctx", num_ctx) != num_ctx:
-                detail = f"num_ctx is {num_ctx} for all requests (OLLAMA_NUM_CTX): changing it reloads the model."
-                raise InvalidRequestError(detail)
             body["options"]["num_ctx"] = num_ctx
         keep_alive = self.settings.ollama_keep_alive if keep_alive is None else keep_alive
         return body if keep_alive is None else body | {"keep_alive": keep_alive}

@@ -21,8 +21,9 @@ class PerLoop(Generic[T]):
         """Return the one of the running loop."""
         loop = asyncio.get_running_loop()
         if loop not in self._opened:
-            for other in [other for other in self._opened if other.is_closed()]:
-                del self._opened[other]
+            for other in list(self._opened):
+                if other.is_closed():
+                    self._opened.pop(other, None)
             manager = self._open()
             self._opened[loop] = manager, await manager.__aenter__()
         return self._opened[loop][1]

@@ -2,6 +2,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
+from services.errors import OllamaUnavailableError
+
 T = TypeVar("T")
 
 
@@ -20,7 +22,15 @@ class SingleFlight(Generic[T]):
         if self._task is None:
             self._task = asyncio.create_task(self._work())
             self._task.add_done_callback(self._finished)
-        return await asyncio.shield(self._task)
+        task = self._task
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if task.cancelled() and caller is not None and not caller.cancelling():
+                detail = "The connection to Ollama was closed meanwhile."
+                raise OllamaUnavailableError(detail) from None
+            raise
 
     async def cancel(self) -> None:
         """End the work under way, if any."""

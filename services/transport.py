@@ -3,7 +3,7 @@
 import asyncio
 import io
 import logging
-import re
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
@@ -25,44 +25,32 @@ from tenacity import (
 
 from config import Settings
 from services.errors import (
+    InvalidRequestError,
     OllamaBusyError,
     OllamaConnectTimeoutError,
     OllamaError,
     OllamaResponseError,
     OllamaTimeoutError,
     OllamaUnavailableError,
-    RejectedByOllamaError,
 )
 from services.ndjson import LineSplitter, LineTooLongError
+from services.refusals import ollamas_words, refusal
 
 logger = logging.getLogger(__name__)
 
 CONTROL_CONNECTIONS = 16
 KEEP_ALIVE_SECONDS = 60
+HEALTH_SHARE = 0.97  # of its timeout, so that our own answer is in time too
 END_OF_BODY_SECONDS = 0.25
+DEAD_CONNECTION_SECONDS = 1.0  # later than that, the request may well have run
 LARGE_BYTES = 1 << 20  # aiohttp wants larger bodies as files, and writes those in pieces
 MAX_BACKOFF_SECONDS = 10
-BUSY_RETRY_AFTER_SECONDS = 5.0
-MAX_RETRY_AFTER_SECONDS = 3600.0
-ADDRESS = re.compile(
-    r"""\w+://[^\s"']+ | \b\d{1,3}(\.\d{1,3}){3}(:\d+)?\b | \[[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(%\w+)?\](:\d+)?
-    | \blocalhost(:\d+)?\b | (?<=\blookup\ )\S+
-    | registry\.ollama\.ai/(library/)? | (?<![\w/])/([\w.-]+/)+[\w.-]*""",
-    re.VERBOSE,
-)
 
 
+WIRE_ERRORS = (aiohttp.ClientError, LineTooLongError)
 RETRIED = (OllamaUnavailableError, OllamaBusyError)
 
 connection_is_reused: ContextVar[bool] = ContextVar("connection_is_reused", default=False)
-
-
-class NotFoundError(OllamaError):
-    """Ollama answered 404 in JSON: it does not have the model."""
-
-
-class NoSuchEndpointError(OllamaError):
-    """Ollama answered 404 in plain text: it is too old for the endpoint."""
 
 
 class _DeadConnectionError(OllamaResponseError):
@@ -70,14 +58,14 @@ class _DeadConnectionError(OllamaResponseError):
 
 
 @asynccontextmanager
-async def deadline(seconds: float, setting: str, waiting_for: str) -> AsyncIterator[None]:
-    """Limit what runs inside.
+async def deadline(seconds: float, setting: str, waiting_for: str, *, share: float = 1) -> AsyncIterator[None]:
+    """Limit what runs inside to a share of a setting.
 
     Raises:
         OllamaTimeoutError: naming the setting, when the time is over.
     """
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(seconds * share):
             yield
     except TimeoutError as error:
         raise _too_late(seconds, setting, waiting_for) from error
@@ -127,8 +115,11 @@ class Transport:
             OllamaError: as `post`, but never for a busy queue.
         """
         seconds = self._settings.ollama_health_timeout
-        async with deadline(seconds, "OLLAMA_HEALTH_TIMEOUT", path):
-            response = await self._request(self._control, "GET", path)
+        async with deadline(seconds, "OLLAMA_HEALTH_TIMEOUT", path, share=HEALTH_SHARE):
+            try:
+                response = await self._request(self._control, "GET", path)
+            except OllamaConnectTimeoutError as error:
+                raise OllamaUnavailableError(error.detail) from error
             return await _read_json(response)
 
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -164,32 +155,29 @@ class Transport:
             try:
                 await reader.read_first()
             except BaseException:
-                response.close()
+                reader.close()
                 raise
         try:
             yield reader
         finally:
-            response.close()
+            reader.close()
 
     async def _send(self, path: str, body: dict[str, Any]) -> aiohttp.ClientResponse:
         """Post, again where the last attempt certainly did not run.
 
         The first attempt is made without tenacity, which adds 35 µs to a call.
         """
-        data = orjson.dumps(body)
+        try:
+            data = orjson.dumps(body)
+        except orjson.JSONEncodeError as error:
+            detail = "The request is nested too deeply."
+            raise InvalidRequestError(detail, field="body") from error
         try:
             return await self._attempt(path, data)
         except RETRIED as error:
             return await self._retry(path, data, error)
 
     async def _retry(self, path: str, data: bytes, first_error: OllamaError) -> aiohttp.ClientResponse:
-        outcomes = iter([first_error])
-
-        async def attempt() -> aiohttp.ClientResponse:
-            for error in outcomes:
-                raise error
-            return await self._attempt(path, data)
-
         retrying = AsyncRetrying(
             stop=stop_after_attempt(self._settings.ollama_retry_attempts),
             wait=wait_exponential_jitter(
@@ -201,7 +189,12 @@ class Transport:
             before_sleep=_log_retry,
             reraise=True,
         )
-        return await retrying(attempt)
+        async for attempt in retrying:
+            with attempt:
+                if attempt.retry_state.attempt_number == 1:
+                    raise first_error
+                return await self._attempt(path, data)
+        raise first_error  # not reached: tenacity raises the last error itself
 
     async def _attempt(self, path: str, data: bytes) -> aiohttp.ClientResponse:
         try:
@@ -214,6 +207,7 @@ class Transport:
         self, session: aiohttp.ClientSession, method: str, path: str, data: bytes | None = None
     ) -> aiohttp.ClientResponse:
         """Return the response if it is a 200, with its body unread."""
+        sent_at = time.monotonic()
         try:
             with _wire_errors(f"{self._settings.ollama_connect_timeout:g} s"):
                 response = await session.request(
@@ -224,12 +218,19 @@ class Transport:
                     allow_redirects=False,
                 )
         except OllamaResponseError as error:
-            if connection_is_reused.get() and isinstance(error.__cause__, aiohttp.ClientConnectionError):
+            is_early = time.monotonic() - sent_at < DEAD_CONNECTION_SECONDS
+            if is_early and connection_is_reused.get() and isinstance(error.__cause__, aiohttp.ClientConnectionError):
                 raise _DeadConnectionError(error.detail) from error
             raise
         if response.status != 200:  # noqa: PLR2004 - the one status of success
-            raise await _refusal(response)
+            raise await self._refusal(response)
         return response
+
+    async def _refusal(self, response: aiohttp.ClientResponse) -> OllamaError:
+        async with response:
+            with _wire_errors():
+                body = await response.read()
+        return refusal(response.status, body, response.headers.get("Retry-After"))
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -253,8 +254,12 @@ class ChunkReader:
     """The JSON objects of one answer, in batches: what arrived together is read together."""
 
     def __init__(self, response: aiohttp.ClientResponse, idle_seconds: float) -> None:
+        self._response = response
         self._content = response.content
         self._idle_seconds = idle_seconds
+        self._loop = asyncio.get_running_loop()
+        self._idle_check: asyncio.TimerHandle | None = None
+        self._waiting_since: float | None = None
         self._splitter = LineSplitter()
         self._first: list[dict[str, Any]] = []
         self._failure: OllamaError | None = None
@@ -279,11 +284,13 @@ class ChunkReader:
         if self._first:
             chunks, self._first = self._first, []
             return chunks
+        self._waiting_since = self._loop.time()
+        if self._idle_check is None:
+            self._idle_check = self._loop.call_later(self._idle_seconds, self._check_idle)
         try:
-            async with asyncio.timeout(self._idle_seconds):
-                return await self._read()
-        except TimeoutError as error:
-            raise _too_late(self._idle_seconds, "OLLAMA_STREAM_IDLE_TIMEOUT", "the next chunk") from error
+            return await self._read()
+        finally:
+            self._waiting_since = None
 
     async def read_to_end(self) -> None:
         """Read the end of the body after the last chunk, so that the connection can serve again."""
@@ -292,15 +299,35 @@ class ChunkReader:
                 while not self._content.at_eof():
                     await self._content.readany()
 
+    def close(self) -> None:
+        """Give up the rest of the body; the connection is closed unless it is at its end."""
+        if self._idle_check is not None:
+            self._idle_check.cancel()
+        self._response.close()
+
+    def _check_idle(self) -> None:
+        """Fail the read that has waited too long.
+
+        One timer a stream, set anew when it fires: one for each read costs 7 µs a token.
+        """
+        now = self._loop.time()
+        due = (self._waiting_since or now) + self._idle_seconds
+        if due > now:
+            self._idle_check = self._loop.call_at(due, self._check_idle)
+        else:
+            self._content.set_exception(_too_late(self._idle_seconds, "OLLAMA_STREAM_IDLE_TIMEOUT", "the next chunk"))
+
     async def _read(self) -> list[dict[str, Any]]:
         if self._failure is not None:
             raise self._failure
-        with _wire_errors():
+        try:
             while data := await self._content.readany():
                 if lines := self._splitter.feed(data):
                     return self._parse(lines)
-            rest = self._splitter.rest()
-            return self._parse([rest]) if rest else []
+        except WIRE_ERRORS as error:
+            raise _meaning(error) from error
+        rest = self._splitter.rest()
+        return self._parse([rest]) if rest else []
 
     def _parse(self, lines: list[bytes]) -> list[dict[str, Any]]:
         """Parse lines up to a bad one; what came before it is not lost."""
@@ -322,7 +349,7 @@ def _chunk(line: bytes) -> dict[str, Any]:
     if not isinstance(chunk, dict):
         raise _garbage()
     if "error" in chunk:
-        raise OllamaResponseError(f"Ollama failed: {_clean(chunk['error'])}", status=500)
+        raise OllamaResponseError(f"Ollama failed: {ollamas_words(chunk['error'])}", status=500)
     return chunk
 
 
@@ -337,66 +364,34 @@ async def _read_json(response: aiohttp.ClientResponse) -> Any:
     return answer
 
 
-async def _refusal(response: aiohttp.ClientResponse) -> OllamaError:
-    """Read the body of an answer that is not 200 and say what it means."""
-    async with response:
-        with _wire_errors():
-            body = await response.read()
-    try:
-        message = _clean(orjson.loads(body)["error"])
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        message = None
-    match response.status:
-        case 503 | 429:
-            return OllamaBusyError(
-                "Ollama is busy and takes no more requests at the moment.",
-                retry_after_seconds=_retry_after(response.headers.get("Retry-After")),
-            )
-        case 404 if message is not None:
-            return NotFoundError(message)
-        case 404:
-            return NoSuchEndpointError("Ollama does not have this endpoint; it may be too old, or not Ollama.")
-        case 400 if message is not None:
-            return RejectedByOllamaError(f"Ollama refused the request: {message}")
-        case status:
-            reason = f": {message}" if message else "."
-            return OllamaResponseError(f"Ollama answered with status {status}{reason}", status=status)
-
-
 @contextmanager
 def _wire_errors(connect_limit: str = "") -> Iterator[None]:
-    """Say in our words what went wrong in aiohttp's."""
+    """Say in our words what goes wrong inside."""
     try:
         yield
-    except aiohttp.ConnectionTimeoutError as error:
-        detail = f"No connection to Ollama within {connect_limit} (OLLAMA_CONNECT_TIMEOUT)."
-        raise OllamaConnectTimeoutError(detail) from error
-    except aiohttp.ClientConnectorError as error:
-        raise OllamaUnavailableError("Ollama could not be reached.") from error
-    except aiohttp.ClientConnectionError as error:
-        raise OllamaResponseError("Ollama closed the connection before its answer.") from error
-    except aiohttp.ClientPayloadError as error:
-        raise OllamaResponseError("Ollama's answer was cut short.") from error
-    except (aiohttp.ClientError, LineTooLongError) as error:
-        raise _garbage() from error
+    except WIRE_ERRORS as error:
+        raise _meaning(error, connect_limit) from error
+
+
+def _meaning(error: Exception, connect_limit: str = "") -> OllamaError:
+    """Return our error for one of aiohttp's."""
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            return OllamaConnectTimeoutError(
+                f"No connection to Ollama within {connect_limit} (OLLAMA_CONNECT_TIMEOUT)."
+            )
+        case aiohttp.ClientConnectorError():
+            return OllamaUnavailableError("Ollama could not be reached.")
+        case aiohttp.ClientConnectionError():
+            return OllamaResponseError("Ollama closed the connection before its answer.")
+        case aiohttp.ClientPayloadError():
+            return OllamaResponseError("Ollama's answer was cut short.")
+        case _:
+            return _garbage()
 
 
 def _garbage() -> OllamaResponseError:
     return OllamaResponseError("Ollama's answer could not be understood.")
-
-
-def _clean(message: object) -> str:
-    """Return the first line of Ollama's own words, without addresses, paths and the JSON its runner wraps them in."""
-    text = str(message)
-    with suppress(orjson.JSONDecodeError, KeyError, TypeError):
-        text = str(orjson.loads(text)["error"]["message"])
-    return ADDRESS.sub("", text.partition("\n")[0])
-
-
-def _retry_after(header: str | None) -> float:
-    if header is None or not header.isdecimal():
-        return BUSY_RETRY_AFTER_SECONDS
-    return min(float(header), MAX_RETRY_AFTER_SECONDS)
 
 
 def _log_retry(state: RetryCallState) -> None:

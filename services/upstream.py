@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from config import Settings
 from services.admission import Admission
@@ -13,6 +14,7 @@ from services.single_flight import SingleFlight
 from services.transport import Transport
 
 LOAD_FAILURE_STATUS = 500
+NO_LOAD_FAILURE = ("while running the model", "unexpectedly stopped", "invalid format", "in format")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Upstream:
             queue_timeout_seconds=settings.ollama_queue_timeout,
         )
         self.availability = Availability(cooldown_seconds=settings.ollama_down_cooldown)
-        self.catalog = ModelCatalog(lambda: transport.get("/api/tags"), ttl_seconds=settings.ollama_models_ttl)
+        self.catalog = ModelCatalog(self._tags, ttl_seconds=settings.ollama_models_ttl)
         self.health = SingleFlight(self._probe)
 
     async def close(self) -> None:
@@ -53,17 +55,18 @@ class Upstream:
         try:
             return await self.catalog.find(name)
         except ValueError as error:
-            raise InvalidRequestError(f"{name!r} is not {error}.") from error
+            raise InvalidRequestError(f"{name!r} is not {error}.", field="model") from error
         except OllamaError:
             return name
 
     async def failed_to_load(self, exact_name: str, error: OllamaResponseError) -> bool:
         """Tell whether an error means that the model could not be loaded.
 
-        Ollama's words for it change with its versions; that the model is not among the running ones does not.
+        Ollama's words for it change with its versions; that the model is not among the running ones does not. Words
+        that are known to mean something else are heeded.
         See https://docs.ollama.com/api/ps.
         """
-        if error.status != LOAD_FAILURE_STATUS:
+        if error.status != LOAD_FAILURE_STATUS or any(words in error.detail for words in NO_LOAD_FAILURE):
             return False
         try:
             running = await self.transport.get("/api/ps")
@@ -77,7 +80,13 @@ class Upstream:
         detail = f"The model {name!r} is not installed. `ollama pull {name}` installs it."
         return ModelNotFoundError(detail, available=self.catalog.names)
 
+    async def _tags(self) -> Any:
+        answer = await self.transport.get("/api/tags")
+        self.availability.succeeded()
+        return answer
+
     async def _probe(self) -> Health:
+        """Ask for the version: https://docs.ollama.com/api/version."""
         started_at = time.monotonic()
         answer = await self.transport.get("/api/version")
         if not isinstance(answer, dict) or not isinstance(answer.get("version"), str):

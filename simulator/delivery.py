@@ -36,6 +36,14 @@ async def _silence() -> NoReturn:
     raise AssertionError("nobody completes this future")
 
 
+class _Response(web.StreamResponse):
+    """A response that names no server, as Ollama's do not."""
+
+    async def _prepare_headers(self) -> None:
+        await super()._prepare_headers()
+        del self.headers["Server"]
+
+
 class Delivery:
     """Sends the answer to one request as its fault demands."""
 
@@ -133,7 +141,7 @@ class Delivery:
         return len(together)
 
     def _response(self, status: int, content_type: str | None, headers: Mapping[str, str]) -> web.StreamResponse:
-        response = web.StreamResponse(status=status, headers={"Server": "ollama-simulator", **headers})
+        response = _Response(status=status, headers=headers)
         if content_type is not None:
             response.headers["Content-Type"] = content_type
         self._call.status = status

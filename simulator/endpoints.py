@@ -9,6 +9,7 @@ from simulator.embeddings import embedding, raw_embedding
 from simulator.errors import RefusedError, RunnerError
 from simulator.faults import Fault
 from simulator.generation import generate
+from simulator.grammars import has_grammar
 from simulator.models import Library, Model, Runners
 from simulator.names import Name, parse_name, split_source
 from simulator.replies import Reply, Stream, dumps, json_reply
@@ -122,12 +123,13 @@ class Endpoints:
         if empty:
             return _single(fields, empty, "load")
         streams = fields.get("stream", True)
-        wanted = fields.get("format")
-        if not (wanted in (None, "", "json") or isinstance(wanted, dict)):
-            quoted = dumps(dumps(wanted).decode()).decode()
-            text = f'invalid format: {quoted}; expected "json" or a valid JSON Schema object'
-            raise RunnerError(500, text) if streams else RefusedError(500, text)
+        refusal = RunnerError if streams else RefusedError
+        fault_of_format = _fault_of_format(fields.get("format"))
+        if fault_of_format is not None:
+            raise refusal(500, fault_of_format)
         made = generate(model, fields, options, load_ns, self.answer_tokens)
+        if made.prompt_cut and fields.get("truncate") is False:
+            raise refusal(400, TOO_LONG)
         if streams:
             return Stream(made.lines(fault), self.seconds_per_token)
         if fault.endless:
@@ -211,6 +213,16 @@ def _single(fields: dict[str, Any], empty: dict[str, Any], reason: str) -> Reply
     """Return the one object that loading and unloading answer, streamed or not."""
     head = {"model": fields["model"], "created_at": clock.now()}
     return json_reply(head | empty | {"done": True, "done_reason": reason})
+
+
+def _fault_of_format(wanted: Any) -> str | None:
+    """Return what Ollama says to an unusable `format`."""
+    if wanted in (None, "", "json"):
+        return None
+    if isinstance(wanted, dict):
+        return None if has_grammar(wanted) else "invalid JSON schema in format"
+    quoted = dumps(dumps(wanted).decode()).decode()
+    return f'invalid format: {quoted}; expected "json" or a valid JSON Schema object'
 
 
 def _embedding_limit(model: Model, options: dict[str, Any]) -> int:

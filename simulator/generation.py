@@ -22,7 +22,8 @@ from simulator.text import (
 )
 
 _TOOL_CALL_TOKENS = 5
-_PADDING_TOKEN = b"12345,"
+_PADDING_TOKEN = 12345
+_PADDING_BYTES = len(f"{_PADDING_TOKEN},")
 
 
 @dataclass
@@ -34,6 +35,8 @@ class Generation:
     prompt: str
     load_ns: int
     prompt_tokens: int
+    prompt_cut: bool
+    """The prompt was longer than the context."""
     with_context: bool
     started_ns: int = field(default_factory=time.perf_counter_ns)
     thinking: list[str] = field(default_factory=list)
@@ -90,13 +93,14 @@ class Generation:
             "prompt_eval_count": self.prompt_tokens,
             "prompt_eval_duration": prompt_ns if self.prompt_tokens else 0,
             "eval_count": self.eval_count,
-            "eval_duration": max(total - self.load_ns, 1) if self.eval_count else 0,
+            # The clock starts with the first token.
+            "eval_duration": max(total - self.load_ns, 1) if self.eval_count > 1 else 0,
         }
-        # Ollama leaves out what is zero.
-        last: dict[str, Any] = {key: value for key, value in metrics.items() if value}
+        last: dict[str, Any] = {"done": True, "done_reason": self.done_reason}
         if self.with_context:
             last["context"] = token_ids(f"{self.prompt} {''.join(self.content)}")
-        return {"done": True, "done_reason": self.done_reason} | last
+        # Ollama leaves out what is zero.
+        return last | {key: value for key, value in metrics.items() if value}
 
 
 def _padded(answer: dict[str, Any], least_bytes: int) -> bytes:
@@ -104,9 +108,8 @@ def _padded(answer: dict[str, Any], least_bytes: int) -> bytes:
     line = dumps(answer)
     if len(line) >= least_bytes:
         return line
-    bare = dumps({key: value for key, value in answer.items() if key != "context"})
-    padding = _PADDING_TOKEN * ((least_bytes - len(bare)) // len(_PADDING_TOKEN) + 1)
-    return bare[:-1] + b',"context":[' + padding[:-1] + b"]}"
+    bare = dumps(answer | {"context": []})
+    return dumps(answer | {"context": [_PADDING_TOKEN] * ((least_bytes - len(bare)) // _PADDING_BYTES + 1)})
 
 
 def generate(
@@ -116,12 +119,14 @@ def generate(
     chat = "messages" in fields
     prompt = _chat_prompt(fields["messages"]) if chat else f"{fields.get('system', '')} {fields['prompt']}"
     context = min(int(options.get("num_ctx") or 4096), model.context_length)
+    prompt_tokens = count_tokens(prompt) + 2
     made = Generation(
         model_as_sent=fields["model"],
         chat=chat,
         prompt=prompt,
         load_ns=load_ns,
-        prompt_tokens=min(count_tokens(prompt) + 2, context),
+        prompt_tokens=min(prompt_tokens, context),
+        prompt_cut=prompt_tokens > context,
         with_context=not chat and not fields.get("raw"),
     )
     rng = random_for(model.name.key, options.get("seed", -1), prompt)
@@ -140,6 +145,9 @@ def generate(
         made.content = answer_tokens(model.label, rng, answer_length)
     made.content = cut_at_stop(made.content, options.get("stop", []))
     _limit(made, options.get("num_predict", -1))
+    if fields.get("shift") is False:
+        # The last token needs no place in the context.
+        _limit(made, context - made.prompt_tokens + 1)
     if constrained and model.always_thinks:
         made.hidden_tokens, made.content = len(made.content), []
     return made
@@ -155,12 +163,12 @@ def _thinks(model: Model, fields: dict[str, Any]) -> bool:
     return model.always_thinks or fields.get("think", True) is not False
 
 
-def _limit(made: Generation, num_predict: int) -> None:
-    """Hold `num_predict`, which thinking uses up too; 0 and less is no limit."""
-    if num_predict <= 0 or made.eval_count <= num_predict:
+def _limit(made: Generation, tokens: int) -> None:
+    """Hold a limit of tokens, which thinking uses up too; 0 and less is none."""
+    if tokens <= 0 or made.eval_count <= tokens:
         return
-    made.thinking = made.thinking[:num_predict]
-    made.content = made.content[: num_predict - len(made.thinking)]
+    made.thinking = made.thinking[:tokens]
+    made.content = made.content[: tokens - len(made.thinking)]
     made.tool_calls = []
     made.done_reason = "length"
 

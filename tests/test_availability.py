@@ -142,7 +142,7 @@ def test_any_answer_to_the_probe_opens_it(availability: Availability, clock: Clo
 def test_a_request_that_never_left_is_no_sign_of_life(availability: Availability, clock: Clock) -> None:
     down(availability)
     clock.now += COOLDOWN + 0.1
-    fail(availability, InvalidRequestError("num_ctx"))
+    fail(availability, InvalidRequestError("too deep", field="body"))
     with availability.attempt():
         assert is_refused(availability)
 

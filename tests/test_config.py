@@ -194,7 +194,7 @@ def test_secrets_are_not_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "keys"), [("one", ["one"]), ("one,two", ["one", "two"]), (" one , two ,", ["one", "two"]), (",", [])]
+    ("text", "keys"), [("one", ["one"]), ("one,two", ["one", "two"]), (" one , two ,", ["one", "two"])]
 )
 def test_lists_take_commas(text: str, keys: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_KEYS", text)
@@ -202,6 +202,13 @@ def test_lists_take_commas(text: str, keys: list[str], monkeypatch: pytest.Monke
     settings = Settings()
     assert [key.get_secret_value() for key in settings.api_keys] == keys
     assert list(settings.cors_origins) == keys
+
+
+@pytest.mark.parametrize("name", ["API_KEYS", "CORS_ORIGINS"])
+def test_a_list_that_names_nothing_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, " , ")
+    with pytest.raises(ValidationError, match="at least one value"):
+        Settings()
 
 
 @pytest.mark.parametrize(("text", "value"), [("5m", "5m"), ("-1", -1), ("0", 0), ("1.5", 1.5), ("300", 300)])

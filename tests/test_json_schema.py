@@ -51,3 +51,33 @@ def test_references_in_reasonable_number_are_followed() -> None:
 def test_names_with_slashes_are_found_behind_their_escapes() -> None:
     schema = {"$ref": "#/$defs/a~1b", "$defs": {"a/b": doubling(40)["$defs"]["40"]}}
     assert satisfies("{}", schema)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$defs": {"a": {"$anchor": "a"}}, "$ref": "#a"},
+        {"$dynamicRef": "#a"},
+        {"allOf": [{}], "$ref": "#/allOf/1"},
+        {"type": "string", "pattern": "^(?:a)$"},
+        {"type": "string", "pattern": "^*$"},
+    ],
+    ids=str,
+)
+def test_what_cannot_be_bounded_or_ends_ollama_is_refused(schema: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"not taken|leads nowhere|cannot take"):
+        schema_validator(schema)
+
+
+def test_references_into_lists_are_followed_and_counted() -> None:
+    levels: list[dict[str, Any]] = [{"allOf": [{"$ref": f"#/allOf/{level + 1}"}] * 2} for level in range(40)]
+    with pytest.raises(ValueError, match="over 10000 parts"):
+        schema_validator({"allOf": [*levels, {}]})
+
+
+def test_a_schema_nested_without_end_is_refused() -> None:
+    schema: dict[str, Any] = {}
+    for _ in range(400):
+        schema = {"items": schema}
+    with pytest.raises(ValueError, match="nested"):
+        schema_validator(schema)

@@ -1,10 +1,13 @@
 """What chat has that generate has not."""
 
+import json
+from typing import Any
+
 import aiohttp
 import pytest
 
 from simulator import Simulator
-from tests.api import CHAT, succeed
+from tests.api import CHAT, call, problem_in, succeed
 
 UPSTREAM = "/api/chat"
 TOOL = {
@@ -67,3 +70,17 @@ async def test_a_tool_call_is_an_object(
     assert "empty_response_thinking" not in answer["warnings"]
     result = {"role": "tool", "tool_name": "score", "content": "18.5"}
     await succeed(client, url, "chat", {"messages": [*messages, answer["message"], result], "tools": [TOOL]})
+
+
+async def test_a_tool_nested_too_deeply_is_refused(
+    client: aiohttp.ClientSession, url: str, simulator: Simulator
+) -> None:
+    parameters: dict[str, Any] = {}
+    for _ in range(300):
+        parameters = {"a": parameters}
+    tool = {"type": "function", "function": {"name": "deep", "parameters": parameters}}
+    body = json.dumps({"messages": [{"role": "user", "content": "Hi"}], "tools": [tool]})
+    headers = {"Content-Type": "application/json"}
+    answer = await call(client, "POST", f"{url}/api/ollama/chat", data=body, headers=headers)
+    assert problem_in(answer, "invalid_request")["errors"][0]["field"] == "body"
+    assert simulator.calls_to("/api/chat") == []

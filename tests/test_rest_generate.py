@@ -324,6 +324,8 @@ BAD_BODIES: list[tuple[bytes, str]] = [
     (b'{"prompt": "\xff"}', "body"),
     (b'{"prompt": "\\ud800"}', "body"),
     (b"[" * 100_000, "body"),
+    (b'{"prompt": "Hi", "stop": [' + b"1," * 500_000 + b"1]}", "stop"),
+    (b"{" + b",".join(b'"%d": 1' % number for number in range(50_000)) + b"}", "body"),
     (b"{}", "prompt"),
     (b'{"prompt": ""}', "prompt"),
     (b'{"prompt": "Hi", "temperature": "hot"}', "temperature"),

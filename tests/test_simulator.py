@@ -20,6 +20,7 @@ import pytest
 import pytest_asyncio
 
 from simulator import ANSWER_TOKENS, THINKING_TOKENS, Call, Fault, Simulator
+from simulator.grammars import has_grammar
 from simulator.json_answers import value_for
 from simulator.names import parse_name
 
@@ -583,6 +584,100 @@ async def test_a_bad_format_gets_500_with_its_real_status_when_streamed(
             assert response.status == 500
             assert response.headers["Content-Type"] == media_type
             assert json.loads(await response.read())["error"].startswith("invalid format: ")
+
+
+@pytest.mark.parametrize("more", [{}, {"truncate": False, "options": {"num_ctx": 4}}])
+@pytest.mark.parametrize(("path", "body"), [("/api/generate", GENERATE), ("/api/chat", CHAT)])
+async def test_a_schema_without_a_grammar_gets_500(
+    client: aiohttp.ClientSession, path: str, body: dict[str, Any], more: dict[str, Any]
+) -> None:
+    for stream, media_type in ((True, "application/json"), (False, JSON)):
+        asked = body | more | {"format": {"type": "banana"}, "stream": stream}
+        async with client.post(path, json=asked) as response:
+            assert (response.status, response.headers["Content-Type"]) == (500, media_type)
+            assert json.loads(await response.read()) == {"error": "invalid JSON schema in format"}
+
+
+# As Ollama 0.24 took and refused them.
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {}, {"type": "null"}, {"type": ["string", "null"]}, {"const": 1}, {"enum": []}, {"properties": {}},
+        {"type": "object", "not": {}}, {"type": "object", "properties": {"a": {}}}, {"additionalProperties": False},
+        {"items": {"type": "string"}}, {"prefixItems": [{"type": "string"}]}, {"type": "array", "contains": {}},
+        {"type": "string", "pattern": "^a$"}, {"pattern": "^a$"}, {"type": "number", "pattern": "a"},
+        {"type": "string", "enum": ["a"], "pattern": "a"}, {"format": "uuid"}, {"type": "string", "format": "email"},
+        {"allOf": [{"type": "string", "pattern": "a"}]}, {"$ref": "https://example.org/a"},
+        {"$ref": "#/$defs/a", "$defs": {"a": {"type": "object", "properties": {"a": {"$ref": "#/$defs/a"}}}}},
+        {"type": "string", "$defs": {"a": {"type": "string", "pattern": "a"}}},
+    ],
+    ids=json.dumps,
+)  # fmt: skip
+def test_a_schema_has_a_grammar(schema: dict[str, Any]) -> None:
+    assert has_grammar(schema)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "banana"}, {"type": ["string", "banana"]}, {"type": 1}, {"not": {}}, {"title": "a"}, {"minimum": 1},
+        {"format": "email"}, {"format": []}, {"required": ["a"]}, {"patternProperties": {"a": {}}},
+        {"type": "object", "properties": {"a": True}}, {"type": "object", "properties": {"a": {"minimum": 3}}},
+        {"type": "object", "additionalProperties": {"type": "string", "pattern": "a"}},
+        {"type": "array", "items": {"not": {}}}, {"anyOf": [{"type": "string"}, {"not": {}}]}, {"anyOf": 1},
+        {"type": "string", "pattern": "a"}, {"pattern": ""},
+        {"allOf": [{"properties": {"a": {"type": "string", "pattern": "a"}}}]},
+        {"$ref": "#"}, {"$ref": "#a", "$anchor": "a"}, {"type": "object", "$ref": "#/nope"},
+        {"type": "string", "$defs": {"a": {"$ref": "#/nope"}}},
+        {"$ref": "#/$defs/a", "$defs": {"a": {"type": "string", "pattern": "a"}}},
+    ],
+    ids=json.dumps,
+)  # fmt: skip
+def test_a_schema_has_no_grammar(schema: dict[str, Any]) -> None:
+    assert not has_grammar(schema)
+
+
+@pytest.mark.parametrize(("path", "body"), [("/api/generate", GENERATE), ("/api/chat", CHAT)])
+async def test_a_prompt_too_long_is_cut_unless_that_is_refused(
+    client: aiohttp.ClientSession, path: str, body: dict[str, Any]
+) -> None:
+    needed = (await whole(client, body))["prompt_eval_count"]
+    assert (await whole(client, body, options={"num_ctx": needed - 1}))["prompt_eval_count"] == needed - 1
+    assert (await whole(client, body, options={"num_ctx": needed}, truncate=False))["prompt_eval_count"] == needed
+    for stream, media_type in ((True, "application/json"), (False, JSON)):
+        asked = body | {"options": {"num_ctx": needed - 1}, "truncate": False, "stream": stream}
+        async with client.post(path, json=asked) as response:
+            assert (response.status, response.headers["Content-Type"]) == (400, media_type)
+            assert json.loads(await response.read()) == {"error": "the input length exceeds the context length"}
+
+
+@pytest.mark.parametrize("body", [GENERATE, CHAT])
+async def test_without_shift_an_answer_ends_where_the_context_is_full(
+    client: aiohttp.ClientSession, body: dict[str, Any]
+) -> None:
+    needed = (await whole(client, body))["prompt_eval_count"]
+    for room, made in ((-1, 1), (0, 1), (1, 2), (9, 10)):
+        answer = await whole(client, body, options={"num_ctx": needed + room}, shift=False)
+        assert (answer["eval_count"], answer["done_reason"]) == (made, "length")
+        assert ("eval_duration" in answer) == (made > 1)
+    answer = await whole(client, body, options={"num_ctx": needed + 9, "num_predict": 3}, shift=False)
+    assert answer["eval_count"] == 3
+    answer = await whole(client, body, options={"num_ctx": needed + 9})
+    assert (answer["eval_count"], answer["done_reason"]) == (ANSWER_TOKENS, "stop")
+
+
+async def test_the_last_line_has_its_keys_in_ollamas_order(client: aiohttp.ClientSession) -> None:
+    keys = [
+        "model", "created_at", "response", "done", "done_reason", "context", "total_duration", "load_duration",
+        "prompt_eval_count", "prompt_eval_duration", "eval_count", "eval_duration",
+    ]  # fmt: skip
+    assert list(await whole(client, GENERATE)) == list((await lines(client, GENERATE))[-1]) == keys
+
+
+async def test_no_answer_names_its_server(client: aiohttp.ClientSession) -> None:
+    for path, body in (("/api/generate", GENERATE), ("/api/embed", EMBED), ("/api/nothing", {})):
+        async with client.post(path, json=body) as response:
+            assert "Server" not in response.headers
 
 
 async def test_floats_for_whole_options_are_cut_and_unknown_options_ignored(client: aiohttp.ClientSession) -> None:

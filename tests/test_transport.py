@@ -11,6 +11,8 @@ import pytest
 from pydantic import SecretStr
 
 from services.errors import (
+    NoSuchEndpointError,
+    NotFoundError,
     OllamaBusyError,
     OllamaConnectTimeoutError,
     OllamaError,
@@ -19,7 +21,7 @@ from services.errors import (
     OllamaUnavailableError,
     RejectedByOllamaError,
 )
-from services.transport import NoSuchEndpointError, NotFoundError, Transport
+from services.transport import Transport
 from simulator import Call, Fault, Simulator
 from tests.api import fault_id
 from tests.conftest import MakeSettings

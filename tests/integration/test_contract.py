@@ -173,6 +173,12 @@ async def test_max_tokens_ends_the_answer(service: Api) -> None:
     assert answer["done_reason"] == "length"
 
 
+async def test_one_token_has_no_speed(service: Api) -> None:
+    answer = await service.answer("/api/ollama/generate", GENERATE | {"max_tokens": 1})
+    assert answer["usage"]["completion_tokens"] == 1
+    assert answer["timings"]["tokens_per_second"] is None
+
+
 @pytest.mark.parametrize("as_list", [False, True], ids=["string", "list"])
 async def test_stop_ends_the_answer_before_the_text(service: Api, as_list: bool) -> None:
     whole = (await service.answer("/api/ollama/generate", GENERATE))["response"]
@@ -397,6 +403,18 @@ async def test_what_ollama_would_choke_on_is_refused_here(service: Api, fault: d
     async with service.post("/api/ollama/generate", GENERATE | fault) as response:
         document = await problem(response, 422, "invalid_request")
     assert document["errors"]
+
+
+@pytest.mark.parametrize(("path", "body"), [("generate", GENERATE), ("chat", CHAT)])
+@pytest.mark.parametrize("schema", [{"type": "string", "pattern": "abc"}, {"required": ["keep"]}], ids=str)
+async def test_a_valid_schema_that_ollama_cannot_use_is_an_error_before_any_form_begins(
+    service: Api, path: str, body: dict[str, Any], schema: dict[str, Any]
+) -> None:
+    for accept in (None, *FORMS):
+        asked = body | {"format": schema, "stream": accept is not None}
+        async with service.post(f"/api/ollama/{path}", asked, accept) as response:
+            document = await problem(response, 502, "ollama_error")
+        assert "invalid JSON schema" in document["detail"]
 
 
 # Models that are not there
