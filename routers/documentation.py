@@ -20,7 +20,7 @@ BACK_OFF_STATUS = 503
 DESCRIPTION = """\
 Text, chat and embeddings from one Ollama server.
 
-* **Start** with `POST /api/ollama/generate`: choose an example, press *Execute*.
+* **Start** with `POST /api/ollama/generate`: choose an example, send it from `/docs`.
 * **A conversation**, tools or roles: `POST /api/ollama/chat`. **Vectors** for search: `POST /api/ollama/embeddings`.
 * **Streams**: `"stream": true`, and the form as `Accept`: `text/event-stream`, `application/x-ndjson` or plain text.
 * **Which model answered** stands in `model` and in the header `X-Model`: where the wanted one is not installed, \

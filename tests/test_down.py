@@ -242,3 +242,15 @@ async def test_generation_goes_on_through_restarts(
             await asyncio.sleep(0.06)
             assert (await see(STREAMED_SSE.ask(client, url))).status == 200
         await nothing_is_left(client, url, simulator)
+
+
+async def test_a_model_list_opens_it_too(
+    make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
+) -> None:
+    async with serve(create_app(make_settings(ollama_down_cooldown=30))) as url:
+        await simulator.stop()
+        check_unavailable(await see(WHOLE.ask(client, url)))
+        await simulator.start()
+        async with client.get(f"{url}/api/ollama/models", params={"force_refresh": "true"}) as response:
+            assert response.status == 200
+        assert (await see(WHOLE.ask(client, url))).status == 200

@@ -72,6 +72,20 @@ async def test_a_model_that_runs_and_fails_is_no_reason(
 
 
 @completions
+@pytest.mark.parametrize(
+    "message",
+    ["an error was encountered while running the model: unexpected EOF", "model runner has unexpectedly stopped"],
+)
+async def test_a_model_that_dies_at_work_is_no_reason_either(
+    simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind, message: str
+) -> None:
+    simulator.fault(Fault(status=500, message=message))  # it is not among the running ones
+    seen = await see(kind.ask(client, url))
+    assert (seen.status, seen.code) == (502, "ollama_error")
+    assert len(simulator.calls_to(kind.upstream)) == 1
+
+
+@completions
 async def test_with_the_default_missing_too_it_is_not_found(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind
 ) -> None:

@@ -199,3 +199,20 @@ async def test_an_invalid_name_asks_nobody(catalog: ModelCatalog, tags: Tags) ->
     with pytest.raises(ValueError, match="a model name such as"):
         await catalog.find("no such name!")
     assert tags.calls == 0
+
+
+async def test_unknown_names_ask_once_while_the_list_cannot_be_read(catalog: ModelCatalog, tags: Tags) -> None:
+    await catalog.list()
+    tags.is_down = True
+    for _ in range(10):
+        with pytest.raises(OllamaUnavailableError):
+            await catalog.find("unknown")
+    assert tags.calls == 2
+
+
+async def test_without_any_list_not_every_request_waits_for_one(catalog: ModelCatalog, tags: Tags) -> None:
+    tags.is_down = True
+    for _ in range(10):
+        with pytest.raises(OllamaUnavailableError):
+            await catalog.find("gpt-oss")
+    assert tags.calls == 1

@@ -259,3 +259,12 @@ async def test_a_service_that_is_left_unclosed_in_a_loop_leaves_no_connection(
     await until(lambda: simulator.open_connections == 0)
     assert await service.generate("llama3.1", "Hi")
     await service.disconnect()
+
+
+async def test_the_list_belongs_to_the_caller(make_settings: MakeSettings) -> None:
+    service = OllamaService(make_settings())
+    listed = await service.list_models()
+    listed[0]["details"].clear()
+    listed.clear()
+    assert (await service.list_models())[0]["details"]
+    await service.disconnect()

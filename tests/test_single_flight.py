@@ -5,6 +5,7 @@ import gc
 
 import pytest
 
+from services.errors import OllamaUnavailableError
 from services.single_flight import SingleFlight
 
 
@@ -112,3 +113,13 @@ async def test_cancel_ends_the_work() -> None:
     await flight.cancel()
     assert work.was_cancelled
     await flight.cancel()
+
+
+async def test_a_caller_is_not_taken_for_cancelled_when_the_work_is_ended() -> None:
+    work = Work()
+    flight = SingleFlight(work)
+    caller = asyncio.create_task(flight())
+    await asyncio.sleep(0)
+    await flight.cancel()
+    with pytest.raises(OllamaUnavailableError):
+        await caller
