@@ -188,7 +188,7 @@ class CompletionBody(Request):
             path=path,
             model=self.model,
             content=content if self.think is None else content | {"think": self.think},
-            options=self.options.model_dump(exclude_none=True)
+            options=(self.options.model_dump(exclude_none=True) if self.options.model_fields_set else {})
             | {name: value for name, value in named.items() if value is not None},
             response_format=self.format,
             keep_alive=self.keep_alive,

@@ -1,4 +1,3 @@
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -15,8 +14,14 @@ class BodyLimitMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        announced = Headers(scope=scope).get("content-length", "") if scope["type"] == "http" else ""
-        if announced.isdecimal() and int(announced) > self._max_bytes:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        announced = dict(scope["headers"]).get(b"content-length", b"")
+        if announced.isdigit():  # then the server takes no more than that
+            if int(announced) <= self._max_bytes:
+                await self._app(scope, receive, send)
+                return
             response = problem("payload_too_large", self._detail, headers={"Connection": "close"})
             await response(scope, receive, send)
             return

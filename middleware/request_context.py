@@ -1,10 +1,9 @@
 import logging
 import re
+import secrets
 import time
-import uuid
 from urllib.parse import quote
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from problems import problem
@@ -28,8 +27,8 @@ class RequestContextMiddleware:
             await self._app(scope, receive, send)
             return
         started_at = time.monotonic()
-        given = Headers(scope=scope).get("x-request-id", "")
-        id_ = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        id_ = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
         request_id.set(id_)
         notes = RequestNotes()
         request_notes.set(notes)
@@ -53,6 +52,9 @@ class RequestContextMiddleware:
 
 
 def _log(scope: Scope, status: int, notes: RequestNotes, started_at: float) -> None:
+    level = logging.DEBUG if scope["path"].startswith("/health") else logging.INFO
+    if not logger.isEnabledFor(level):
+        return
     details = {
         "method": scope["method"],
         "path": quote(scope["path"]),
@@ -65,5 +67,4 @@ def _log(scope: Scope, status: int, notes: RequestNotes, started_at: float) -> N
         "total_ms": round((time.monotonic() - started_at) * 1000, 1),
     }
     known = {name: value for name, value in details.items() if value is not None}
-    level = logging.DEBUG if scope["path"].startswith("/health") else logging.INFO
     logger.log(level, "%s", " ".join(f"{name}={value}" for name, value in known.items()), extra={"request": known})

@@ -1,4 +1,3 @@
-from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -26,23 +25,6 @@ async def get_component_checks(request: Request) -> ComponentChecks:
     return checks
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """What a generation needs: together, for FastAPI takes some 20 µs for each dependency."""
-
-    service: OllamaService
-    shutdown: Shutdown
-    accept: str
-
-
 OllamaServiceDep = Annotated[OllamaService, Depends(get_ollama_service)]
-
-
-async def get_call(request: Request, service: OllamaServiceDep) -> Call:
-    """Return what a generation needs of the app, and how its client wants a stream."""
-    return Call(service, request.app.state.shutdown, ",".join(request.headers.getlist("accept")))
-
-
-CallDep = Annotated[Call, Depends(get_call)]
 ShutdownDep = Annotated[Shutdown, Depends(get_shutdown)]
 ComponentChecksDep = Annotated[ComponentChecks, Depends(get_component_checks)]

@@ -1,17 +1,16 @@
 """The REST endpoints: parse, call, answer."""
 
-from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Body, Query, Request
-from fastapi.routing import APIRoute
+from fastapi import APIRouter, Body, Query
 from starlette.responses import Response
 
 from request_log import note
 from routers import examples
-from routers.dependencies import CallDep, OllamaServiceDep
+from routers.dependencies import OllamaServiceDep, ShutdownDep
+from routers.direct import DirectRoute
 from routers.documentation import MODEL_HEADERS, answers, problems, stream_answers
 from routers.streaming import StreamingAnswer, model_headers
 from schemas import (
@@ -44,25 +43,8 @@ MODEL_PROBLEMS = problems(
 )
 
 
-class _StrictRequest(Request):
-    async def json(self) -> Any:
-        return orjson.loads(await self.body())
-
-
-class StrictJsonRoute(APIRoute):
-    """Parses bodies by the letter: no NaN, no half of a surrogate pair, no nesting without end."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return FastAPI's handler behind another parser."""
-        handler = super().get_route_handler()
-
-        async def handle(request: Request) -> Response:
-            return await handler(_StrictRequest(request.scope, request.receive))
-
-        return handle
-
-
-router = APIRouter(prefix="/api/ollama", tags=["ollama"], route_class=StrictJsonRoute)
+router = APIRouter(prefix="/api/ollama", tags=["ollama"])
+direct_router = APIRouter(prefix="/api/ollama", tags=["ollama"], route_class=DirectRoute)
 
 
 @router.get(
@@ -84,7 +66,7 @@ async def models(
     return _json({"success": True, **asdict(found)})
 
 
-@router.post(
+@direct_router.post(
     "/generate",
     summary="Answer a prompt",
     response_model=GenerateResponse,
@@ -92,7 +74,8 @@ async def models(
 )
 async def generate(
     body: Annotated[GenerateRequest, Body(openapi_examples=examples.GENERATE)],
-    call: CallDep,
+    service: OllamaServiceDep,
+    shutdown: ShutdownDep,
 ) -> Response:
     """Answer one prompt with text, or with JSON that a schema describes.
 
@@ -102,12 +85,12 @@ async def generate(
     """
     request = body.to_completion_request()
     if body.stream:
-        return StreamingAnswer(request, call)
-    async with call.shutdown.cutoff():
-        return _answer(await call.service.complete(request))
+        return StreamingAnswer(request, service, shutdown)
+    async with shutdown.cutoff():
+        return _answer(await service.complete(request))
 
 
-@router.post(
+@direct_router.post(
     "/chat",
     summary="Continue a conversation",
     response_model=ChatResponse,
@@ -115,7 +98,8 @@ async def generate(
 )
 async def chat(
     body: Annotated[ChatRequest, Body(openapi_examples=examples.CHAT)],
-    call: CallDep,
+    service: OllamaServiceDep,
+    shutdown: ShutdownDep,
 ) -> Response:
     """Answer the last message of a conversation, with all before it in mind.
 
@@ -125,9 +109,9 @@ async def chat(
     """
     request = body.to_completion_request()
     if body.stream:
-        return StreamingAnswer(request, call)
-    async with call.shutdown.cutoff():
-        completion = await call.service.complete(request)
+        return StreamingAnswer(request, service, shutdown)
+    async with shutdown.cutoff():
+        completion = await service.complete(request)
     message = {
         "role": "assistant",
         "content": completion.text,
@@ -137,7 +121,7 @@ async def chat(
     return _answer(completion, message=message)
 
 
-@router.post(
+@direct_router.post(
     "/embeddings",
     summary="Turn texts into vectors",
     response_model=EmbeddingsResponse,
@@ -148,15 +132,16 @@ async def chat(
 )
 async def embeddings(
     body: Annotated[EmbeddingsRequest, Body(openapi_examples=examples.EMBEDDINGS)],
-    call: CallDep,
+    service: OllamaServiceDep,
+    shutdown: ShutdownDep,
 ) -> Response:
     """Turn a text, or up to 512 of them, into vectors of unit length: their dot product is their similarity.
 
     Compare only vectors of the same model. Therefore no other model ever answers in place of one that is not installed.
     """
     is_one = isinstance(body.text, str)
-    async with call.shutdown.cutoff():
-        found = await call.service.embed(
+    async with shutdown.cutoff():
+        found = await service.embed(
             [body.text] if isinstance(body.text, str) else body.text,
             model=body.model,
             dimensions=body.dimensions,

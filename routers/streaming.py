@@ -7,14 +7,16 @@ from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 
 import orjson
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from request_log import note, request_id
-from routers.dependencies import Call
 from services.completion import CompletionRequest, Done, Error, Event, Served, Start, Token
 from services.errors import OllamaError
 from services.model_names import short_name
+from services.ollama_service import OllamaService
+from shutdown import Shutdown
 
 PING = b": ping\n\n"
 
@@ -83,19 +85,19 @@ class StreamingAnswer(Response):
     that comes earlier settles for 200.
     """
 
-    def __init__(self, request: CompletionRequest, call: Call) -> None:
+    def __init__(self, request: CompletionRequest, service: OllamaService, shutdown: Shutdown) -> None:
         self._request = request
-        self._form = form_for(call.accept)
-        self._service = call.service
-        self._shutdown = call.shutdown
+        self._service = service
+        self._shutdown = shutdown
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         """Write the answer."""
+        form = form_for(",".join(Headers(scope=scope).getlist("accept")))
         settings = self._service.settings
         requested = self._request.model or settings.default_model
-        writer = _Writer(self._form, send, Served(short_name(requested), requested, fallback=False))
-        heartbeat = writer.heartbeat(settings.sse_ping_interval) if self._form.has_heartbeat else nullcontext()
+        writer = _Writer(form, send, Served(short_name(requested), requested, fallback=False))
+        heartbeat = writer.heartbeat(settings.sse_ping_interval) if form.has_heartbeat else nullcontext()
         async with heartbeat:
             try:
                 async with self._shutdown.cutoff(), self._service.stream(self._request, writer.chosen) as stream:

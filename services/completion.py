@@ -15,7 +15,7 @@ NANOSECONDS_PER_SECOND = 1_000_000_000
 Warning_ = Literal["fallback_model", "empty_response_thinking", "invalid_json"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class CompletionRequest:
     """One request for text. `content` holds Ollama's own fields for what is to be answered.
 
@@ -31,7 +31,7 @@ class CompletionRequest:
     allow_fallback: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Served:
     """Which model answers: `model` by its short name, `requested_model` as it was asked for."""
 
@@ -40,7 +40,7 @@ class Served:
     fallback: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Usage:
     """Tokens counted by Ollama; null where it gave no number. Thinking counts as completion."""
 
@@ -49,7 +49,7 @@ class Usage:
     total_tokens: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Timings:
     """Milliseconds measured by Ollama; null where it gave no number. Loading includes waiting for a slot."""
 
@@ -60,7 +60,7 @@ class Timings:
     tokens_per_second: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Start:
     """The first event: which model answers."""
 
@@ -87,7 +87,7 @@ class Token:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ToolCall:
     """A call the model wants made: `{"function": {"name", "arguments"}}`."""
 
@@ -95,7 +95,7 @@ class ToolCall:
     tool_call: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Done:
     """The last event of an answer that is whole."""
 
@@ -106,7 +106,7 @@ class Done:
     warnings: list[Warning_]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Error:
     """The last event of an answer that failed after its first byte."""
 
@@ -119,7 +119,7 @@ class Error:
 Event = Start | Thinking | Token | ToolCall | Done | Error
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Completion:
     """A whole answer."""
 

@@ -1,6 +1,7 @@
 """Model names, compared the way Ollama compares them."""
 
 import re
+from functools import lru_cache
 from typing import NamedTuple, Self
 
 DEFAULT_HOST = "registry.ollama.ai"
@@ -31,7 +32,11 @@ class ModelName(NamedTuple):
         Raises:
             ValueError: if Ollama would call it an invalid model name.
         """
-        given = text.strip()
+        return cls._parse(text.strip())
+
+    @classmethod
+    @lru_cache(maxsize=1024)  # of valid names, which are short
+    def _parse(cls, given: str) -> Self:
         name, is_cloud = _cut_source(given)
         path, colon, tag = name.rpartition(":")
         if not colon or "/" in tag:

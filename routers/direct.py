@@ -1,0 +1,106 @@
+"""Routes that FastAPI describes, and that are served past it."""
+
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, get_type_hints
+
+import orjson
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from services.ollama_service import OllamaService
+from shutdown import Shutdown
+
+Endpoint = Callable[[Any, OllamaService, Shutdown], Awaitable[Response]]
+
+
+class _StrictRequest(Request):
+    async def json(self) -> Any:
+        return orjson.loads(await self.body())
+
+
+class DirectRoute(APIRoute):
+    """A route to an endpoint of the form `(body: Model, service: OllamaServiceDep, shutdown: ShutdownDep)`.
+
+    Bodies are parsed by the letter: no NaN, no half of a surrogate pair, no nesting without end.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return FastAPI's handler behind another parser."""
+        handler = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            return await handler(_StrictRequest(request.scope, request.receive))
+
+        return handle
+
+
+class DirectRoutes:
+    """Serves direct routes by a look-up of their path, and passes all else on to FastAPI.
+
+    FastAPI matches one route after the other, solves dependencies, and keeps stacks of what to close: 150 µs a request
+    more than this. It still serves where a dependency is overridden.
+    """
+
+    def __init__(self, app: ASGIApp, routes: Iterable[BaseRoute]) -> None:
+        self._app = app
+        self._endpoints: dict[str, tuple[Endpoint, type[BaseModel]]] = {
+            route.path: (route.endpoint, get_type_hints(route.endpoint)["body"])
+            for route in routes
+            if isinstance(route, DirectRoute)
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        found = self._find(scope) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if found is None or scope["app"].dependency_overrides:
+            await self._app(scope, receive, send)
+            return
+        endpoint, model = found
+        body = _validated(model, scope, await _read(receive))
+        state = scope["app"].state
+        response = await endpoint(body, state.ollama_service, state.shutdown)
+        await response(scope, receive, send)
+
+    def _find(self, scope: Scope) -> tuple[Endpoint, type[BaseModel]] | None:
+        return self._endpoints.get(scope["path"].removeprefix(scope.get("root_path", "")))
+
+
+async def _read(receive: Receive) -> bytes:
+    parts = []
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        parts.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    return b"".join(parts)
+
+
+def _validated(model: type[BaseModel], scope: Scope, data: bytes) -> BaseModel:
+    """Return the body of a request; what is wrong with it is said as FastAPI does."""
+    value: Any = data
+    if data and _is_json(dict(scope["headers"]).get(b"content-type", b"")):
+        try:
+            value = orjson.loads(data)
+        except orjson.JSONDecodeError as error:
+            line = {"type": "json_invalid", "loc": ("body", error.pos), "msg": "", "ctx": {"error": error.msg}}
+            raise RequestValidationError([line], body=error.doc) from error
+    try:
+        return model.model_validate(value, from_attributes=True)
+    except ValidationError as error:
+        lines = [line | {"loc": ("body", *line["loc"])} for line in error.errors(include_url=False)]
+        raise RequestValidationError(lines, body=value) from error
+
+
+def _is_json(content_type: bytes) -> bool:
+    media_type = content_type.partition(b";")[0].strip().lower()
+    return media_type == b"application/json" or (
+        media_type.startswith(b"application/") and media_type.endswith(b"+json")
+    )
