@@ -14,7 +14,6 @@ from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from config import Settings, get_settings
@@ -22,8 +21,8 @@ from logs import configure_logging
 from middleware.api_keys import ApiKeyMiddleware
 from middleware.body_limit import BodyLimitMiddleware
 from middleware.client_watch import ClientWatchMiddleware
+from middleware.problem_answers import ProblemMiddleware
 from middleware.request_context import RequestContextMiddleware
-from problems import add_problem_handlers
 from routers import health, ollama
 from routers.direct import DirectRoutes
 from routers.documentation import DESCRIPTION, TAGS, complete_schema, operation_id
@@ -47,7 +46,7 @@ class App(FastAPI):
         The watch on the client is outermost: it needs the server's own `send`.
         """
         app: ASGIApp = DirectRoutes(AsyncExitStackMiddleware(self.router), ollama.direct_router.routes)
-        app = ExceptionMiddleware(app, handlers=self.exception_handlers)
+        app = ProblemMiddleware(app)
         for layer, args, kwargs in reversed(self.user_middleware):
             app = layer(app, *args, **kwargs)
         return ClientWatchMiddleware(app, self.state.settings.client_write_timeout)
@@ -115,7 +114,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(ollama.direct_router)
     app.include_router(health.router)
     app.include_router(pages_router(settings, app.version))
-    add_problem_handlers(app)
     return app
 
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -34,6 +33,7 @@ TABLE: dict[str, tuple[int, str]] = {
     "internal_error": (500, "The service failed"),
 }
 
+EXPECTED = (OllamaError, RequestValidationError, HTTPException)
 HTTP_CODES = {400: "invalid_request", 404: "not_found", 405: "method_not_allowed", 413: "payload_too_large"}
 
 
@@ -62,15 +62,21 @@ def problem(
     return Response(orjson.dumps(body), status, headers, MEDIA_TYPE)
 
 
-def add_problem_handlers(app: FastAPI) -> None:
-    """Have every failure of the app answered by a problem document."""
-    app.add_exception_handler(OllamaError, _ollama_error)
-    app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(HTTPException, _http_error)
+def problem_for(error: OllamaError | RequestValidationError | HTTPException) -> Response:
+    """Return the problem document that says what went wrong."""
+    match error:
+        case OllamaError():
+            return _ollama_problem(error)
+        case RequestValidationError():
+            fields = [_field(line, error.body) for line in error.errors()[:MAX_FIELDS]]
+            detail = "; ".join(f"{line['field']}: {line['message']}" for line in fields)
+            return problem("invalid_request", detail, errors=fields)
+        case HTTPException():
+            code = HTTP_CODES.get(error.status_code, "internal_error")
+            return problem(code, error.detail, headers=error.headers)
 
 
-async def _ollama_error(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, OllamaError)  # noqa: S101 - registered for nothing else
+def _ollama_problem(error: OllamaError) -> Response:
     status, _ = TABLE[error.code]
     headers = {"Retry-After": str(math.ceil(error.retry_after_seconds or 1))} if status == 503 else None  # noqa: PLR2004
     members: dict[str, Any] = {}
@@ -79,13 +85,6 @@ async def _ollama_error(_request: Request, error: Exception) -> Response:
     if isinstance(error, InvalidRequestError):
         members["errors"] = [{"field": error.field, "message": error.detail}]
     return problem(error.code, error.detail, retryable=error.retryable, headers=headers, **members)
-
-
-async def _validation_error(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for nothing else
-    fields = [_field(line, error.body) for line in error.errors()[:MAX_FIELDS]]
-    detail = "; ".join(f"{line['field']}: {line['message']}" for line in fields)
-    return problem("invalid_request", detail, errors=fields)
 
 
 def _field(line: dict[str, Any], body: Any) -> dict[str, str]:
@@ -110,8 +109,3 @@ def _without_types(path: list[Any], body: Any, *, is_missing: bool) -> list[Any]
         elif is_missing and at == len(path):
             found.append(part)
     return found
-
-
-async def _http_error(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
-    return problem(HTTP_CODES.get(error.status_code, "internal_error"), error.detail, headers=error.headers)

@@ -226,19 +226,26 @@ def _usage(chunk: dict[str, Any]) -> Usage:
 
 
 def _timings(chunk: dict[str, Any]) -> Timings:
-    def ms(name: str) -> float | None:
-        nanoseconds = number(chunk, name)
-        return None if nanoseconds is None else round(nanoseconds / NANOSECONDS_PER_MS, 3)
-
     tokens, nanoseconds = number(chunk, "eval_count"), number(chunk, "eval_duration")
     rate = round(tokens / nanoseconds * NANOSECONDS_PER_SECOND, 2) if tokens and nanoseconds else None
-    return Timings(ms("total_duration"), ms("load_duration"), ms("prompt_eval_duration"), ms("eval_duration"), rate)
+    return Timings(
+        total_ms=_ms(chunk, "total_duration"),
+        load_ms=_ms(chunk, "load_duration"),
+        prompt_ms=_ms(chunk, "prompt_eval_duration"),
+        completion_ms=_ms(chunk, "eval_duration"),
+        tokens_per_second=rate,
+    )
+
+
+def _ms(chunk: dict[str, Any], name: str) -> float | None:
+    nanoseconds = chunk.get(name)
+    return nanoseconds / NANOSECONDS_PER_MS if type(nanoseconds) is int else None
 
 
 def number(chunk: dict[str, Any], name: str) -> int | None:
     """Return a number of an answer, or None where it is no whole number."""
     value = chunk.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return value if type(value) is int else None
 
 
 def _text(value: object) -> str:

@@ -13,7 +13,6 @@ from typing import Any, Self
 import aiohttp
 import orjson
 from aiohttp.client_proto import ResponseHandler
-from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 from tenacity import (
     AsyncRetrying,
@@ -217,6 +216,7 @@ class Transport:
     ) -> aiohttp.ClientResponse:
         """Return the response if it is a 200, with its body unread."""
         sent_at = time.monotonic()
+        connection_is_reused.set(True)
         try:
             response = await session.request(
                 method,
@@ -241,14 +241,7 @@ class Transport:
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Notes whether a request goes over a connection that has served before; aiohttp's tracing costs more."""
-
-    async def connect(
-        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
-    ) -> Connection:
-        """Return a connection for a request."""
-        connection_is_reused.set(True)
-        return await super().connect(req, traces, timeout)
+    """Notes that a request goes over a new connection, not one that has served before; aiohttp's tracing costs more."""
 
     async def _create_connection(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
@@ -370,10 +363,9 @@ async def _read_json(response: aiohttp.ClientResponse) -> Any:
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """Return the whole body, and give the connection back."""
+    """Return the whole body; the connection goes back to its pool, or is closed if this fails."""
     try:
-        async with response:
-            return await response.read()
+        return await response.read()
     except WIRE_ERRORS as error:
         raise _meaning(error) from error
 
