@@ -8,6 +8,7 @@ from itertools import takewhile
 from typing import Any, Literal, TypeVar, overload
 
 from config import Settings, get_settings
+from services.chunk_reader import ChunkReader
 from services.completion import Answer, Completion, CompletionRequest, Event, Served, Token, number, unfinished
 from services.embedding import Embeddings, unit_length, vectors_of
 from services.errors import (
@@ -21,7 +22,7 @@ from services.errors import (
 from services.model_catalog import ModelList
 from services.model_names import ModelName, short_name
 from services.per_loop import PerLoop
-from services.transport import ChunkReader, Transport
+from services.transport import Transport
 from services.upstream import Health, Upstream
 
 logger = logging.getLogger(__name__)

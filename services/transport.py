@@ -1,11 +1,10 @@
-"""The wire to Ollama: connections, deadlines, retries, and what its failures mean."""
+"""The wire to Ollama: connections, retries, and what its failures mean. Nothing else knows aiohttp."""
 
 import asyncio
-import io
 import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +12,8 @@ from typing import Any, Self
 import aiohttp
 import orjson
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.http import HttpProcessingError
 from aiohttp.tracing import Trace
 from tenacity import (
     AsyncRetrying,
@@ -21,32 +22,31 @@ from tenacity import (
     stop_after_attempt,
     wait_exponential_jitter,
 )
+from yarl import URL
 
 from config import Settings
+from services.chunk_reader import ChunkReader, not_understood
+from services.deadline import Deadline
 from services.errors import (
     InvalidRequestError,
     OllamaBusyError,
     OllamaConnectTimeoutError,
     OllamaError,
     OllamaResponseError,
-    OllamaTimeoutError,
     OllamaUnavailableError,
 )
-from services.ndjson import LineSplitter, LineTooLongError
-from services.refusals import ollamas_words, refusal
+from services.refusals import refusal
 
 logger = logging.getLogger(__name__)
 
 CONTROL_CONNECTIONS = 16
 KEEP_ALIVE_SECONDS = 60
 HEALTH_SHARE = 0.97  # of its timeout, so that our own answer is in time too
-END_OF_BODY_SECONDS = 0.25
+INFORMATIONAL = {100, 102, 103}  # statuses that come before the one that counts
 DEAD_CONNECTION_SECONDS = 1.0  # later than that, the request may well have run
-LARGE_BYTES = 1 << 20  # aiohttp wants larger bodies as files, and writes those in pieces
 MAX_BACKOFF_SECONDS = 10
 
-
-WIRE_ERRORS = (aiohttp.ClientError, LineTooLongError)
+WIRE_ERRORS = (aiohttp.ClientError, HttpProcessingError)
 RETRIED = (OllamaUnavailableError, OllamaBusyError)
 
 connection_is_reused: ContextVar[bool] = ContextVar("connection_is_reused", default=False)
@@ -54,33 +54,6 @@ connection_is_reused: ContextVar[bool] = ContextVar("connection_is_reused", defa
 
 class _DeadConnectionError(OllamaResponseError):
     """A kept-alive connection turned out dead before any response byte."""
-
-
-class deadline:  # noqa: N801 - read as what it does; a class, for a generator costs 3 µs more
-    """Limit what runs inside to a share of a setting.
-
-    Raises:
-        OllamaTimeoutError: naming the setting, when the time is over.
-    """
-
-    def __init__(self, seconds: float, setting: str, waiting_for: str, *, share: float = 1) -> None:
-        self._limit = asyncio.timeout(seconds * share)
-        self._meaning = (seconds, setting, waiting_for)
-
-    async def __aenter__(self) -> None:
-        await self._limit.__aenter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            await self._limit.__aexit__(kind, error, traceback)
-        except TimeoutError as timeout:
-            raise _too_late(*self._meaning) from timeout
-
-
-def _too_late(seconds: float, setting: str, waiting_for: str) -> OllamaTimeoutError:
-    return OllamaTimeoutError(f"Ollama took longer than {seconds:g} s for {waiting_for} ({setting}).")
 
 
 class Transport:
@@ -91,30 +64,20 @@ class Transport:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._base_url = settings.ollama_base_url
 
     async def __aenter__(self) -> Self:
-        generation = _Connector(limit=self._settings.ollama_max_connections, keepalive_timeout=KEEP_ALIVE_SECONDS)
-        control = aiohttp.TCPConnector(limit=CONTROL_CONNECTIONS, keepalive_timeout=KEEP_ALIVE_SECONDS)
-        self._generation = self._session(generation)
-        self._control = self._session(control)
-        self._fresh = self._session(aiohttp.TCPConnector(force_close=True))
+        limit = self._settings.ollama_max_connections
+        self._generation = _Pool(self._settings, _Connector(limit=limit, keepalive_timeout=KEEP_ALIVE_SECONDS))
+        limit = CONTROL_CONNECTIONS
+        self._control = _Pool(self._settings, _Connector(limit=limit, keepalive_timeout=KEEP_ALIVE_SECONDS))
+        self._fresh = _Pool(self._settings, aiohttp.TCPConnector(force_close=True))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for session in (self._generation, self._fresh, self._control):
-            await session.close()
-
-    def _session(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
-        key = self._settings.ollama_api_key
-        return aiohttp.ClientSession(
-            connector=connector,
-            headers={"Authorization": f"Bearer {key.get_secret_value()}"} if key else None,
-            timeout=aiohttp.ClientTimeout(total=None, connect=self._settings.ollama_connect_timeout),
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
+        for pool in (self._generation, self._fresh, self._control):
+            await pool.close()
 
     async def get(self, path: str) -> Any:
         """Ask for health, version or models: one attempt, on connections of their own.
@@ -123,12 +86,12 @@ class Transport:
             OllamaError: as `post`, but never for a busy queue.
         """
         seconds = self._settings.ollama_health_timeout
-        async with deadline(seconds, "OLLAMA_HEALTH_TIMEOUT", path, share=HEALTH_SHARE):
+        async with Deadline(seconds, "OLLAMA_HEALTH_TIMEOUT", path, share=HEALTH_SHARE):
             try:
-                response = await self._request(self._control, "GET", path)
+                response = await self._attempt(self._control, "GET", path)
             except OllamaConnectTimeoutError as error:
                 raise OllamaUnavailableError(error.detail) from error
-            return await _read_json(response)
+            return _parsed(await response.read())
 
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Send a request and read its whole answer.
@@ -141,15 +104,15 @@ class Transport:
             RejectedByOllamaError: 400.
             OllamaResponseError: anything else that is no answer.
         """
-        async with deadline(self._settings.ollama_request_timeout, "OLLAMA_REQUEST_TIMEOUT", "its answer"):
+        async with Deadline(self._settings.ollama_request_timeout, "OLLAMA_REQUEST_TIMEOUT", "its answer"):
             response = await self._send(path, body)
-            answer = await _read_json(response)
+            answer = _parsed(await response.read())
         if not isinstance(answer, dict):
-            raise _garbage()
+            raise not_understood()
         return answer
 
     @asynccontextmanager
-    async def stream(self, path: str, body: dict[str, Any]) -> AsyncIterator["ChunkReader"]:
+    async def stream(self, path: str, body: dict[str, Any]) -> AsyncIterator[ChunkReader]:
         """Send a request and read its answer chunk by chunk; leaving closes the connection if it is not at its end.
 
         The first chunks have arrived when this is entered.
@@ -157,7 +120,7 @@ class Transport:
         Raises:
             OllamaError: as `post`.
         """
-        async with deadline(self._settings.ollama_request_timeout, "OLLAMA_REQUEST_TIMEOUT", "the first chunk"):
+        async with Deadline(self._settings.ollama_request_timeout, "OLLAMA_REQUEST_TIMEOUT", "the first chunk"):
             response = await self._send(path, body)
             reader = ChunkReader(response, self._settings.ollama_stream_idle_timeout)
             try:
@@ -170,7 +133,7 @@ class Transport:
         finally:
             reader.close()
 
-    async def _send(self, path: str, body: dict[str, Any]) -> aiohttp.ClientResponse:
+    async def _send(self, path: str, body: dict[str, Any]) -> "_Response":
         """Post, again where the last attempt certainly did not run.
 
         The first attempt is made without tenacity, which adds 35 µs to a call.
@@ -181,11 +144,11 @@ class Transport:
             detail = "The request is nested too deeply."
             raise InvalidRequestError(detail, field="body") from error
         try:
-            return await self._attempt(path, data)
+            return await self._attempt(self._generation, "POST", path, data)
         except RETRIED as error:
             return await self._retry(path, data, error)
 
-    async def _retry(self, path: str, data: bytes, first_error: OllamaError) -> aiohttp.ClientResponse:
+    async def _retry(self, path: str, data: bytes, first_error: OllamaError) -> "_Response":
         retrying = AsyncRetrying(
             stop=stop_after_attempt(self._settings.ollama_retry_attempts),
             wait=wait_exponential_jitter(
@@ -201,32 +164,24 @@ class Transport:
             with attempt:
                 if attempt.retry_state.attempt_number == 1:
                     raise first_error
-                return await self._attempt(path, data)
+                return await self._attempt(self._generation, "POST", path, data)
         raise first_error  # not reached: tenacity raises the last error itself
 
-    async def _attempt(self, path: str, data: bytes) -> aiohttp.ClientResponse:
+    async def _attempt(self, pool: "_Pool", method: str, path: str, data: bytes = b"") -> "_Response":
         try:
-            return await self._request(self._generation, "POST", path, data)
+            return await self._request(pool, method, path, data)
         except _DeadConnectionError:
             logger.info("a kept-alive connection was dead; sending again on a fresh one")
-            return await self._request(self._fresh, "POST", path, data)
+            return await self._request(self._fresh, method, path, data)
 
-    async def _request(
-        self, session: aiohttp.ClientSession, method: str, path: str, data: bytes | None = None
-    ) -> aiohttp.ClientResponse:
+    async def _request(self, pool: "_Pool", method: str, path: str, data: bytes) -> "_Response":
         """Return the response if it is a 200, with its body unread."""
         sent_at = time.monotonic()
         connection_is_reused.set(True)
         try:
-            response = await session.request(
-                method,
-                self._base_url + path,
-                data=data if data is None or len(data) < LARGE_BYTES else io.BytesIO(data),
-                headers={"Content-Type": "application/json"} if data else None,
-                allow_redirects=False,
-            )
+            response = await pool.request(method, path, data)
         except WIRE_ERRORS as error:
-            meaning = _meaning(error, f"{self._settings.ollama_connect_timeout:g} s")
+            meaning = _meaning(error)
             if (
                 isinstance(meaning, OllamaResponseError)
                 and isinstance(error, aiohttp.ClientConnectionError)
@@ -236,8 +191,127 @@ class Transport:
                 raise _DeadConnectionError(meaning.detail) from error
             raise meaning from error
         if response.status != 200:  # noqa: PLR2004 - the one status of success
-            raise refusal(response.status, await _read(response), response.headers.get("Retry-After"))
+            raise refusal(response.status, await response.read(), response.headers.get("Retry-After"))
         return response
+
+
+class _Pool:
+    """Connections to Ollama, and requests over them.
+
+    aiohttp keeps the connections and reads the answers. Its ClientSession, which would write the requests, takes 35 µs
+    for what none of ours has: redirects, cookies, proxies, bodies of any kind, middleware, a task that writes.
+    """
+
+    def __init__(self, settings: Settings, connector: aiohttp.TCPConnector) -> None:
+        key = settings.ollama_api_key
+        url = URL(settings.ollama_base_url)
+        self._connector = connector
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=settings.ollama_connect_timeout)
+        self._target = aiohttp.ClientRequest(  # says where all requests go, and what they have in common
+            "GET",
+            url,
+            headers={"Authorization": f"Bearer {key.get_secret_value()}"} if key else None,
+            skip_auto_headers=["Accept-Encoding"],  # a proxy that packs a stream holds it back
+            loop=asyncio.get_running_loop(),
+        )
+        self._prefix = url.raw_path.rstrip("/")
+        self._headers = "".join(f"{name}: {value}\r\n" for name, value in self._target.headers.items())
+
+    async def request(self, method: str, path: str, data: bytes) -> "_Response":
+        """Send a request and return its response, with its body unread."""
+        head = f"{method} {self._prefix}{path} HTTP/1.1\r\n{self._headers}"
+        if data:
+            head += f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n"
+        try:
+            connection = await self._connector.connect(self._target, [], self._timeout)
+        except TimeoutError as error:
+            seconds = self._timeout.connect
+            detail = f"No connection to Ollama within {seconds:g} s (OLLAMA_CONNECT_TIMEOUT)."
+            raise OllamaConnectTimeoutError(detail) from error
+        try:
+            return await _exchange(connection, [head.encode() + b"\r\n", data])
+        except BaseException:
+            connection.close()
+            raise
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._connector.close()
+
+
+async def _exchange(connection: Connection, request: list[bytes]) -> "_Response":
+    protocol = connection.protocol
+    assert protocol is not None  # noqa: S101 - it is lost when the connection is given back
+    assert protocol.transport is not None  # noqa: S101 - likewise
+    protocol.set_response_params(read_until_eof=True)
+    protocol.transport.writelines(request)
+    message, content = await protocol.read()
+    while message.code in INFORMATIONAL:
+        message, content = await protocol.read()
+    content.on_eof(connection.release)
+    return _Response(connection, message.code, message.headers, content)
+
+
+class _Response:
+    """A response whose body is read from the wire; what goes wrong there is said in our words."""
+
+    def __init__(
+        self, connection: Connection, status: int, headers: Mapping[str, str], content: aiohttp.StreamReader
+    ) -> None:
+        self._connection = connection
+        self._content = content
+        self.status = status
+        self.headers = headers
+
+    async def read(self) -> bytes:
+        """Return the whole body; the connection goes back to its pool, or is closed if this fails."""
+        try:
+            return await self._content.read()
+        except aiohttp.ClientError as error:
+            raise _meaning(error) from error
+        finally:
+            self.close()
+
+    async def read_some(self) -> bytes:
+        """Return what has arrived, at least a byte; nothing at the end."""
+        try:
+            return await self._content.readany()
+        except aiohttp.ClientError as error:
+            raise _meaning(error) from error
+
+    def fail(self, error: OllamaError) -> None:
+        """Have whoever waits in `read_some` get an error."""
+        self._content.set_exception(error)
+
+    def close(self) -> None:
+        """Give up the rest of the body; the connection is closed unless it is at its end."""
+        self._connection.close()
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise not_understood() from error
+
+
+def _meaning(error: Exception) -> OllamaError:
+    """Return our error for one of aiohttp's."""
+    match error:
+        case aiohttp.ClientConnectorError():
+            return OllamaUnavailableError("Ollama could not be reached.")
+        case aiohttp.ClientConnectionError():
+            return OllamaResponseError("Ollama closed the connection before its answer.")
+        case aiohttp.ClientPayloadError():
+            return OllamaResponseError("Ollama's answer was cut short.")
+        case _:
+            return not_understood()
+
+
+def _log_retry(state: RetryCallState) -> None:
+    error = state.outcome and state.outcome.exception()
+    seconds = state.next_action.sleep if state.next_action else 0
+    logger.warning("attempt %d failed, next in %.1f s: %s", state.attempt_number, seconds, error)
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -248,150 +322,3 @@ class _Connector(aiohttp.TCPConnector):
     ) -> ResponseHandler:
         connection_is_reused.set(False)
         return await super()._create_connection(req, traces, timeout)
-
-
-class ChunkReader:
-    """The JSON objects of one answer, in batches: what arrived together is read together."""
-
-    def __init__(self, response: aiohttp.ClientResponse, idle_seconds: float) -> None:
-        self._response = response
-        self._content = response.content
-        self._idle_seconds = idle_seconds
-        self._loop = asyncio.get_running_loop()
-        self._idle_check: asyncio.TimerHandle | None = None
-        self._waiting_since: float | None = None
-        self._splitter = LineSplitter()
-        self._first: list[dict[str, Any]] = []
-        self._failure: OllamaError | None = None
-
-    async def read_first(self) -> None:
-        """Wait for the first chunks; `read` then gives them at once.
-
-        Raises:
-            OllamaError: as `read`, and if there is none.
-        """
-        self._first = await self._read()
-        if not self._first:
-            raise OllamaResponseError("Ollama's answer ended before it began.")
-
-    async def read(self) -> list[dict[str, Any]]:
-        """Return the next chunks, at least one; none at the end of the body.
-
-        Raises:
-            OllamaTimeoutError: after OLLAMA_STREAM_IDLE_TIMEOUT of silence.
-            OllamaResponseError: an error line, garbage, or the connection broke.
-        """
-        if self._first:
-            chunks, self._first = self._first, []
-            return chunks
-        self._waiting_since = self._loop.time()
-        if self._idle_check is None:
-            self._idle_check = self._loop.call_later(self._idle_seconds, self._check_idle)
-        try:
-            return await self._read()
-        finally:
-            self._waiting_since = None
-
-    async def read_to_end(self) -> None:
-        """Read the end of the body after the last chunk, so that the connection can serve again."""
-        with suppress(TimeoutError, aiohttp.ClientError):
-            async with asyncio.timeout(END_OF_BODY_SECONDS):
-                while not self._content.at_eof():
-                    await self._content.readany()
-
-    def close(self) -> None:
-        """Give up the rest of the body; the connection is closed unless it is at its end."""
-        if self._idle_check is not None:
-            self._idle_check.cancel()
-        self._response.close()
-
-    def _check_idle(self) -> None:
-        """Fail the read that has waited too long.
-
-        One timer a stream, set anew when it fires: one for each read costs 7 µs a token.
-        """
-        now = self._loop.time()
-        due = (self._waiting_since or now) + self._idle_seconds
-        if due > now:
-            self._idle_check = self._loop.call_at(due, self._check_idle)
-        else:
-            self._content.set_exception(_too_late(self._idle_seconds, "OLLAMA_STREAM_IDLE_TIMEOUT", "the next chunk"))
-
-    async def _read(self) -> list[dict[str, Any]]:
-        if self._failure is not None:
-            raise self._failure
-        try:
-            while data := await self._content.readany():
-                if lines := self._splitter.feed(data):
-                    return self._parse(lines)
-        except WIRE_ERRORS as error:
-            raise _meaning(error) from error
-        rest = self._splitter.rest()
-        return self._parse([rest]) if rest else []
-
-    def _parse(self, lines: list[bytes]) -> list[dict[str, Any]]:
-        """Parse lines up to a bad one; what came before it is not lost."""
-        chunks: list[dict[str, Any]] = []
-        try:
-            chunks.extend(map(_chunk, lines))
-        except OllamaError as error:
-            if not chunks:
-                raise
-            self._failure = error
-        return chunks
-
-
-def _chunk(line: bytes) -> dict[str, Any]:
-    try:
-        chunk = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        raise _garbage() from error
-    if not isinstance(chunk, dict):
-        raise _garbage()
-    if "error" in chunk:
-        raise OllamaResponseError(f"Ollama failed: {ollamas_words(chunk['error'])}", status=500)
-    return chunk
-
-
-async def _read_json(response: aiohttp.ClientResponse) -> Any:
-    body = await _read(response)
-    try:
-        answer = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise _garbage() from error
-    return answer
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """Return the whole body; the connection goes back to its pool, or is closed if this fails."""
-    try:
-        return await response.read()
-    except WIRE_ERRORS as error:
-        raise _meaning(error) from error
-
-
-def _meaning(error: Exception, connect_limit: str = "") -> OllamaError:
-    """Return our error for one of aiohttp's."""
-    match error:
-        case aiohttp.ConnectionTimeoutError():
-            return OllamaConnectTimeoutError(
-                f"No connection to Ollama within {connect_limit} (OLLAMA_CONNECT_TIMEOUT)."
-            )
-        case aiohttp.ClientConnectorError():
-            return OllamaUnavailableError("Ollama could not be reached.")
-        case aiohttp.ClientConnectionError():
-            return OllamaResponseError("Ollama closed the connection before its answer.")
-        case aiohttp.ClientPayloadError():
-            return OllamaResponseError("Ollama's answer was cut short.")
-        case _:
-            return _garbage()
-
-
-def _garbage() -> OllamaResponseError:
-    return OllamaResponseError("Ollama's answer could not be understood.")
-
-
-def _log_retry(state: RetryCallState) -> None:
-    error = state.outcome and state.outcome.exception()
-    seconds = state.next_action.sleep if state.next_action else 0
-    logger.warning("attempt %d failed, next in %.1f s: %s", state.attempt_number, seconds, error)
