@@ -149,9 +149,12 @@ class Settings(BaseSettings):
     @field_validator("ollama_api_key")
     @classmethod
     def _one_authorization(cls, key: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        """Refuse two passwords, for there is one header."""
+        """Refuse what does not fit into the one header for it."""
         if key is not None and "@" in info.data.get("ollama_base_url", ""):
             msg = "no value beside a password in OLLAMA_BASE_URL"
+            raise ValueError(msg)
+        if key is not None and not (key.get_secret_value().isascii() and key.get_secret_value().isprintable()):
+            msg = "printable ASCII"
             raise ValueError(msg)
         return key
 

@@ -17,9 +17,12 @@ from benchmarks.client import Target, ask_once
 from benchmarks.upstream import BURST_TOKENS
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
-UVICORN = [sys.executable, "-m", "uvicorn", "--app-dir", str(PROJECT_ROOT), "--host", "127.0.0.1"]
-QUIET = ["--no-access-log", "--log-level", "warning"]
-APPLICATIONS = {"service": "main:app", "baseline": "benchmarks.baseline:app"}
+UVICORN = [sys.executable, "-m", "uvicorn", "--app-dir", str(PROJECT_ROOT), "--no-access-log", "--log-level", "warning"]
+APPLICATIONS = {
+    "service": [sys.executable, str(PROJECT_ROOT / "main.py")],
+    "baseline": [*UVICORN, "benchmarks.baseline:app"],
+    "floor": [*UVICORN, "benchmarks.floor:app"],
+}
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/bin")
 
 _START_SECONDS = 20.0
@@ -93,7 +96,7 @@ class Contender:
 
     @property
     def _speaks_ollama(self) -> bool:
-        return self.name in {"nginx", "direct"}
+        return self.name in {"floor", "nginx", "direct"}
 
 
 def _json(body: object) -> bytes:
@@ -121,7 +124,7 @@ async def start_upstream() -> AsyncIterator[Contender]:
 async def start_application(
     name: str, upstream: Contender, *, pool: int = 10, workers: int = 1
 ) -> AsyncIterator[Contender]:
-    """Run the service or the baseline under uvicorn.
+    """Run one of the applications, the service as its README says.
 
     Args:
         name: Which of `APPLICATIONS`.
@@ -137,9 +140,11 @@ async def start_application(
         "OLLAMA_QUEUE_TIMEOUT": "600",
         "LOG_LEVEL": "WARNING",
         "WEB_CONCURRENCY": str(workers),
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
     }
-    command = [*UVICORN, APPLICATIONS[name], "--port", str(port), *QUIET]
-    async with _run(name, port, command, environment) as contender:
+    arguments = [] if name == "service" else ["--host", "127.0.0.1", "--port", str(port)]
+    async with _run(name, port, [*APPLICATIONS[name], *arguments], environment) as contender:
         yield contender
 
 

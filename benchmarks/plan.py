@@ -19,8 +19,9 @@ from benchmarks.contenders import (
 from benchmarks.load import Load
 from benchmarks.scenarios import PacedStreams
 
-ALL = ("service", "baseline", "nginx")
-QUEUE_LENGTHS = (10, 1000)
+ALL = ("service", "baseline", "floor", "nginx")
+QUEUED = ("service", "baseline")  # the floor lets whoever comes wait for a connection, as the baseline does
+QUEUE_LENGTHS = (100, 1000)  # where all wait long enough to be watched for their clients' leaving
 WORKERS_WORKS = ("chat", "stream")
 
 
@@ -166,7 +167,7 @@ def _median_paced(rounds: list[PacedStreams]) -> PacedStreams:
 
 
 async def _queue(plan: Plan, upstream: Contender, figures: Figures) -> None:
-    for name in (name for name in plan.contenders if name in APPLICATIONS):
+    for name in (name for name in plan.contenders if name in QUEUED):
         found: dict[int, list[float]] = {waiting: [] for waiting in QUEUE_LENGTHS}
         try:
             for _ in range(plan.queue_rounds):

@@ -10,7 +10,7 @@ from benchmarks.plan import QUEUE_LENGTHS, Figures
 from benchmarks.scenarios import CONNECTIONS, TOKENS_PER_SECOND, PacedStreams
 from benchmarks.upstream import BURST_TOKENS
 
-COLUMNS = ("service", "baseline", "nginx", "direct")
+COLUMNS = ("service", "baseline", "floor", "nginx", "direct")
 TARGET_STREAMS = 200
 _WORK_TITLES = {
     "chat": "whole chat",
@@ -189,10 +189,7 @@ def caveats(figures: Figures, used_by_others: float) -> list[str]:
         found.append("not measured - CPU and memory: this system has no /proc")
     elif used_by_others > 0.05:  # noqa: PLR2004
         found.append(f"the machine was not idle: other programs took {used_by_others:.0%} of it")
-    rates = {name: works["stream"]["rate"] for name, works in figures.throughput.items()}
-    fastest = max((rate for name, rate in rates.items() if name != "direct"), default=0)
-    if rates.get("direct", math.inf) < 2 * fastest:
-        found.append("the stand-in upstream is not twice as fast as the fastest contender and may hold it back")
+    found += _limited_by_upstream(figures)
     found.append(f"load: {CONNECTIONS} connections; clients, upstream and server share the processors")
     found.append("paced streams: the delay contains that of the client itself, see column direct")
     return found
@@ -203,8 +200,9 @@ def _limited_by_upstream(figures: Figures) -> Iterator[str]:
     for work, title in _WORK_TITLES.items():
         rates = {name: works[work]["rate"] for name, works in figures.throughput.items() if work in works}
         ceiling = rates.pop("direct", math.inf)
-        for name in (name for name, rate in rates.items() if rate > ceiling / 2):
-            yield f"{title}: {name} reaches more than half of what the upstream itself can do and may be held back"
+        names = [name for name, rate in rates.items() if rate > ceiling / 2]
+        if names:
+            yield f"{title}: the upstream itself may hold back {', '.join(names)} (over half of its own rate)"
 
 
 def to_json(figures: Figures, machine: Mapping[str, str], used_by_others: float) -> str:

@@ -231,7 +231,7 @@ class _Pool:
         try:
             return await _exchange(connection, [head.encode() + b"\r\n", data])
         except BaseException:
-            connection.close()
+            _close(connection)
             raise
 
     async def close(self) -> None:
@@ -285,7 +285,14 @@ class _Response:
 
     def close(self) -> None:
         """Give up the rest of the body; the connection is closed unless it is at its end."""
-        self._connection.close()
+        _close(self._connection)
+
+
+def _close(connection: Connection) -> None:
+    """Close a connection, unless it has been given back; what of the request is not written yet is dropped."""
+    if connection.transport is not None and connection.transport.get_write_buffer_size():
+        connection.transport.abort()
+    connection.close()
 
 
 def _parsed(body: bytes) -> Any:

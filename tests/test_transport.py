@@ -1,6 +1,7 @@
 """The wire: what is sent again and what is not, and what failures are called."""
 
 import asyncio
+import contextlib
 import itertools
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -62,6 +63,20 @@ async def refused() -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{taken.getsockname()[1]}"
 
 
+@asynccontextmanager
+async def answering(answer: bytes) -> AsyncIterator[str]:
+    """Give the address of a server that says one thing to whoever sends it a head."""
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(respond, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
 def calls(simulator: Simulator) -> list[Call]:
     return simulator.calls_to(PATH)
 
@@ -74,7 +89,14 @@ async def test_a_request_is_json_and_little_more(transport: Transport, simulator
     await ask(transport)
     (seen,) = calls(simulator)
     assert (seen.method, seen.headers["Content-Type"]) == ("POST", "application/json")
-    assert not {"Authorization", "Origin", "Cookie"} & set(seen.headers)
+    assert seen.headers["Host"] == simulator.url.removeprefix("http://")
+    assert {name.title() for name in seen.headers} == {"Host", "Accept", "User-Agent", "Content-Type", "Content-Length"}
+
+
+async def test_a_question_has_no_body(transport: Transport, simulator: Simulator) -> None:
+    await transport.get("/api/tags")
+    (seen,) = simulator.calls
+    assert {name.title() for name in seen.headers} == {"Host", "Accept", "User-Agent"}
 
 
 @either
@@ -126,18 +148,11 @@ async def test_the_password_of_a_base_url_goes_upstream(make_settings: MakeSetti
 
 
 async def test_a_redirect_is_not_followed(make_settings: MakeSettings, simulator: Simulator) -> None:
-    async def redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        location = f"Location: {simulator.url}{PATH}\r\n"
-        writer.write(f"HTTP/1.1 307 Temporary Redirect\r\n{location}Content-Length: 0\r\n\r\n".encode())
-        await writer.drain()
-        writer.close()
-
-    async with await asyncio.start_server(redirect, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        async with Transport(make_settings(ollama_base_url=f"http://127.0.0.1:{port}")) as transport:
-            with pytest.raises(OllamaResponseError, match="status 307"):
-                await whole(transport)
+    location = f"Location: {simulator.url}{PATH}\r\n"
+    redirect = f"HTTP/1.1 307 Temporary Redirect\r\n{location}Content-Length: 0\r\n\r\n".encode()
+    async with answering(redirect) as url, Transport(make_settings(ollama_base_url=url)) as transport:
+        with pytest.raises(OllamaResponseError, match="status 307"):
+            await whole(transport)
     assert simulator.calls == []
 
 
@@ -324,6 +339,63 @@ async def test_a_kept_alive_connection_that_dies_within_its_answer_is_not_replac
     with pytest.raises(OllamaResponseError):
         await ask(transport)
     assert len(calls(simulator)) == 1
+
+
+async def test_a_dead_connection_is_replaced_once_for_a_question_too(
+    transport: Transport, simulator: Simulator
+) -> None:
+    await transport.get("/api/version")
+    simulator.fault(Fault(path="/api/version", drop_reused=True, times=None))
+    assert await transport.get("/api/version")
+    assert [seen.reused for seen in simulator.calls] == [False, True, False]
+
+
+# Servers that are no Ollama
+
+
+async def test_an_early_word_of_a_proxy_is_not_the_answer(make_settings: MakeSettings) -> None:
+    early = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
+    late = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n{"done":true}'
+    async with answering(early + late) as url, Transport(make_settings(ollama_base_url=url)) as transport:
+        assert await whole(transport) == {"done": True}
+
+
+async def test_another_protocol_is_not_understood(make_settings: MakeSettings) -> None:
+    upgrade = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"
+    async with answering(upgrade) as url, Transport(make_settings(ollama_base_url=url)) as transport:
+        with pytest.raises(OllamaResponseError):
+            await whole(transport)
+
+
+async def test_an_answer_may_end_with_the_connection(make_settings: MakeSettings) -> None:
+    answer = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{"done":true}'
+    async with answering(answer) as url, Transport(make_settings(ollama_base_url=url)) as transport:
+        assert await whole(transport) == {"done": True}
+        assert await whole(transport) == {"done": True}
+
+
+async def test_a_body_that_nobody_reads_is_dropped_with_its_request(make_settings: MakeSettings) -> None:
+    size, received = 50_000_000, 0
+    is_over = asyncio.Event()
+
+    async def dawdle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal received
+        await reader.readexactly(10)
+        await asyncio.sleep(0.3)  # the request is given up meanwhile
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(1 << 20):
+                received += len(data)
+        is_over.set()
+        writer.close()
+
+    async with await asyncio.start_server(dawdle, "127.0.0.1", 0) as server:
+        address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with Transport(make_settings(ollama_base_url=address, ollama_request_timeout=0.1)) as transport:
+            with pytest.raises(OllamaTimeoutError):
+                await transport.post(PATH, {"prompt": "x" * size})
+            async with asyncio.timeout(2):
+                await is_over.wait()
+    assert 0 < received < size
 
 
 # Deadlines that belong to the wire

@@ -1,0 +1,45 @@
+"""The floor: FastAPI and aiohttp that pass bytes on and look into none.
+
+What a service made of the two cannot get below, unless it goes past them as this one does. Nothing imports it.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
+
+OLLAMA_BASE_URL = os.environ.get("OLLAMA_BASE_URL", "http://127.0.0.1:11434")
+MAX_CONNECTIONS = int(os.environ.get("OLLAMA_MAX_CONNECTIONS", "10"))
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Keep one session for the life of the application."""
+    connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS)
+    async with aiohttp.ClientSession(OLLAMA_BASE_URL, connector=connector) as session:
+        app.state.session = session
+        yield
+
+
+app = FastAPI(lifespan=lifespan)
+
+
+async def pieces(session: aiohttp.ClientSession, path: str, body: bytes) -> AsyncIterator[bytes]:
+    """Yield what arrives as it arrives."""
+    async with session.post(path, data=body) as response:
+        async for piece in response.content.iter_any():
+            yield piece
+
+
+@app.post("/api/{endpoint}", response_model=None)
+async def forward(endpoint: str, request: Request) -> Response:
+    """Pass a request on to Ollama and its answer back."""
+    session: aiohttp.ClientSession = request.app.state.session
+    path, body = f"/api/{endpoint}", await request.body()
+    if b'"stream":true' in body:
+        return StreamingResponse(pieces(session, path, body), media_type="application/x-ndjson")
+    async with session.post(path, data=body) as response:
+        return Response(await response.read(), media_type="application/json")
