@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from main import create_app
+from middleware.client_watch import QUICK_SECONDS
 from services.ollama_service import OllamaService
 from simulator import Fault, Simulator
 from tests.conftest import MakeSettings
@@ -251,6 +252,36 @@ async def test_in_the_middle_of_its_own_body(simulator: Simulator, client: aioht
         await writer.wait_closed()
     await nothing_is_left(client, url, simulator)
     assert simulator.calls_to("/api/generate") == []
+
+
+async def test_after_a_body_that_came_slowly(simulator: Simulator, client: aiohttp.ClientSession, url: str) -> None:
+    simulator.fault(Fault(hang=True))
+    _reader, writer = await connect(url)
+    head, _, body = wire(WHOLE).partition(b"\r\n\r\n")
+    writer.write(head + b"\r\n\r\n" + body[:20])
+    await asyncio.sleep(2 * QUICK_SECONDS)
+    writer.write(body[20:])
+    call = await simulator.received("/api/generate")
+    writer.close()
+    await until(call.ended_event.is_set)
+    await nothing_is_left(client, url, simulator)
+
+
+@pytest.mark.parametrize("kind", [WHOLE, STREAMED_SSE, EMBEDDINGS], ids=lambda kind: kind.name)
+async def test_before_the_watch_begins(
+    simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind
+) -> None:
+    """A quick request is not watched, yet one that turns out slow is seen to be nobody's any more."""
+    simulator.fault(Fault(hang=True))
+    _reader, writer = await connect(url)
+    writer.write(wire(kind))
+    call = await simulator.received(kind.upstream)
+    writer.transport.abort()
+    await until(call.ended_event.is_set)
+    assert call.outcome == "client_gone"
+    assert call.ended is not None
+    assert call.ended - call.started < 1
+    await nothing_is_left(client, url, simulator)
 
 
 async def test_with_a_reset(simulator: Simulator, client: aiohttp.ClientSession, url: str) -> None:

@@ -260,6 +260,21 @@ async def test_larger_bodies_are_refused(
     assert len(simulator.calls_to("/api/generate")) == (fits and endpoint == "generate")
 
 
+async def test_a_small_announcement_does_not_let_a_large_body_in(narrow: str, simulator: Simulator) -> None:
+    host, port = narrow.removeprefix("http://").split(":")
+    body = body_of(5000)
+    lengths = b"Content-Length: 10\r\nTransfer-Encoding: chunked\r\n"
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"POST /api/ollama/generate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" + lengths)
+    writer.write(b"\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+    async with asyncio.timeout(2):
+        status = await reader.readline()
+    assert status.split()[1] in {b"400", b"413"}
+    assert simulator.calls_to("/api/generate") == []
+    writer.close()
+    await writer.wait_closed()
+
+
 async def test_a_body_that_is_announced_too_large_is_not_waited_for(narrow: str) -> None:
     host, port = narrow.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
