@@ -4,9 +4,9 @@ import asyncio
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from types import FrameType, TracebackType
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from types import FrameType
 
 from services.errors import ShuttingDownError
 
@@ -28,15 +28,28 @@ class Shutdown:
         self._ending: asyncio.Task[None] | None = None
         self.begun = False
 
-    def cutoff(self) -> "_Cutoff":
-        """Let what `async with` holds run until the time of grace is over.
+    @asynccontextmanager
+    async def cutoff(self) -> AsyncIterator[None]:
+        """Let a request run until the time of grace is over.
 
         Raises:
             ShuttingDownError: then, or at once if the shutdown has begun.
         """
         if self.begun:
             raise _refusal()
-        return _Cutoff(self._open, self._all_ended)
+        limit = asyncio.timeout(None)
+        try:
+            async with limit:
+                self._open.add(limit)
+                yield
+        except TimeoutError as error:
+            if limit.expired():
+                raise _refusal() from error
+            raise
+        finally:
+            self._open.discard(limit)
+            if not self._open:
+                self._all_ended.set()
 
     @contextmanager
     def hooked(self) -> Iterator[None]:
@@ -84,29 +97,6 @@ class Shutdown:
                 while self._open:
                     await self._all_ended.wait()
                     self._all_ended.clear()
-
-
-class _Cutoff:
-    def __init__(self, open_: set[asyncio.Timeout], all_ended: asyncio.Event) -> None:
-        self._limit = asyncio.timeout(None)
-        self._open = open_
-        self._all_ended = all_ended
-
-    async def __aenter__(self) -> None:
-        await self._limit.__aenter__()
-        self._open.add(self._limit)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            await self._limit.__aexit__(kind, error, traceback)
-        except TimeoutError as timeout:
-            raise _refusal() from timeout
-        finally:
-            self._open.discard(self._limit)
-            if not self._open:
-                self._all_ended.set()
 
 
 def _refusal() -> ShuttingDownError:

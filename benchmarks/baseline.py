@@ -1,7 +1,7 @@
 """The straightforward service: FastAPI and aiohttp the way a tutorial puts them together.
 
 It does what the measured REST paths need and nothing else: no queue, no retry, no deadlines, no request id,
-no cancelling, no fallback. It is here to be compared with; nothing imports it.
+no cancelling, no fallback. It is here to be compared with.
 """
 
 import json

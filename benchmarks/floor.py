@@ -3,26 +3,13 @@
 What a service made of the two cannot get below, unless it goes past them as this one does. Nothing imports it.
 """
 
-import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import aiohttp
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
-OLLAMA_BASE_URL = os.environ.get("OLLAMA_BASE_URL", "http://127.0.0.1:11434")
-MAX_CONNECTIONS = int(os.environ.get("OLLAMA_MAX_CONNECTIONS", "10"))
-
-
-@asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Keep one session for the life of the application."""
-    connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS)
-    async with aiohttp.ClientSession(OLLAMA_BASE_URL, connector=connector) as session:
-        app.state.session = session
-        yield
-
+from benchmarks.baseline import lifespan
 
 app = FastAPI(lifespan=lifespan)
 

@@ -1,30 +1,22 @@
 import asyncio
-from types import TracebackType
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from services.errors import OllamaTimeoutError
 
 
-class Deadline:
-    """Limits what runs inside `async with` to a share of a setting.
+@asynccontextmanager
+async def deadline(seconds: float, setting: str, waiting_for: str, *, share: float = 1) -> AsyncIterator[None]:
+    """Limit what runs inside to a share of a setting.
 
     Raises:
         OllamaTimeoutError: naming the setting, when the time is over.
     """
-
-    def __init__(self, seconds: float, setting: str, waiting_for: str, *, share: float = 1) -> None:
-        self._limit = asyncio.timeout(seconds * share)
-        self._meaning = (seconds, setting, waiting_for)
-
-    async def __aenter__(self) -> None:
-        await self._limit.__aenter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            await self._limit.__aexit__(kind, error, traceback)
-        except TimeoutError as timeout:
-            raise too_late(*self._meaning) from timeout
+    try:
+        async with asyncio.timeout(seconds * share):
+            yield
+    except TimeoutError as error:
+        raise too_late(seconds, setting, waiting_for) from error
 
 
 def too_late(seconds: float, setting: str, waiting_for: str) -> OllamaTimeoutError:

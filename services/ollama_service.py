@@ -4,17 +4,15 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from copy import deepcopy
-from itertools import takewhile
 from typing import Any, Literal, TypeVar, overload
 
 from config import Settings, get_settings
-from services.chunk_reader import ChunkReader
-from services.completion import Answer, Completion, CompletionRequest, Event, Served, Token, number, unfinished
-from services.embedding import Embeddings, unit_length, vectors_of
+from services.completion import Completion, CompletionRequest, Served, Token
+from services.completion_stream import CompletionStream
+from services.embedding import Embeddings, fetch_vectors
 from services.errors import (
     InvalidRequestError,
     ModelNotFoundError,
-    NoSuchEndpointError,
     NotFoundError,
     OllamaError,
     OllamaResponseError,
@@ -28,37 +26,6 @@ from services.upstream import Health, Upstream
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-
-class CompletionStream:
-    """An answer as it comes: iterate over batches of events, those that arrived together in one."""
-
-    def __init__(self, served: Served, reader: ChunkReader, request: CompletionRequest) -> None:
-        self.served = served
-        self._reader = reader
-        self._answer = Answer(request, served)
-
-    async def __aiter__(self) -> AsyncIterator[list[Event]]:
-        """Give the events up to `Done`.
-
-        Raises:
-            OllamaError: if the answer breaks off, or ends without `done: true`.
-        """
-        answer = self._answer
-        while not answer.is_done:
-            chunks = await self._reader.read()
-            if not chunks:
-                raise unfinished()
-            events: list[Event] = []
-            try:
-                for chunk in takewhile(lambda _: not answer.is_done, chunks):
-                    events += answer.events(chunk)
-            except OllamaResponseError:
-                if events:
-                    yield events  # what came before the bad chunk is not lost
-                raise
-            yield events
-        await self._reader.read_to_end()
 
 
 class OllamaService:
@@ -319,32 +286,13 @@ class OllamaService:
         async with upstream.admission.place():
             with upstream.availability.attempt():
                 try:
-                    vectors, tokens = await self._vectors(upstream, body, texts, dimensions, truncate=truncate)
+                    vectors, tokens = await fetch_vectors(
+                        upstream.transport, body, texts, dimensions=dimensions, truncate=truncate
+                    )
                 except NotFoundError as error:
                     upstream.catalog.invalidate()
                     raise upstream.unknown(requested) from error
         return Embeddings(vectors, short_name(exact), tokens)
-
-    async def _vectors(
-        self, upstream: Upstream, body: dict[str, Any], texts: list[str], dimensions: int | None, *, truncate: bool
-    ) -> tuple[list[list[float]], int | None]:
-        asked = {"input": texts, "truncate": truncate} | _named(dimensions=dimensions)
-        try:
-            answer = await upstream.transport.post("/api/embed", body | asked)
-        except NoSuchEndpointError:
-            return await self._embed_one_by_one(upstream, body, texts, dimensions), None
-        return vectors_of(answer, len(texts)), number(answer, "prompt_eval_count")
-
-    async def _embed_one_by_one(
-        self, upstream: Upstream, body: dict[str, Any], texts: list[str], dimensions: int | None
-    ) -> list[list[float]]:
-        """Embed on a server older than 0.2.6, which takes one text a call and does not normalise."""
-        vectors = []
-        for text in texts:
-            answer = await upstream.transport.post("/api/embeddings", body | {"prompt": text})
-            (vector,) = vectors_of({"embeddings": [answer.get("embedding")]}, 1)
-            vectors.append(unit_length(vector[:dimensions]))
-        return vectors
 
     # Choosing the model
 

@@ -1,4 +1,4 @@
-"""The wire to Ollama: connections, retries, and what its failures mean. Nothing else knows aiohttp."""
+"""The wire to Ollama: connections, requests, and what their failures mean. Nothing else knows aiohttp."""
 
 import asyncio
 import logging
@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,27 +16,20 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError
 from aiohttp.tracing import Trace
-from tenacity import (
-    AsyncRetrying,
-    RetryCallState,
-    retry_if_exception_type,
-    stop_after_attempt,
-    wait_exponential_jitter,
-)
 from yarl import URL
 
 from config import Settings
 from services.chunk_reader import ChunkReader, not_understood
-from services.deadline import Deadline
+from services.deadline import deadline
 from services.errors import (
     InvalidRequestError,
-    OllamaBusyError,
     OllamaConnectTimeoutError,
     OllamaError,
     OllamaResponseError,
     OllamaUnavailableError,
 )
 from services.refusals import refusal
+from services.retry import with_retries
 
 logger = logging.getLogger(__name__)
 
@@ -44,10 +38,8 @@ KEEP_ALIVE_SECONDS = 60
 HEALTH_SHARE = 0.97  # of its timeout, so that our own answer is in time too
 INFORMATIONAL = {100, 102, 103}  # statuses that come before the one that counts
 DEAD_CONNECTION_SECONDS = 1.0  # later than that, the request may well have run
-MAX_BACKOFF_SECONDS = 10
 
 WIRE_ERRORS = (aiohttp.ClientError, HttpProcessingError)
-RETRIED = (OllamaUnavailableError, OllamaBusyError)
 
 connection_is_reused: ContextVar[bool] = ContextVar("connection_is_reused", default=False)
 
@@ -86,7 +78,7 @@ class Transport:
             OllamaError: as `post`, but never for a busy queue.
         """
         seconds = self._settings.ollama_health_timeout
-        async with Deadline(seconds, "OLLAMA_HEALTH_TIMEOUT", path, share=HEALTH_SHARE):
+        async with deadline(seconds, "OLLAMA_HEALTH_TIMEOUT", path, share=HEALTH_SHARE):
             try:
                 response = await self._attempt(self._control, "GET", path)
             except OllamaConnectTimeoutError as error:
@@ -104,7 +96,7 @@ class Transport:
             RejectedByOllamaError: 400.
             OllamaResponseError: anything else that is no answer.
         """
-        async with Deadline(self._settings.ollama_request_timeout, "OLLAMA_REQUEST_TIMEOUT", "its answer"):
+        async with deadline(self._settings.ollama_request_timeout, "OLLAMA_REQUEST_TIMEOUT", "its answer"):
             response = await self._send(path, body)
             answer = _parsed(await response.read())
         if not isinstance(answer, dict):
@@ -120,7 +112,7 @@ class Transport:
         Raises:
             OllamaError: as `post`.
         """
-        async with Deadline(self._settings.ollama_request_timeout, "OLLAMA_REQUEST_TIMEOUT", "the first chunk"):
+        async with deadline(self._settings.ollama_request_timeout, "OLLAMA_REQUEST_TIMEOUT", "the first chunk"):
             response = await self._send(path, body)
             reader = ChunkReader(response, self._settings.ollama_stream_idle_timeout)
             try:
@@ -134,38 +126,17 @@ class Transport:
             reader.close()
 
     async def _send(self, path: str, body: dict[str, Any]) -> "_Response":
-        """Post, again where the last attempt certainly did not run.
-
-        The first attempt is made without tenacity, which adds 35 µs to a call.
-        """
+        """Post, again where the last attempt certainly did not run."""
         try:
             data = orjson.dumps(body)
         except orjson.JSONEncodeError as error:
             detail = "The request is nested too deeply."
             raise InvalidRequestError(detail, field="body") from error
-        try:
-            return await self._attempt(self._generation, "POST", path, data)
-        except RETRIED as error:
-            return await self._retry(path, data, error)
-
-    async def _retry(self, path: str, data: bytes, first_error: OllamaError) -> "_Response":
-        retrying = AsyncRetrying(
-            stop=stop_after_attempt(self._settings.ollama_retry_attempts),
-            wait=wait_exponential_jitter(
-                multiplier=self._settings.ollama_retry_backoff,
-                max=MAX_BACKOFF_SECONDS,
-                jitter=self._settings.ollama_retry_backoff,
-            ),
-            retry=retry_if_exception_type(RETRIED),
-            before_sleep=_log_retry,
-            reraise=True,
+        return await with_retries(
+            partial(self._attempt, self._generation, "POST", path, data),
+            attempts=self._settings.ollama_retry_attempts,
+            backoff_seconds=self._settings.ollama_retry_backoff,
         )
-        async for attempt in retrying:
-            with attempt:
-                if attempt.retry_state.attempt_number == 1:
-                    raise first_error
-                return await self._attempt(self._generation, "POST", path, data)
-        raise first_error  # not reached: tenacity raises the last error itself
 
     async def _attempt(self, pool: "_Pool", method: str, path: str, data: bytes = b"") -> "_Response":
         try:
@@ -313,12 +284,6 @@ def _meaning(error: Exception) -> OllamaError:
             return OllamaResponseError("Ollama's answer was cut short.")
         case _:
             return not_understood()
-
-
-def _log_retry(state: RetryCallState) -> None:
-    error = state.outcome and state.outcome.exception()
-    seconds = state.next_action.sleep if state.next_action else 0
-    logger.warning("attempt %d failed, next in %.1f s: %s", state.attempt_number, seconds, error)
 
 
 class _Connector(aiohttp.TCPConnector):
