@@ -4,10 +4,11 @@ import asyncio
 import logging
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from types import FrameType
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType, TracebackType
 
+from services.deadline import Limit
 from services.errors import ShuttingDownError
 
 logger = logging.getLogger(__name__)
@@ -23,33 +24,20 @@ class Shutdown:
 
     def __init__(self, *, grace_seconds: float) -> None:
         self._grace_seconds = grace_seconds
-        self._open: set[asyncio.Timeout] = set()
+        self._open: set[Limit] = set()
         self._all_ended = asyncio.Event()
         self._ending: asyncio.Task[None] | None = None
         self.begun = False
 
-    @asynccontextmanager
-    async def cutoff(self) -> AsyncIterator[None]:
-        """Let a request run until the time of grace is over.
+    def cutoff(self) -> Limit:
+        """Let what `async with` holds run until the time of grace is over.
 
         Raises:
             ShuttingDownError: then, or at once if the shutdown has begun.
         """
         if self.begun:
             raise _refusal()
-        limit = asyncio.timeout(None)
-        try:
-            async with limit:
-                self._open.add(limit)
-                yield
-        except TimeoutError as error:
-            if limit.expired():
-                raise _refusal() from error
-            raise
-        finally:
-            self._open.discard(limit)
-            if not self._open:
-                self._all_ended.set()
+        return _Cutoff(self._open, self._all_ended)
 
     @contextmanager
     def hooked(self) -> Iterator[None]:
@@ -86,7 +74,7 @@ class Shutdown:
             logger.info("ending; %d open requests may go on for %g s", len(self._open), self._grace_seconds)
             await self._until_all_ended(self._grace_seconds)
             for limit in self._open:
-                limit.reschedule(0)
+                limit.expire()
             await self._until_all_ended(LAST_WORD_SECONDS)
         stop_server()
 
@@ -97,6 +85,25 @@ class Shutdown:
                 while self._open:
                     await self._all_ended.wait()
                     self._all_ended.clear()
+
+
+class _Cutoff(Limit):
+    def __init__(self, open_: set[Limit], all_ended: asyncio.Event) -> None:
+        super().__init__(None, _refusal)
+        self._open = open_
+        self._all_ended = all_ended
+
+    async def __aenter__(self) -> None:
+        await super().__aenter__()
+        self._open.add(self)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._open.discard(self)
+        if not self._open:
+            self._all_ended.set()
+        await super().__aexit__(kind, error, traceback)
 
 
 def _refusal() -> ShuttingDownError:

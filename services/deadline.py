@@ -1,22 +1,43 @@
+"""Limits on how long something may take, with an error of ours when it is over."""
+
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from functools import partial
+from types import TracebackType
 
-from services.errors import OllamaTimeoutError
+from services.errors import OllamaError, OllamaTimeoutError
 
 
-@asynccontextmanager
-async def deadline(seconds: float, setting: str, waiting_for: str, *, share: float = 1) -> AsyncIterator[None]:
-    """Limit what runs inside to a share of a setting.
+class Limit:
+    """`asyncio.timeout` that raises an `OllamaError`; a class, for a generator costs 7 µs more each time."""
+
+    def __init__(self, seconds: float | None, error: Callable[[], OllamaError]) -> None:
+        self._timeout = asyncio.timeout(seconds)
+        self._error = error
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            await self._timeout.__aexit__(kind, error, traceback)
+        except TimeoutError as timeout:
+            raise self._error() from timeout
+
+    def expire(self) -> None:
+        """End it now."""
+        self._timeout.reschedule(0)
+
+
+def deadline(seconds: float, setting: str, waiting_for: str, *, share: float = 1) -> Limit:
+    """Limit what `async with` holds to a share of a setting.
 
     Raises:
         OllamaTimeoutError: naming the setting, when the time is over.
     """
-    try:
-        async with asyncio.timeout(seconds * share):
-            yield
-    except TimeoutError as error:
-        raise too_late(seconds, setting, waiting_for) from error
+    return Limit(seconds * share, partial(too_late, seconds, setting, waiting_for))
 
 
 def too_late(seconds: float, setting: str, waiting_for: str) -> OllamaTimeoutError:

@@ -10,7 +10,7 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
-from services.errors import OllamaBusyError, OllamaUnavailableError
+from services.errors import OllamaBusyError, OllamaError, OllamaUnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -20,18 +20,16 @@ DID_NOT_RUN = (OllamaUnavailableError, OllamaBusyError)
 MAX_BACKOFF_SECONDS = 10
 
 
-async def with_retries(attempt: Callable[[], Awaitable[T]], *, attempts: int, backoff_seconds: float) -> T:
-    """Make an attempt, and others with growing pauses where the last one certainly did not run.
+async def try_again(
+    attempt: Callable[[], Awaitable[T]], first_error: OllamaError, *, attempts: int, backoff_seconds: float
+) -> T:
+    """Go on after a first attempt that certainly did not run: make others with growing pauses, `attempts` in all.
 
     The first is made without tenacity, which adds 35 µs to it.
 
     Raises:
         OllamaError: that of the last attempt.
     """
-    try:
-        return await attempt()
-    except DID_NOT_RUN as error:
-        first_error = error
     retrying = AsyncRetrying(
         stop=stop_after_attempt(attempts),
         wait=wait_exponential_jitter(multiplier=backoff_seconds, max=MAX_BACKOFF_SECONDS, jitter=backoff_seconds),

@@ -29,7 +29,7 @@ from services.errors import (
     OllamaUnavailableError,
 )
 from services.refusals import refusal
-from services.retry import with_retries
+from services.retry import DID_NOT_RUN, try_again
 
 logger = logging.getLogger(__name__)
 
@@ -132,11 +132,12 @@ class Transport:
         except orjson.JSONEncodeError as error:
             detail = "The request is nested too deeply."
             raise InvalidRequestError(detail, field="body") from error
-        return await with_retries(
-            partial(self._attempt, self._generation, "POST", path, data),
-            attempts=self._settings.ollama_retry_attempts,
-            backoff_seconds=self._settings.ollama_retry_backoff,
-        )
+        attempt = partial(self._attempt, self._generation, "POST", path, data)
+        try:
+            return await attempt()
+        except DID_NOT_RUN as error:
+            attempts, backoff = self._settings.ollama_retry_attempts, self._settings.ollama_retry_backoff
+            return await try_again(attempt, error, attempts=attempts, backoff_seconds=backoff)
 
     async def _attempt(self, pool: "_Pool", method: str, path: str, data: bytes = b"") -> "_Response":
         try:

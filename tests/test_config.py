@@ -171,6 +171,13 @@ def test_an_api_key_and_a_password_are_one_too_many(monkeypatch: pytest.MonkeyPa
     assert "hush" not in str(caught.value)
 
 
+@pytest.mark.parametrize("key", ["hush\r\nX-Other: 1", "hushü", "hush\x00"])
+def test_a_key_that_fits_into_no_header_is_refused(key: str) -> None:
+    with pytest.raises(ValidationError, match="printable ASCII") as caught:
+        Settings(_env_file=None, ollama_api_key=SecretStr(key))
+    assert "hush" not in str(caught.value)
+
+
 def test_bad_setting_stops_the_start_with_one_line(tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, REPOSITORY / "main.py"],
