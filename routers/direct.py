@@ -30,6 +30,21 @@ class DirectRoute(APIRoute):
     Bodies are parsed by the letter: no NaN, no half of a surrogate pair, no nesting without end.
     """
 
+    @property
+    def body_model(self) -> type[BaseModel]:
+        """What a body has to be.
+
+        Raises:
+            TypeError: if the endpoint has another form, which `DirectRoutes` would not fill in.
+        """
+        hints = get_type_hints(self.endpoint)
+        parameters = {name: hint for name, hint in hints.items() if name != "return"}
+        model: type[BaseModel] = parameters.pop("body", BaseModel)
+        if parameters != {"service": OllamaService, "shutdown": Shutdown}:
+            msg = f"{self.name} has to take body, service and shutdown"
+            raise TypeError(msg)
+        return model
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return FastAPI's handler behind another parser."""
         handler = super().get_route_handler()
@@ -50,9 +65,7 @@ class DirectRoutes:
     def __init__(self, app: ASGIApp, routes: Iterable[BaseRoute]) -> None:
         self._app = app
         self._endpoints: dict[str, tuple[Endpoint, type[BaseModel]]] = {
-            route.path: (route.endpoint, get_type_hints(route.endpoint)["body"])
-            for route in routes
-            if isinstance(route, DirectRoute)
+            route.path: (route.endpoint, route.body_model) for route in routes if isinstance(route, DirectRoute)
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -4,11 +4,14 @@ from typing import Any
 
 import aiohttp
 import pytest
+from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from main import create_app
-from routers.dependencies import get_component_checks, get_ollama_service
+from routers.dependencies import OllamaServiceDep, get_component_checks, get_ollama_service
+from routers.direct import DirectRoute, DirectRoutes
+from schemas import GenerateRequest
 from services.ollama_service import OllamaService
 from simulator import Simulator
 from tests.api import CHAT, COMPLETIONS, EMBEDDINGS, GENERATE, call, post, problem_in, succeed
@@ -96,3 +99,10 @@ async def test_a_mounted_app_serves_them_too(
 @pytest.mark.parametrize("path", ["/api/ollama/chat/", "/api/ollama/chats", "/ollama/chat", "/api/ollama/%63hat/x"])
 async def test_only_the_exact_path_is_one(client: aiohttp.ClientSession, url: str, path: str) -> None:
     problem_in(await call(client, "POST", url + path, json=CHAT), "not_found")
+
+
+async def test_an_endpoint_of_another_form_stops_the_start() -> None:
+    async def misshapen(body: GenerateRequest, service: OllamaServiceDep, accept: str) -> None: ...
+
+    with pytest.raises(TypeError, match="misshapen has to take body, service and shutdown"):
+        DirectRoutes(FastAPI(), [DirectRoute("/there", misshapen, methods=["POST"])])
