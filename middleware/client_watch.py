@@ -49,7 +49,6 @@ class _Watch:
         # uvicorn lets only its own `send` reach the socket
         cycle = getattr(send, "__self__", None)
         self._transport: asyncio.Transport | None = cycle and cycle.transport
-        self.client_is_gone = False
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in one
         self.task = task
@@ -61,7 +60,7 @@ class _Watch:
             return {"type": "http.disconnect"}
         message = await self._receive()
         if message["type"] == "http.disconnect":
-            self._cancel()
+            self.task.cancel()
         elif not message.get("more_body", False):
             self._is_read = True
             if self._is_slow:
@@ -79,7 +78,7 @@ class _Watch:
             self._sending -= 1
         # uvicorn tells a lost connection only to the last of the requests that came over it in a row
         if not self._is_answered and self._transport is not None and self._transport.is_closing():
-            self._cancel()
+            self.task.cancel()
 
     def end(self) -> None:
         if self._listener is not None:
@@ -104,11 +103,7 @@ class _Watch:
     async def _listen(self) -> None:
         await self._receive()
         if not self._is_answered:
-            self._cancel()
-
-    def _cancel(self) -> None:
-        self.client_is_gone = True
-        self.task.cancel()
+            self.task.cancel()
 
     def _check_later(self, unread: int | None, left: int) -> None:
         self._check = self._loop.call_later(self._write_timeout_seconds / CHECKS, self._look, unread, left)
@@ -127,7 +122,7 @@ class _Watch:
             self._check_later(unread, left)
             return
         self.abort()
-        self._cancel()
+        self.task.cancel()
 
     def _unread(self) -> int:
         """Return how many bytes the client has not taken, in our buffer and the kernel's."""

@@ -220,7 +220,7 @@ async def _exchange(connection: Connection, request: list[bytes]) -> "_Response"
     message, content = await protocol.read()
     while message.code in INFORMATIONAL:
         message, content = await protocol.read()
-    content.on_eof(connection.release)
+    content.on_eof(partial(_give_back, connection))
     return _Response(connection, message.code, message.headers, content)
 
 
@@ -260,11 +260,23 @@ class _Response:
         _close(self._connection)
 
 
+def _give_back(connection: Connection) -> None:
+    """Let a connection serve again, unless the answer came before the request was written to its end."""
+    if _is_written(connection):
+        connection.release()
+    else:
+        _close(connection)
+
+
 def _close(connection: Connection) -> None:
     """Close a connection, unless it has been given back; what of the request is not written yet is dropped."""
-    if connection.transport is not None and connection.transport.get_write_buffer_size():
+    if connection.transport is not None and not _is_written(connection):
         connection.transport.abort()
     connection.close()
+
+
+def _is_written(connection: Connection) -> bool:
+    return connection.transport is None or not connection.transport.get_write_buffer_size()
 
 
 def _parsed(body: bytes) -> Any:

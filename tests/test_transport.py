@@ -32,6 +32,7 @@ PATH = "/api/generate"
 BODY = {"model": "llama3.1", "prompt": "Hi"}
 
 Ask = Callable[[Transport], Awaitable[Any]]
+Respond = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @pytest.fixture
@@ -64,6 +65,25 @@ async def refused() -> AsyncIterator[str]:
 
 
 @asynccontextmanager
+async def listening(
+    respond: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[str]:
+    """Give the address of a server that is no Ollama; at the end all that it serves has ended."""
+    served: set[asyncio.Task[None] | None] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.add(asyncio.current_task())
+        with contextlib.suppress(ConnectionError):
+            await respond(reader, writer)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with asyncio.timeout(2):
+            await asyncio.gather(*filter(None, served))
+
+
+@asynccontextmanager
 async def answering(answer: bytes) -> AsyncIterator[str]:
     """Give the address of a server that says one thing to whoever sends it a head."""
 
@@ -71,10 +91,9 @@ async def answering(answer: bytes) -> AsyncIterator[str]:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
         await writer.drain()
-        writer.close()
 
-    async with await asyncio.start_server(respond, "127.0.0.1", 0) as server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with listening(respond) as url:
+        yield url
 
 
 def calls(simulator: Simulator) -> list[Call]:
@@ -376,26 +395,44 @@ async def test_an_answer_may_end_with_the_connection(make_settings: MakeSettings
 
 async def test_a_body_that_nobody_reads_is_dropped_with_its_request(make_settings: MakeSettings) -> None:
     size, received = 50_000_000, 0
-    is_over = asyncio.Event()
+    has_begun, is_given_up = asyncio.Event(), asyncio.Event()
 
-    async def dawdle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def dawdle(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
         nonlocal received
         await reader.readexactly(10)
-        await asyncio.sleep(0.3)  # the request is given up meanwhile
-        with contextlib.suppress(ConnectionError):
-            while data := await reader.read(1 << 20):
-                received += len(data)
-        is_over.set()
-        writer.close()
+        has_begun.set()
+        await is_given_up.wait()
+        while data := await reader.read(1 << 20):
+            received += len(data)
 
-    async with await asyncio.start_server(dawdle, "127.0.0.1", 0) as server:
-        address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with Transport(make_settings(ollama_base_url=address, ollama_request_timeout=0.1)) as transport:
-            with pytest.raises(OllamaTimeoutError):
-                await transport.post(PATH, {"prompt": "x" * size})
-            async with asyncio.timeout(2):
-                await is_over.wait()
+    async with listening(dawdle) as url, Transport(make_settings(ollama_base_url=url)) as transport:
+        request = asyncio.create_task(transport.post(PATH, {"prompt": "x" * size}))
+        await has_begun.wait()
+        request.cancel()
+        await asyncio.gather(request, return_exceptions=True)
+        is_given_up.set()
     assert 0 < received < size
+
+
+async def test_a_connection_with_half_a_request_on_it_serves_no_other(make_settings: MakeSettings) -> None:
+    answers = iter(
+        [
+            b'HTTP/1.1 400 Bad Request\r\nContent-Length: 18\r\n\r\n{"error":"no way"}',
+            b'HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n{"done":true}',
+        ]
+    )
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(next(answers))
+        await reader.read()
+
+    async with listening(respond) as url:
+        settings = make_settings(ollama_base_url=url, ollama_request_timeout=2)
+        async with Transport(settings) as transport:
+            with pytest.raises(RejectedByOllamaError):
+                await transport.post(PATH, {"prompt": "x" * 50_000_000})
+            assert await whole(transport) == {"done": True}
 
 
 # Deadlines that belong to the wire
