@@ -3,7 +3,7 @@
 import re
 from functools import cache
 from typing import Annotated, Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pydantic import (
     AfterValidator,
@@ -43,6 +43,10 @@ def normalize_base_url(text: str) -> str:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(parts.hostname, parts.hostname)  # noqa: S104 - replaced here
     host = f"[{host}]" if ":" in host else host
     credentials = parts.netloc.rpartition("@")[0]
+    try:
+        unquote(credentials).encode("latin-1")  # as which they are sent
+    except UnicodeEncodeError:
+        raise ValueError(msg) from None
     netloc = f"{credentials}@{host}:{port}" if credentials else f"{host}:{port}"
     path = parts.path.rstrip("/").removesuffix("/api").rstrip("/")
     return urlunsplit((parts.scheme, netloc, path, "", ""))

@@ -6,14 +6,16 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import FrameType, TracebackType
 
 from services.deadline import Limit
-from services.errors import ShuttingDownError
+from services.errors import CutOffError, ShuttingDownError
 
 logger = logging.getLogger(__name__)
 
 LAST_WORD_SECONDS = 2.0
+ASK_AGAIN = "The service is ending; ask again in a moment."
 
 
 class Shutdown:
@@ -33,10 +35,11 @@ class Shutdown:
         """Let what `async with` holds run until the time of grace is over.
 
         Raises:
-            ShuttingDownError: then, or at once if the shutdown has begun.
+            CutOffError: then.
+            ShuttingDownError: at once if the shutdown has begun.
         """
         if self.begun:
-            raise _refusal()
+            raise ShuttingDownError(ASK_AGAIN, retry_after_seconds=1)
         return _Cutoff(self._open, self._all_ended)
 
     @contextmanager
@@ -89,7 +92,7 @@ class Shutdown:
 
 class _Cutoff(Limit):
     def __init__(self, open_: set[Limit], all_ended: asyncio.Event) -> None:
-        super().__init__(None, _refusal)
+        super().__init__(None, partial(CutOffError, ASK_AGAIN, retry_after_seconds=1))
         self._open = open_
         self._all_ended = all_ended
 
@@ -104,7 +107,3 @@ class _Cutoff(Limit):
         if not self._open:
             self._all_ended.set()
         await super().__aexit__(kind, error, traceback)
-
-
-def _refusal() -> ShuttingDownError:
-    return ShuttingDownError("The service is ending; ask again in a moment.", retry_after_seconds=1)

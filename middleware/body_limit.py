@@ -1,6 +1,7 @@
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from headers import first_header
 from problems import problem
 
 
@@ -17,8 +18,8 @@ class BodyLimitMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        announced = dict(scope["headers"]).get(b"content-length", b"")
-        if announced.isdigit():  # then the server takes no more than that
+        announced = first_header(scope, b"content-length")
+        if announced.isdigit() and not first_header(scope, b"transfer-encoding"):  # then no more than that comes
             if int(announced) <= self._max_bytes:
                 await self._app(scope, receive, send)
                 return
@@ -32,7 +33,7 @@ class BodyLimitMiddleware:
             message = await receive()
             received += len(message.get("body", b""))
             if received > self._max_bytes:
-                raise HTTPException(413, self._detail)
+                raise HTTPException(413, self._detail, headers={"Connection": "close"})
             return message
 
         await self._app(scope, receive_counted, send)

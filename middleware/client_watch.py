@@ -61,6 +61,7 @@ class _Watch:
         message = await self._receive()
         if message["type"] == "http.disconnect":
             self.task.cancel()
+            await asyncio.sleep(0)  # where the cancellation arrives
         elif not message.get("more_body", False):
             self._is_read = True
             if self._is_slow:

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from headers import first_header
 from problems import problem
 from request_log import RequestNotes, request_id, request_notes
 
@@ -27,7 +28,7 @@ class RequestContextMiddleware:
             await self._app(scope, receive, send)
             return
         started_at = time.monotonic()
-        given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        given = first_header(scope, b"x-request-id").decode("latin-1")
         id_ = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
         request_id.set(id_)
         notes = RequestNotes()

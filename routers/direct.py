@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from headers import first_header
 from services.ollama_service import OllamaService
 from shutdown import Shutdown
 
@@ -38,9 +39,9 @@ class DirectRoute(APIRoute):
             TypeError: if the endpoint has another form, which `DirectRoutes` would not fill in.
         """
         hints = get_type_hints(self.endpoint)
-        parameters = {name: hint for name, hint in hints.items() if name != "return"}
-        model: type[BaseModel] = parameters.pop("body", BaseModel)
-        if parameters != {"service": OllamaService, "shutdown": Shutdown}:
+        model: type[BaseModel] | None = hints.pop("body", None)
+        hints.pop("return", None)
+        if model is None or hints != {"service": OllamaService, "shutdown": Shutdown}:
             msg = f"{self.name} has to take body, service and shutdown"
             raise TypeError(msg)
         return model
@@ -99,7 +100,7 @@ async def _read(receive: Receive) -> bytes:
 def _validated(model: type[BaseModel], scope: Scope, data: bytes) -> BaseModel:
     """Return the body of a request; what is wrong with it is said as FastAPI does."""
     value: Any = data
-    if data and _is_json(dict(scope["headers"]).get(b"content-type", b"")):
+    if data and _is_json(first_header(scope, b"content-type")):
         try:
             value = orjson.loads(data)
         except orjson.JSONDecodeError as error:

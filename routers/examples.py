@@ -51,6 +51,7 @@ GENERATE: Named = {
     "structured": _example(
         "Structured output with a JSON schema",
         {
+            "model": "llama3.1",
             "prompt": "Write a headline about Josh Allen and Stefon Diggs; list the players it names.",
             "format": HEADLINE_SCHEMA,
             "temperature": 0,

@@ -240,8 +240,8 @@ def _timings(chunk: dict[str, Any]) -> Timings:
 
 
 def _ms(chunk: dict[str, Any], name: str) -> float | None:
-    nanoseconds = chunk.get(name)
-    return nanoseconds / NANOSECONDS_PER_MS if type(nanoseconds) is int else None
+    nanoseconds = number(chunk, name)
+    return None if nanoseconds is None else nanoseconds / NANOSECONDS_PER_MS
 
 
 def number(chunk: dict[str, Any], name: str) -> int | None:

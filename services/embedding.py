@@ -66,7 +66,7 @@ def _vectors_of(answer: dict[str, Any], count: int) -> list[list[float]]:
 def _unit_length(vector: list[float]) -> list[float]:
     """Return the vector scaled to length 1."""
     length = math.hypot(*vector)
-    return [number / length for number in vector] if length else vector
+    return [component / length for component in vector] if length else vector
 
 
 def _is_vector(value: object) -> bool:

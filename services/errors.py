@@ -11,6 +11,7 @@
     │   └── OllamaConnectTimeoutError   before a connection was open
     ├── OllamaResponseError       5xx, garbage, a body cut short, an answer without `done: true`
     ├── ShuttingDownError         the service is ending
+    │   └── CutOffError           and would not wait for the request any longer
     ├── NotFoundError             Ollama's own 404; becomes a fallback or a ModelNotFoundError
     └── NoSuchEndpointError       an endpoint that Ollama does not have
 
@@ -100,10 +101,16 @@ class OllamaResponseError(OllamaError):
 
 
 class ShuttingDownError(OllamaError):
-    """The service is ending."""
+    """The service is ending; nothing was sent to Ollama."""
 
     code = "shutting_down"
     retryable = True
+
+
+class CutOffError(ShuttingDownError):
+    """The service is ending, and the request was under way for longer than it could wait."""
+
+    retryable = False
 
 
 class NotFoundError(OllamaError):

@@ -10,6 +10,8 @@ DEFAULT_TAG = "latest"
 
 MAX_HOST_LENGTH = 350
 MAX_PART_LENGTH = 80
+MAX_LENGTH = 1000
+WANTED = "a model name such as gpt-oss, llama3.1:8b or namespace/model:tag"
 SCHEME = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://")
 HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]*")
 NAMESPACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
@@ -32,10 +34,13 @@ class ModelName(NamedTuple):
         Raises:
             ValueError: if Ollama would call it an invalid model name.
         """
-        return cls._parse(text.strip())
+        given = text.strip()
+        if len(given) > MAX_LENGTH:
+            raise ValueError(WANTED)
+        return cls._parse(given)
 
     @classmethod
-    @lru_cache(maxsize=1024)  # of valid names, which are short
+    @lru_cache(maxsize=1024)
     def _parse(cls, given: str) -> Self:
         name, is_cloud = _cut_source(given)
         path, colon, tag = name.rpartition(":")
@@ -53,8 +58,7 @@ class ModelName(NamedTuple):
             and (name == given or _cut_source(name)[0] == name)
         )
         if not valid:
-            msg = "a model name such as gpt-oss, llama3.1:8b or namespace/model:tag"
-            raise ValueError(msg)
+            raise ValueError(WANTED)
         return cls(host.lower(), namespace.lower(), model.lower(), tag.lower(), is_cloud)
 
 

@@ -5,17 +5,15 @@ import logging
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import aiohttp
 import orjson
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError
-from aiohttp.tracing import Trace
 from yarl import URL
 
 from config import Settings
@@ -36,15 +34,13 @@ logger = logging.getLogger(__name__)
 CONTROL_CONNECTIONS = 16
 KEEP_ALIVE_SECONDS = 60
 HEALTH_SHARE = 0.97  # of its timeout, so that our own answer is in time too
-INFORMATIONAL = {100, 102, 103}  # statuses that come before the one that counts
+SWITCHING_PROTOCOLS, OK = 101, 200
 DEAD_CONNECTION_SECONDS = 1.0  # later than that, the request may well have run
 
 WIRE_ERRORS = (aiohttp.ClientError, HttpProcessingError)
 
-connection_is_reused: ContextVar[bool] = ContextVar("connection_is_reused", default=False)
 
-
-class _DeadConnectionError(OllamaResponseError):
+class _DeadConnectionError(Exception):
     """A kept-alive connection turned out dead before any response byte."""
 
 
@@ -62,7 +58,7 @@ class Transport:
         self._generation = _Pool(self._settings, _Connector(limit=limit, keepalive_timeout=KEEP_ALIVE_SECONDS))
         limit = CONTROL_CONNECTIONS
         self._control = _Pool(self._settings, _Connector(limit=limit, keepalive_timeout=KEEP_ALIVE_SECONDS))
-        self._fresh = _Pool(self._settings, aiohttp.TCPConnector(force_close=True))
+        self._fresh = _Pool(self._settings, _Connector(force_close=True))
         return self
 
     async def __aexit__(
@@ -72,7 +68,7 @@ class Transport:
             await pool.close()
 
     async def get(self, path: str) -> Any:
-        """Ask for health, version or models: one attempt, on connections of their own.
+        """Ask for health, version or models: without retries, on connections of their own.
 
         Raises:
             OllamaError: as `post`, but never for a busy queue.
@@ -148,21 +144,11 @@ class Transport:
 
     async def _request(self, pool: "_Pool", method: str, path: str, data: bytes) -> "_Response":
         """Return the response if it is a 200, with its body unread."""
-        sent_at = time.monotonic()
-        connection_is_reused.set(True)
         try:
             response = await pool.request(method, path, data)
         except WIRE_ERRORS as error:
-            meaning = _meaning(error)
-            if (
-                isinstance(meaning, OllamaResponseError)
-                and isinstance(error, aiohttp.ClientConnectionError)
-                and connection_is_reused.get()
-                and time.monotonic() - sent_at < DEAD_CONNECTION_SECONDS
-            ):
-                raise _DeadConnectionError(meaning.detail) from error
-            raise meaning from error
-        if response.status != 200:  # noqa: PLR2004 - the one status of success
+            raise _meaning(error) from error
+        if response.status != OK:
             raise refusal(response.status, await response.read(), response.headers.get("Retry-After"))
         return response
 
@@ -174,7 +160,7 @@ class _Pool:
     for what none of ours has: redirects, cookies, proxies, bodies of any kind, middleware, a task that writes.
     """
 
-    def __init__(self, settings: Settings, connector: aiohttp.TCPConnector) -> None:
+    def __init__(self, settings: Settings, connector: "_Connector") -> None:
         key = settings.ollama_api_key
         url = URL(settings.ollama_base_url)
         self._connector = connector
@@ -191,6 +177,9 @@ class _Pool:
 
     async def request(self, method: str, path: str, data: bytes) -> "_Response":
         """Send a request and return its response, with its body unread."""
+        if self._connector.closed:
+            detail = "The connection to Ollama was closed meanwhile."
+            raise OllamaUnavailableError(detail)
         head = f"{method} {self._prefix}{path} HTTP/1.1\r\n{self._headers}"
         if data:
             head += f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n"
@@ -200,10 +189,16 @@ class _Pool:
             seconds = self._timeout.connect
             detail = f"No connection to Ollama within {seconds:g} s (OLLAMA_CONNECT_TIMEOUT)."
             raise OllamaConnectTimeoutError(detail) from error
+        protocol = connection.protocol
+        assert isinstance(protocol, _Protocol)  # noqa: S101 - it is lost only when the connection is given back
+        sent_at = time.monotonic()
         try:
-            return await _exchange(connection, [head.encode() + b"\r\n", data])
-        except BaseException:
+            return await _exchange(connection, protocol, [head.encode() + b"\r\n", data])
+        except BaseException as error:
             _close(connection)
+            is_early = time.monotonic() - sent_at < DEAD_CONNECTION_SECONDS
+            if isinstance(error, aiohttp.ClientConnectionError) and protocol.may_have_been_dead and is_early:
+                raise _DeadConnectionError from error
             raise
 
     async def close(self) -> None:
@@ -211,16 +206,13 @@ class _Pool:
         await self._connector.close()
 
 
-async def _exchange(connection: Connection, request: list[bytes]) -> "_Response":
-    protocol = connection.protocol
-    assert protocol is not None  # noqa: S101 - it is lost when the connection is given back
-    assert protocol.transport is not None  # noqa: S101 - likewise
+async def _exchange(connection: Connection, protocol: "_Protocol", request: list[bytes]) -> "_Response":
     protocol.set_response_params(read_until_eof=True)
-    protocol.transport.writelines(request)
+    protocol.send(request)
     message, content = await protocol.read()
-    while message.code in INFORMATIONAL:
+    while message.code < OK and message.code != SWITCHING_PROTOCOLS:
         message, content = await protocol.read()
-    content.on_eof(partial(_give_back, connection))
+    content.on_eof(partial(_give_back, connection, protocol))
     return _Response(connection, message.code, message.headers, content)
 
 
@@ -260,8 +252,9 @@ class _Response:
         _close(self._connection)
 
 
-def _give_back(connection: Connection) -> None:
+def _give_back(connection: Connection, protocol: "_Protocol") -> None:
     """Let a connection serve again, unless the answer came before the request was written to its end."""
+    protocol.is_at_work = False
     if _is_written(connection):
         connection.release()
     else:
@@ -300,10 +293,39 @@ def _meaning(error: Exception) -> OllamaError:
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Notes that a request goes over a new connection, not one that has served before; aiohttp's tracing costs more."""
+    """Makes connections that speak `_Protocol`."""
 
-    async def _create_connection(
-        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
-    ) -> ResponseHandler:
-        connection_is_reused.set(False)
-        return await super()._create_connection(req, traces, timeout)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._factory = cast("partial[ResponseHandler]", partial(_Protocol, loop=self._loop))
+
+
+class _Protocol(ResponseHandler):
+    """aiohttp's side of a connection, which knows what of it the server can have seen."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self.is_at_work = False
+        self._requests = 0
+        self._has_answered = False
+
+    @property
+    def may_have_been_dead(self) -> bool:
+        """Whether the connection has served before, and nothing has come back for the last request."""
+        return self._requests > 1 and not self._has_answered
+
+    def send(self, request: list[bytes]) -> None:
+        """Write a request."""
+        assert self.transport is not None  # noqa: S101 - the pool gives out connections that are open
+        self.is_at_work = True
+        self._requests += 1
+        self._has_answered = False
+        self.transport.writelines(request)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the server says; words that nobody asked for must not become the next one's answer."""
+        if data and not self.is_at_work:
+            self.close()
+            return
+        self._has_answered = self._has_answered or bool(data)  # aiohttp calls this with none to go on parsing
+        super().data_received(data)

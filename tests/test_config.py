@@ -155,8 +155,9 @@ def test_all_bad_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> 
         get_settings()
 
 
-def test_password_in_a_bad_address_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OLLAMA_BASE_URL", "ftp://user:hush@ollama")
+@pytest.mark.parametrize("address", ["ftp://user:hush@ollama", "http://user:hush%E2%82%AC@ollama"])
+def test_password_in_a_bad_address_is_not_shown(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_BASE_URL", address)
     with pytest.raises(SystemExit) as caught:
         get_settings()
     assert "hush" not in str(caught.value)

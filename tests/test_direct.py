@@ -7,6 +7,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.routing import Mount
+from starlette.types import Receive, Scope, Send
 
 from main import create_app
 from routers.dependencies import OllamaServiceDep, get_component_checks, get_ollama_service
@@ -14,7 +15,7 @@ from routers.direct import DirectRoute, DirectRoutes
 from schemas import GenerateRequest
 from services.ollama_service import OllamaService
 from simulator import Simulator
-from tests.api import CHAT, COMPLETIONS, EMBEDDINGS, GENERATE, call, post, problem_in, succeed
+from tests.api import CHAT, COMPLETIONS, EMBEDDINGS, GENERATE, call, get, post, problem_in, succeed
 from tests.conftest import MakeSettings
 from tests.serving import serve
 
@@ -99,6 +100,21 @@ async def test_a_mounted_app_serves_them_too(
 @pytest.mark.parametrize("path", ["/api/ollama/chat/", "/api/ollama/chats", "/ollama/chat", "/api/ollama/%63hat/x"])
 async def test_only_the_exact_path_is_one(client: aiohttp.ClientSession, url: str, path: str) -> None:
     problem_in(await call(client, "POST", url + path, json=CHAT), "not_found")
+
+
+async def test_fastapi_does_not_serve_them(client: aiohttp.ClientSession, make_settings: MakeSettings) -> None:
+    app = create_app(make_settings())
+    fastapis = app.router.middleware_stack
+
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "lifespan"
+        await fastapis(scope, receive, send)
+
+    app.router.middleware_stack = refuse
+    async with serve(app) as url:
+        for endpoint, body in [*COMPLETIONS, ("embeddings", EMBEDDINGS)]:
+            await succeed(client, url, endpoint, body)
+        assert (await get(client, f"{url}/health/live")).status == 500
 
 
 async def test_an_endpoint_of_another_form_stops_the_start() -> None:

@@ -257,6 +257,7 @@ async def test_larger_bodies_are_refused(
         assert answer.status == 200
     else:
         assert "MAX_REQUEST_BYTES" in problem_in(answer, "payload_too_large")["detail"]
+        assert answer.headers["Connection"] == "close"
     assert len(simulator.calls_to("/api/generate")) == (fits and endpoint == "generate")
 
 

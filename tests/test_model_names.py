@@ -109,3 +109,8 @@ def test_case_makes_no_difference(text: str) -> None:
 def test_the_short_name_is_the_same_model(text: str) -> None:
     if (name := parsed(text)) is not None and not name.is_cloud:
         assert parsed(short_name(text.strip())) == name
+
+
+def test_a_name_without_end_is_none() -> None:
+    assert parsed("s" * 900 + "://host/namespace/model") is not None
+    assert parsed("s" * 5_000_000 + "://host/namespace/model") is None

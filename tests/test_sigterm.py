@@ -119,11 +119,12 @@ def check_refusals(kinds: list[Kind], answers: list[Seen]) -> None:
         if kind.tells_more:
             assert (seen.status, seen.cut) == (200, False)
             check_one_last(seen.events, "error")
-            assert seen.events[-1]["code"] == "shutting_down"
+            assert (seen.events[-1]["code"], seen.events[-1]["retryable"]) == ("shutting_down", False)
         elif kind.is_stream:
             assert (seen.status, seen.cut) == (200, True)
         else:
             assert (seen.status, seen.code) == (503, "shutting_down")
+            assert seen.json["retryable"] is False
 
 
 async def test_a_stream_that_only_had_heartbeats_is_told_so_too(

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import random
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -32,6 +33,7 @@ PATH = "/api/generate"
 BODY = {"model": "llama3.1", "prompt": "Hi"}
 
 Ask = Callable[[Transport], Awaitable[Any]]
+ANSWER = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n{"done":true}'
 Respond = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -73,7 +75,7 @@ async def listening(
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         served.add(asyncio.current_task())
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             await respond(reader, writer)
         writer.close()
 
@@ -343,8 +345,9 @@ async def test_a_fresh_connection_that_dies_is_not_replaced(
     await ask(transport)
     simulator.calls.clear()
     simulator.fault(Fault(reset_after=0, times=None))
-    with pytest.raises(OllamaResponseError):
+    with pytest.raises(OllamaResponseError) as caught:
         await ask(transport)
+    assert type(caught.value) is OllamaResponseError
     assert [seen.reused for seen in calls(simulator)] == [True, False]
 
 
@@ -369,13 +372,93 @@ async def test_a_dead_connection_is_replaced_once_for_a_question_too(
     assert [seen.reused for seen in simulator.calls] == [False, True, False]
 
 
+@pytest.mark.parametrize("begun", [b"HTTP/1.1 200 OK\r\nContent-Ty", b"HTTP/1.1 102 Processing\r\n\r\n", b"H"])
+async def test_an_answer_that_has_begun_is_not_asked_for_again(make_settings: MakeSettings, begun: bytes) -> None:
+    answers = iter([ANSWER, begun])
+    asked = 0
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        for answer in answers:
+            await reader.readuntil(b"}")
+            asked += 1
+            writer.write(answer)
+
+    async with listening(respond) as url, Transport(make_settings(ollama_base_url=url)) as transport:
+        await whole(transport)
+        with pytest.raises(OllamaResponseError):
+            await whole(transport)
+    assert asked == 2
+
+
+async def test_words_that_nobody_asked_for_are_nobody_s_answer(make_settings: MakeSettings) -> None:
+    connections = 0
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"}")
+        writer.write(ANSWER)
+        await asyncio.sleep(0.02)
+        writer.write(ANSWER.replace(b"true", b"evil"))
+        await reader.read()
+
+    async with listening(respond) as url, Transport(make_settings(ollama_base_url=url)) as transport:
+        for _ in range(2):
+            assert await whole(transport) == {"done": True}
+            await asyncio.sleep(0.05)
+    assert connections == 2
+
+
+async def test_no_answers_are_mixed_up_where_many_are_given_up(make_settings: MakeSettings) -> None:
+    chance = random.Random(7)
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            body = await reader.readexactly(int(head.split(b"Content-Length: ")[1].split()[0]))
+            for piece in (b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body), body[:5], body[5:]):
+                await asyncio.sleep(chance.random() / 500)
+                writer.write(piece)
+
+    async def ask(transport: Transport, number: int) -> int | None:
+        try:
+            async with asyncio.timeout(chance.random() / 60):
+                answer = await transport.post(PATH, {"number": number})
+        except TimeoutError:
+            return None
+        assert answer == {"number": number}
+        return number
+
+    async with listening(echo) as url, Transport(make_settings(ollama_base_url=url)) as transport:
+        answered = 0
+        for round_ in range(30):
+            found = await asyncio.gather(*(ask(transport, 10 * round_ + one) for one in range(10)))
+            answered += len([number for number in found if number is not None])
+        assert 30 < answered < 270
+        assert await transport.post(PATH, {"number": 300}) == {"number": 300}
+
+
 # Servers that are no Ollama
+
+
+@pytest.mark.parametrize("status", [100, 102, 103, 104, 199])
+async def test_no_answer_is_taken_for_another_s_after_an_early_word(make_settings: MakeSettings, status: int) -> None:
+    numbers = itertools.count(1)
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            await reader.readexactly(int(head.split(b"Content-Length: ")[1].split()[0]))
+            writer.write(b"HTTP/1.1 %d Wait\r\n\r\n" % status)
+            await asyncio.sleep(0.02)
+            writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{"number":%d}' % next(numbers))
+
+    async with listening(respond) as url, Transport(make_settings(ollama_base_url=url)) as transport:
+        assert [await whole(transport) for _ in range(3)] == [{"number": number} for number in (1, 2, 3)]
 
 
 async def test_an_early_word_of_a_proxy_is_not_the_answer(make_settings: MakeSettings) -> None:
     early = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
-    late = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n{"done":true}'
-    async with answering(early + late) as url, Transport(make_settings(ollama_base_url=url)) as transport:
+    async with answering(early + ANSWER) as url, Transport(make_settings(ollama_base_url=url)) as transport:
         assert await whole(transport) == {"done": True}
 
 
@@ -418,7 +501,7 @@ async def test_a_connection_with_half_a_request_on_it_serves_no_other(make_setti
     answers = iter(
         [
             b'HTTP/1.1 400 Bad Request\r\nContent-Length: 18\r\n\r\n{"error":"no way"}',
-            b'HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n{"done":true}',
+            ANSWER,
         ]
     )
 
