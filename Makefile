@@ -25,7 +25,7 @@ format: $(VENV)/dev.stamp ## mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/dev.stamp ## measure speed beside a plain service and nginx
+bench: $(VENV)/bench.stamp ## measure speed beside a plain service and nginx
 	$(BIN)/python -m benchmarks
 
 soak: $(VENV)/dev.stamp ## 10,000 requests, a third of them left early; looks for leaks
@@ -38,6 +38,10 @@ $(VENV)/run.stamp: requirements.txt | $(VENV)/pip.stamp
 $(VENV)/dev.stamp: requirements.txt requirements-dev.txt | $(VENV)/pip.stamp
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@ $(VENV)/run.stamp
+
+$(VENV)/bench.stamp: requirements-bench.txt $(VENV)/dev.stamp
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	@touch $@
 
 $(VENV)/pip.stamp:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none was found; name yours: make run PYTHON=…"; exit 1; }

@@ -24,7 +24,7 @@ def draw(figures: Figures, path: Path) -> str | None:
         matplotlib.use("Agg")
         pyplot: Any = importlib.import_module("matplotlib.pyplot")
     except ImportError:
-        return "no plot: matplotlib is not installed (pip install matplotlib)"
+        return "no plot: matplotlib is not installed (`make bench` installs it)"
     figure, axes = pyplot.subplots(1, len(_PANELS), figsize=(13, 4.2), layout="constrained")
     for axis, (title, value) in zip(axes, _PANELS, strict=True):
         for name in (name for name in COLUMNS if name in figures.paced):
