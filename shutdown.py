@@ -15,7 +15,6 @@ from services.errors import CutOffError, ShuttingDownError
 logger = logging.getLogger(__name__)
 
 LAST_WORD_SECONDS = 2.0
-ASK_AGAIN = "The service is ending; ask again in a moment."
 
 
 class Shutdown:
@@ -39,7 +38,8 @@ class Shutdown:
             ShuttingDownError: at once if the shutdown has begun.
         """
         if self.begun:
-            raise ShuttingDownError(ASK_AGAIN, retry_after_seconds=1)
+            detail = "The service is ending; ask again in a moment."
+            raise ShuttingDownError(detail, retry_after_seconds=1)
         return _Cutoff(self._open, self._all_ended)
 
     @contextmanager
@@ -92,7 +92,8 @@ class Shutdown:
 
 class _Cutoff(Limit):
     def __init__(self, open_: set[Limit], all_ended: asyncio.Event) -> None:
-        super().__init__(None, partial(CutOffError, ASK_AGAIN, retry_after_seconds=1))
+        detail = "The service is ending, and could wait for this answer no longer."
+        super().__init__(None, partial(CutOffError, detail, retry_after_seconds=1))
         self._open = open_
         self._all_ended = all_ended
 
