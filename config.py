@@ -157,7 +157,8 @@ class Settings(BaseSettings):
         if key is not None and "@" in info.data.get("ollama_base_url", ""):
             msg = "no value beside a password in OLLAMA_BASE_URL"
             raise ValueError(msg)
-        if key is not None and not (key.get_secret_value().isascii() and key.get_secret_value().isprintable()):
+        value = key.get_secret_value() if key else ""
+        if not (value.isascii() and value.isprintable()):
             msg = "printable ASCII"
             raise ValueError(msg)
         return key

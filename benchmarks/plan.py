@@ -20,7 +20,7 @@ from benchmarks.load import Load
 from benchmarks.scenarios import PacedStreams
 
 ALL = ("service", "baseline", "floor", "nginx")
-QUEUED = ("service", "baseline")  # the floor lets whoever comes wait for a connection, as the baseline does
+QUEUED = ("service", "baseline")  # the floor waits as the baseline does
 QUEUE_LENGTHS = (100, 1000)  # where all wait long enough to be watched for their clients' leaving
 WORKERS_WORKS = ("chat", "stream")
 

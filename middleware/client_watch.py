@@ -5,7 +5,7 @@ import termios
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-QUICK_SECONDS = 0.05  # a request that is over sooner needs no watch, which costs 35 µs
+QUICK_SECONDS = 0.05  # a request that is over sooner needs no watch, which costs 23 µs
 CHECKS = 4  # of a client that makes no room to write, before it is dropped
 
 

@@ -59,7 +59,7 @@ class DirectRoute(APIRoute):
 class DirectRoutes:
     """Serves direct routes by a look-up of their path, and passes all else on to FastAPI.
 
-    FastAPI matches one route after the other, solves dependencies, and keeps stacks of what to close: 150 µs a request
+    FastAPI matches one route after the other, solves dependencies, and keeps stacks of what to close: 160 µs a request
     more than this. It still serves where a dependency is overridden.
     """
 

@@ -9,7 +9,7 @@ from services.errors import OllamaError, OllamaTimeoutError
 
 
 class Limit:
-    """`asyncio.timeout` that raises an `OllamaError`; a class, for a generator costs 7 µs more each time."""
+    """`asyncio.timeout` that raises an `OllamaError`; a class, for a generator costs 4 µs more each time."""
 
     def __init__(self, seconds: float | None, error: Callable[[], OllamaError]) -> None:
         self._timeout = asyncio.timeout(seconds)

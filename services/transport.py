@@ -55,10 +55,9 @@ class Transport:
 
     async def __aenter__(self) -> Self:
         limit = self._settings.ollama_max_connections
-        self._generation = _Pool(self._settings, _Connector(limit=limit, keepalive_timeout=KEEP_ALIVE_SECONDS))
-        limit = CONTROL_CONNECTIONS
-        self._control = _Pool(self._settings, _Connector(limit=limit, keepalive_timeout=KEEP_ALIVE_SECONDS))
-        self._fresh = _Pool(self._settings, _Connector(force_close=True))
+        self._generation = _Pool(self._settings, limit=limit, keepalive_timeout=KEEP_ALIVE_SECONDS)
+        self._control = _Pool(self._settings, limit=CONTROL_CONNECTIONS, keepalive_timeout=KEEP_ALIVE_SECONDS)
+        self._fresh = _Pool(self._settings, force_close=True)
         return self
 
     async def __aexit__(
@@ -160,10 +159,10 @@ class _Pool:
     for what none of ours has: redirects, cookies, proxies, bodies of any kind, middleware, a task that writes.
     """
 
-    def __init__(self, settings: Settings, connector: "_Connector") -> None:
+    def __init__(self, settings: Settings, **connector: Any) -> None:
         key = settings.ollama_api_key
         url = URL(settings.ollama_base_url)
-        self._connector = connector
+        self._connector = _Connector(**connector)
         self._timeout = aiohttp.ClientTimeout(total=None, connect=settings.ollama_connect_timeout)
         self._target = aiohttp.ClientRequest(  # says where all requests go, and what they have in common
             "GET",

@@ -67,9 +67,7 @@ async def refused() -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def listening(
-    respond: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
-) -> AsyncIterator[str]:
+async def listening(respond: Respond) -> AsyncIterator[str]:
     """Give the address of a server that is no Ollama; at the end all that it serves has ended."""
     served: set[asyncio.Task[None] | None] = set()
 
