@@ -1,9 +1,10 @@
 """The settings: environment variables and `.env`, read once and frozen."""
 
-import re
+import os
+from collections.abc import Iterable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pydantic import (
     AfterValidator,
@@ -14,59 +15,84 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from addresses import (
+    check_origin,
+    has_credentials,
+    normalize_base_url,
+    normalize_host_name,
+    normalize_listen_host,
+)
+from dotenv_file import DotenvError, DotenvSource, misspelt_names
 from services.keep_alive import KeepAlive
 from services.model_names import ModelName
 
-OLLAMA_PORT = 11434
+MAX_SHOWN_LENGTH = 200
+MISSPELT_API_KEYS = ("API_KEY", "APIKEY", "APIKEYS")
+BRACKETS_AND_QUOTES = "\"'`\u201c\u201d\u2018\u2019[]"  # around keys: left over from another way to write lists
 
 
-def normalize_base_url(text: str) -> str:
-    """Return the address of an Ollama server as a client can use it.
+def env_files() -> tuple[Path, ...]:
+    """Return where `.env` is looked for: beside this file and in the working directory, whose values win.
 
-    A missing scheme becomes `http`, a missing port of an `http` address 11434; wildcard hosts become loopback;
-    a trailing `/` and `/api` are cut.
-
-    Raises:
-        ValueError: if it is no http(s) address.
+    The variable SERVICE_ENV_FILE names another file in place of both.
     """
-    address = text.strip()
-    msg = "an address such as http://127.0.0.1:11434"
+    if named := os.environ.get("SERVICE_ENV_FILE"):
+        return (Path(named),)
+    beside = Path(__file__).resolve().with_name(".env")
     try:
-        parts = urlsplit(address if "://" in address else f"http://{address}")
-        port = parts.port or (443 if parts.scheme == "https" else OLLAMA_PORT)
-    except ValueError:
-        raise ValueError(msg) from None
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError(msg)
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(parts.hostname, parts.hostname)  # noqa: S104 - replaced here
-    host = f"[{host}]" if ":" in host else host
-    credentials = parts.netloc.rpartition("@")[0]
-    try:
-        unquote(credentials).encode("latin-1")  # as which they are sent
-    except UnicodeEncodeError:
-        raise ValueError(msg) from None
-    netloc = f"{credentials}@{host}:{port}" if credentials else f"{host}:{port}"
-    path = parts.path.rstrip("/").removesuffix("/api").rstrip("/")
-    return urlunsplit((parts.scheme, netloc, path, "", ""))
+        here = Path.cwd() / ".env"
+        if here.parent.samefile(beside.parent) or not os.access(here.parent, os.X_OK):
+            return (beside,)
+    except OSError:  # the working directory is gone, or out of reach
+        return (beside,)
+    return (beside, here)
 
 
 def split_commas(value: object) -> object:
     """Turn `a, b` into a list; leave anything but text as it is."""
     if not isinstance(value, str):
         return value
-    parts = [part.strip() for part in value.split(",") if part.strip()]
+    parts = list(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
     if not parts:
         msg = "at least one value, or nothing at all"
         raise ValueError(msg)
     return parts
 
 
+def check_api_key(key: SecretStr) -> SecretStr:
+    """Refuse an API key that no client could send, or that was not meant as it is written.
+
+    Raises:
+        ValueError: if it is refused.
+    """
+    value = key.get_secret_value()
+    if not value.isprintable() or " " in value:
+        raise ValueError("keys without spaces and control characters")
+    if value != value.strip(BRACKETS_AND_QUOTES):
+        raise ValueError("keys separated by commas, without quotes or brackets")
+    return key
+
+
+def lower_case(value: object) -> object:
+    """Return text in lower case without space around it, anything else as it is."""
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def upper_case(value: object) -> object:
+    """Return text in upper case without space around it, anything else as it is."""
+    return value.strip().upper() if isinstance(value, str) else value
+
+
 BaseUrl = Annotated[str, AfterValidator(normalize_base_url)]
 Model = Annotated[str, AfterValidator(lambda name: ModelName.parse(name) and name.strip())]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
+ApiKey = Annotated[SecretStr, AfterValidator(check_api_key)]
+Origin = Annotated[str, AfterValidator(check_origin)]
+HostName = Annotated[str, AfterValidator(normalize_host_name)]
+ListenHost = Annotated[str, AfterValidator(normalize_listen_host)]
 CommaSeparated = (NoDecode, BeforeValidator(split_commas))
 
 
@@ -74,7 +100,11 @@ class Settings(BaseSettings):
     """Everything that can be set, by its name in upper case."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+        env_file=(),  # those of `env_files()`, read by `DotenvSource`
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
     ollama_base_url: BaseUrl = Field(
@@ -130,31 +160,58 @@ class Settings(BaseSettings):
         description="Seconds without room to write after which a client that does not read is dropped.",
     )
     shutdown_grace: float = Field(
-        default=20, ge=0, description="Seconds that open requests may go on for after SIGTERM."
+        default=20, ge=0, allow_inf_nan=False, description="Seconds that open requests may go on for after SIGTERM."
     )
     max_request_bytes: Count = Field(default=20_971_520, description="Larger request bodies get 413.")
-    api_keys: Annotated[tuple[SecretStr, ...], *CommaSeparated] = Field(
+    api_keys: Annotated[tuple[ApiKey, ...], *CommaSeparated] = Field(
         default=(), description="Comma-separated secrets; when set, every `/api/*` call needs one."
     )
-    cors_origins: Annotated[tuple[str, ...], *CommaSeparated] = Field(
+    cors_origins: Annotated[tuple[Origin, ...], *CommaSeparated] = Field(
         default=(), description="Comma-separated origins; empty means no CORS headers."
+    )
+    allowed_hosts: Annotated[tuple[HostName, ...], *CommaSeparated] = Field(
+        default=(),
+        description="Comma-separated names that `Host` may have, `*` for any; empty: any, but only names of loopback "
+        "at a loopback HOST without API_KEYS.",
     )
 
     docs_enabled: bool = Field(default=True, description="Serve `/docs`, `/redoc` and `/openapi.json`.")
     playground_enabled: bool = Field(default=True, description="Serve `/playground`.")
 
-    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    host: ListenHost = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=1, le=65535, description="Port to listen on.")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+    web_concurrency: Count = Field(default=1, description="Processes that serve; each has its own pool and queue.")
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(upper_case)] = Field(
         default="INFO", description="DEBUG, INFO, WARNING or ERROR."
     )
-    log_format: Literal["text", "json"] = Field(default="text", description="`text`, or `json`: one object a line.")
+    log_format: Annotated[Literal["text", "json"], BeforeValidator(lower_case)] = Field(
+        default="text", description="`text`, or `json`: one object a line."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read `.env` files with a reader that skips no line."""
+        assert isinstance(env_settings, EnvSettingsSource)  # noqa: S101 - pydantic-settings makes it
+        given: str | Path | Sequence[str | Path] | None = getattr(dotenv_settings, "env_file", None)
+        if given == ():
+            paths = env_files()
+        else:
+            paths = tuple(map(Path, (given,) if isinstance(given, str | Path) else given or ()))
+        dotenv = DotenvSource(settings_cls, paths, env_settings.env_vars)
+        return init_settings, env_settings, dotenv, file_secret_settings
 
     @field_validator("ollama_api_key")
     @classmethod
     def _one_authorization(cls, key: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         """Refuse what does not fit into the one header for it."""
-        if key is not None and "@" in info.data.get("ollama_base_url", ""):
+        if key is not None and has_credentials(info.data.get("ollama_base_url", "")):
             msg = "no value beside a password in OLLAMA_BASE_URL"
             raise ValueError(msg)
         value = key.get_secret_value() if key else ""
@@ -173,15 +230,31 @@ def get_settings() -> Settings:
     """
     try:
         return Settings()
+    except DotenvError as error:
+        raise SystemExit(str(error)) from None
     except ValidationError as error:
         raise SystemExit(
             " | ".join(_complaint(line["loc"], line["msg"], line["input"]) for line in error.errors())
         ) from None
 
 
+def misspelt_settings(files: Iterable[Path]) -> list[str]:
+    """Return a sentence for each variable that looks like a setting and is none; of the environment, only API keys."""
+    sentences = [sentence for path in files for sentence in misspelt_names(path, Settings.model_fields)]
+    if not get_settings().api_keys:
+        given = [name for name in MISSPELT_API_KEYS if os.environ.get(name)]
+        sentences += [f"{name} is set, which is no setting of the service; API_KEYS is" for name in given]
+    return sentences
+
+
 def _complaint(loc: tuple[int | str, ...], message: str, got: object) -> str:
     name = str(loc[0])
     field = Settings.model_fields[name]
-    shown = "a secret" if "SecretStr" in str(field.annotation) else re.sub(r"[^'\"]*@", "", repr(got))
+    shown = "a secret" if "SecretStr" in str(field.annotation) else repr(_without_credentials(got))[:MAX_SHOWN_LENGTH]
     takes = message.removeprefix("Value error, ").removeprefix("Input should be ")
     return f"{name.upper()} got {shown}, takes {takes}. {field.description}"
+
+
+def _without_credentials(value: object) -> object:
+    """Cut what may be a user and a password off a value, whatever signs they have."""
+    return value.rpartition("@")[2] if isinstance(value, str) else value

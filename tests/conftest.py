@@ -1,3 +1,4 @@
+import os
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -14,9 +15,13 @@ MakeSettings = Callable[..., Settings]
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the settings of the machine away from the tests."""
+    """Keep the machine's settings, `.env` files and proxies away from the tests and the processes they start."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("SERVICE_ENV_FILE", os.devnull)
 
 
 @pytest.fixture

@@ -72,7 +72,13 @@ async def run_service(upstream: str, directory: Path, **environment: object) -> 
     log = directory / f"service-{port}.log"
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     settings = {name.upper(): str(value) for name, value in environment.items()}
-    variables = {"HOST": "127.0.0.1", "PORT": str(port), "OLLAMA_BASE_URL": upstream, "PYTHONWARNINGS": "error"}
+    variables = {
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        "OLLAMA_BASE_URL": upstream,
+        "PYTHONWARNINGS": "error",
+        "SERVICE_ENV_FILE": os.devnull,
+    }
     with log.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
             sys.executable, ROOT / "main.py", cwd=directory, env=inherited | variables | settings, stderr=stderr

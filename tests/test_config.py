@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from config import Settings, get_settings, normalize_base_url
+from addresses import normalize_base_url
+from config import Settings, get_settings
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -39,15 +40,15 @@ DEFAULTS: dict[str, Any] = {
     "MAX_REQUEST_BYTES": 20_971_520,
     "API_KEYS": (),
     "CORS_ORIGINS": (),
+    "ALLOWED_HOSTS": (),
+    "WEB_CONCURRENCY": 1,
     "LOG_LEVEL": "INFO",
     "LOG_FORMAT": "text",
 }
 
 
 @pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep a developer's own `.env` away."""
-    monkeypatch.chdir(tmp_path)
+def _fresh_settings() -> None:
     get_settings.cache_clear()
 
 
@@ -82,6 +83,19 @@ def test_every_setting_is_described(name: str) -> None:
         ("  http://ollama:11434  ", "http://ollama:11434"),
         ("HTTP://Ollama:11434", "http://ollama:11434"),
         ("http://user:word@ollama", "http://user:word@ollama:11434"),
+        ("http://user@ollama", "http://user@ollama:11434"),
+        ("http://us%40er:wo:rd@ollama", "http://us%40er:wo:rd@ollama:11434"),
+        ("http://:@ollama", "http://ollama:11434"),
+        ("http://ollama/p@th", "http://ollama:11434/p@th"),
+        ("http://ollama:", "http://ollama:11434"),
+        ("http://ollama./", "http://ollama.:11434"),
+        ("http://my_ollama-1:11434", "http://my_ollama-1:11434"),
+        ("http://münchen.example", "http://münchen.example:11434"),
+        ("http://[fe80::1%eth0]", "http://[fe80::1%eth0]:11434"),
+        ("http://0:11434", "http://127.0.0.1:11434"),
+        ("http://[0:0:0:0:0:0:0:0]", "http://[::1]:11434"),
+        ("localhost:11434/api/", "http://localhost:11434"),
+        ("https://gateway.example/api/ollama", "https://gateway.example:443/api/ollama"),
     ],
 )
 def test_base_url_is_made_usable(given: str, used: str) -> None:
@@ -96,6 +110,27 @@ BAD = [
     ("OLLAMA_BASE_URL", "http://ollama:port"),
     ("OLLAMA_BASE_URL", "http://ollama:11434?key=1"),
     ("OLLAMA_BASE_URL", "http://[::1"),
+    ("OLLAMA_BASE_URL", "http://ollama:0"),
+    ("OLLAMA_BASE_URL", "http://ollama:65536"),
+    ("OLLAMA_BASE_URL", "http://ollama:11434#here"),
+    ("OLLAMA_BASE_URL", "http://olla ma"),
+    ("OLLAMA_BASE_URL", "http://olla\nma"),
+    ("OLLAMA_BASE_URL", "http://olla\tma"),
+    ("OLLAMA_BASE_URL", "http://one,two"),
+    ("OLLAMA_BASE_URL", "http://${HOST}:11434"),
+    ("OLLAMA_BASE_URL", "http://<host>"),
+    ("OLLAMA_BASE_URL", "http://a..b"),
+    ("OLLAMA_BASE_URL", "http://300.1.1.1"),
+    ("OLLAMA_BASE_URL", "http:/ollama"),
+    ("OLLAMA_BASE_URL", "http://http://ollama"),
+    ("OLLAMA_BASE_URL", "https//ollama"),
+    ("OLLAMA_BASE_URL", "//ollama"),
+    ("OLLAMA_BASE_URL", "tcp://10.0.0.1:11434"),
+    ("OLLAMA_BASE_URL", "unix:///run/ollama.sock"),
+    ("OLLAMA_BASE_URL", '"http://ollama"'),
+    ("OLLAMA_BASE_URL", "http://ollama:11434/v1"),
+    ("OLLAMA_BASE_URL", "http://ollama:11434/v1/chat/completions"),
+    ("OLLAMA_BASE_URL", "http://ollama:11434/api/generate"),
     ("DEFAULT_MODEL", "no such name!"),
     ("QUALITY_MODEL", "a/b/c/d"),
     ("EMBEDDING_MODEL", "tiny:"),
@@ -123,7 +158,47 @@ BAD = [
     ("CLIENT_WRITE_TIMEOUT", "0"),
     ("SHUTDOWN_GRACE", "-1"),
     ("MAX_REQUEST_BYTES", "0"),
+    ("SHUTDOWN_GRACE", "inf"),
+    ("SHUTDOWN_GRACE", "nan"),
+    ("OLLAMA_REQUEST_TIMEOUT", "5m"),
+    ("MAX_TOKENS", "99999999999999999999"),
+    ("DOCS_ENABLED", "perhaps"),
     ("PORT", "65536"),
+    ("PORT", "0"),
+    ("PORT", "tcp://10.0.0.1:8000"),
+    ("HOST", "0.0.0.0:8000"),
+    ("HOST", "http://0.0.0.0"),
+    ("HOST", "[::1]:8000"),
+    ("HOST", "[localhost]"),
+    ("HOST", "*"),
+    ("HOST", "two words"),
+    ("HOST", "10.0.0.256"),
+    ("HOST", " "),
+    ("CORS_ORIGINS", "https://app.example/"),
+    ("CORS_ORIGINS", "https://app.example/page"),
+    ("CORS_ORIGINS", "app.example"),
+    ("CORS_ORIGINS", "localhost:3000"),
+    ("CORS_ORIGINS", "https://*.example.com"),
+    ("CORS_ORIGINS", "*.example.com"),
+    ("CORS_ORIGINS", "null"),
+    ("CORS_ORIGINS", "https://App.example"),
+    ("CORS_ORIGINS", "HTTPS://app.example"),
+    ("CORS_ORIGINS", "https://app.example:443"),
+    ("CORS_ORIGINS", "http://app.example:80"),
+    ("CORS_ORIGINS", "http://app.example:"),
+    ("CORS_ORIGINS", "http://app.example:99999"),
+    ("CORS_ORIGINS", "http://münchen.example"),
+    ("CORS_ORIGINS", "http://[0:0::1]:3000"),
+    ("CORS_ORIGINS", '"https://app.example"'),
+    ("CORS_ORIGINS", "https://a.example https://b.example"),
+    ("CORS_ORIGINS", "wss://app.example"),
+    ("ALLOWED_HOSTS", "https://api.example"),
+    ("ALLOWED_HOSTS", "api.example:8000"),
+    ("ALLOWED_HOSTS", "api.example/"),
+    ("ALLOWED_HOSTS", "api.*"),
+    ("ALLOWED_HOSTS", "*example"),
+    ("WEB_CONCURRENCY", "0"),
+    ("WEB_CONCURRENCY", "auto"),
     ("LOG_LEVEL", "LOUD"),
     ("LOG_FORMAT", "xml"),
 ]
@@ -155,17 +230,46 @@ def test_all_bad_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> 
         get_settings()
 
 
-@pytest.mark.parametrize("address", ["ftp://user:hush@ollama", "http://user:hush%E2%82%AC@ollama"])
-def test_password_in_a_bad_address_is_not_shown(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OLLAMA_BASE_URL", address)
+@pytest.mark.parametrize(
+    "address",
+    [
+        "ftp://user:hush@ollama",
+        "http://user:hush%E2%82%AC@ollama",
+        "ftp://user:hush'hush@ollama",
+        'ftp://user:hush"hush@ollama',
+        "ftp://user:hush@hush@ollama",
+        "ftp://user:hush\\hush@ollama",
+        "http://user:hush#hush@ollama",
+        "http://user:hush hush@ollama",
+        "http://user:hush\nhush@ollama",
+    ],
+)
+@pytest.mark.parametrize("name", ["OLLAMA_BASE_URL", "CORS_ORIGINS", "HOST", "ALLOWED_HOSTS"])
+def test_a_password_in_a_bad_address_is_not_shown(name: str, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, address)
     with pytest.raises(SystemExit) as caught:
         get_settings()
     assert "hush" not in str(caught.value)
-    assert str(caught.value).startswith("OLLAMA_BASE_URL got ")
+    assert str(caught.value).startswith(f"{name} got 'ollama', takes ")
 
 
-def test_an_api_key_and_a_password_are_one_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OLLAMA_BASE_URL", "http://user:hush@ollama")
+def test_a_long_value_is_shown_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "x" * 100_000)
+    with pytest.raises(SystemExit) as caught:
+        get_settings()
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("address", ["http://ollama/p@th", "http://:@ollama"])
+def test_an_api_key_goes_with_an_address_without_a_password(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_BASE_URL", address)
+    monkeypatch.setenv("OLLAMA_API_KEY", "hush")
+    assert get_settings().ollama_api_key == SecretStr("hush")
+
+
+@pytest.mark.parametrize("address", ["http://user:hush@ollama", "user@ollama", "http://user:hush@ollama/p@th"])
+def test_an_api_key_and_a_password_are_one_too_many(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_BASE_URL", address)
     monkeypatch.setenv("OLLAMA_API_KEY", "hush")
     with pytest.raises(SystemExit, match="OLLAMA_API_KEY got a secret, takes no value beside a password") as caught:
         get_settings()
@@ -183,7 +287,7 @@ def test_bad_setting_stops_the_start_with_one_line(tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, REPOSITORY / "main.py"],
         cwd=tmp_path,
-        env={"PATH": os.environ["PATH"], "MAX_TOKENS": "0"},
+        env={"PATH": os.environ["PATH"], "MAX_TOKENS": "0", "SERVICE_ENV_FILE": os.devnull},
         capture_output=True,
         text=True,
         timeout=20,
@@ -206,10 +310,88 @@ def test_secrets_are_not_shown() -> None:
 )
 def test_lists_take_commas(text: str, keys: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_KEYS", text)
-    monkeypatch.setenv("CORS_ORIGINS", text)
+    monkeypatch.setenv("ALLOWED_HOSTS", text)
     settings = Settings()
     assert [key.get_secret_value() for key in settings.api_keys] == keys
-    assert list(settings.cors_origins) == keys
+    assert list(settings.allowed_hosts) == keys
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "*",
+        "https://app.example",
+        "http://localhost:3000",
+        "https://app.example:8443",
+        "http://app.example:443",
+        "http://127.0.0.1:3000",
+        "http://[::1]:3000",
+        "https://xn--mnchen-3ya.example",
+        "http://my_app:3000",
+        "capacitor://localhost",
+        "chrome-extension://abcdefghijklmnop",
+    ],
+)
+def test_origins_that_browsers_send(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CORS_ORIGINS", origin)
+    assert Settings().cors_origins == (origin,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['"hush1","hush2"', "'hush'", '["hush1","hush2"]', "\u201chush\u201d", "hush hush", "hush\thush", "hush\u200bhush"],
+)
+def test_api_keys_that_were_not_meant_like_this_are_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_KEYS", text)
+    with pytest.raises(SystemExit, match=r"^API_KEYS got a secret, takes keys ") as caught:
+        get_settings()
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("localhost", "localhost"),
+        ("::1", "::1"),
+        ("[::1]", "::1"),
+        ("::", "::"),
+        ("0.0.0.0", "0.0.0.0"),
+        (" 127.0.0.1 ", "127.0.0.1"),
+        ("", "127.0.0.1"),
+        ("127.0.0.1\r", "127.0.0.1"),
+        ("my_host.example", "my_host.example"),
+    ],
+)
+def test_hosts_to_listen_on(text: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOST", text)
+    assert Settings().host == host
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("API.example.", "api.example"), ("*.Example", "*.example"), ("::1", "[::1]"), ("[::1]", "[::1]"), ("*", "*")],
+)
+def test_allowed_hosts(text: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALLOWED_HOSTS", text)
+    assert Settings().allowed_hosts == (name,)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("LOG_LEVEL", "info", "INFO"),
+        ("LOG_LEVEL", "Debug\r", "DEBUG"),
+        ("LOG_FORMAT", "JSON", "json"),
+        ("DOCS_ENABLED", "off", False),
+        ("DOCS_ENABLED", "1", True),
+        ("MAX_TOKENS", "1_000", 1000),
+    ],
+)
+def test_values_are_read_as_people_write_them(
+    name: str, text: str, value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, text)
+    assert getattr(Settings(), name.lower()) == value
 
 
 @pytest.mark.parametrize("name", ["API_KEYS", "CORS_ORIGINS"])
@@ -233,7 +415,9 @@ def test_an_empty_variable_is_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / ".env").write_text("MAX_TOKENS=1\nTOP_P=0.5\nANOTHER_PROGRAMS_SETTING=1\n")
+    file = tmp_path / ".env"
+    file.write_text("MAX_TOKENS=1\nTOP_P=0.5\nANOTHER_PROGRAMS_SETTING=1\n")
+    monkeypatch.setenv("SERVICE_ENV_FILE", str(file))
     monkeypatch.setenv("MAX_TOKENS", "2")
     settings = get_settings()
     assert (settings.max_tokens, settings.top_p) == (2, 0.5)

@@ -1,0 +1,148 @@
+"""Validation of the addresses in settings: base URLs, hosts to listen on, origins, `Host` names."""
+
+import ipaddress
+import re
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+OLLAMA_PORT = 11434
+LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "0": "127.0.0.1", "::": "::1"}  # noqa: S104 - replaced here
+BASE_URL = "an address such as http://127.0.0.1:11434"
+LISTEN_HOST = "an address or a name of this machine, such as 127.0.0.1, 0.0.0.0 or ::, without a scheme or a port"
+ORIGIN = "origins as browsers send them, such as https://app.example or http://localhost:3000, or * for any"
+HOST_NAME = "host names without scheme and port, such as api.example, *.example or 10.0.0.5, or * for any"
+LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+NAME = re.compile(rf"{LABEL}(?:\.{LABEL})*")
+ENDPOINT = re.compile(r"/(v1|api/(chat|embed|embeddings|generate|ps|show|tags|version))(/(chat/completions|models))?$")
+DEFAULT_PORTS = {"http": "80", "https": "443"}
+NEVER_AN_ORIGIN = {"file", "ftp", "ws", "wss"}  # pages of these are sent as `null`, or as http(s)
+
+
+def normalize_base_url(text: str) -> str:
+    """Return the address of an Ollama server as a client can use it.
+
+    A missing scheme becomes `http`, a missing port of an `http` address 11434; wildcard hosts become loopback;
+    a trailing `/` and `/api` are cut.
+
+    Raises:
+        ValueError: if it is no http(s) address.
+    """
+    address = text.strip()
+    if not address.isprintable() or " " in address:
+        raise ValueError(BASE_URL)
+    try:
+        parts = urlsplit(address if "://" in address else f"http://{address}")
+        port = (443 if parts.scheme == "https" else OLLAMA_PORT) if parts.port is None else parts.port
+    except ValueError:
+        raise ValueError(BASE_URL) from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or not port:
+        raise ValueError(BASE_URL)
+    host = _upstream_host(parts.hostname)
+    credentials = parts.netloc.rpartition("@")[0]
+    try:
+        unquote(credentials).encode("latin-1")  # as which they are sent
+    except UnicodeEncodeError:
+        raise ValueError(BASE_URL) from None
+    netloc = f"{credentials}@{host}:{port}" if credentials.strip(":") else f"{host}:{port}"
+    path = parts.path.rstrip("/").removesuffix("/api").rstrip("/")
+    if ENDPOINT.search(path):
+        raise ValueError(f"{BASE_URL}, without the path of an endpoint")
+    return urlunsplit((parts.scheme, netloc, path, "", ""))
+
+
+def has_credentials(url: str) -> bool:
+    """Tell whether a URL has a user or a password."""
+    return "@" in urlsplit(url).netloc
+
+
+def without_credentials(url: str) -> str:
+    """Return the URL without its user and password."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _upstream_host(name: str) -> str:
+    try:
+        ip = ipaddress.ip_address(name)
+    except ValueError:
+        ip = None
+    if ip is not None:
+        text = LOOPBACK_OF.get(str(ip), name)
+        return f"[{text}]" if ip.version == 6 else text  # noqa: PLR2004 - the version is its name
+    if name in {"http", "https"}:  # http:/host, https//host, http://http://host
+        raise ValueError(BASE_URL)
+    if name in LOOPBACK_OF:
+        return LOOPBACK_OF[name]
+    if not _is_name(name.removesuffix(".")):
+        raise ValueError(BASE_URL)
+    return name
+
+
+def _is_name(name: str) -> bool:
+    """Tell whether a name could be that of a host; four numbers are an address, and have to be a valid one."""
+    try:
+        ascii_name = name if name.isascii() else name.encode("idna").decode()
+    except UnicodeError:
+        return False
+    return bool(NAME.fullmatch(ascii_name)) and not re.fullmatch(r"\d+(\.\d+){3}", ascii_name)
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def normalize_listen_host(text: str) -> str:
+    """Return the host to listen on, an IPv6 address without its brackets.
+
+    Raises:
+        ValueError: if it is neither an IP address nor a name.
+    """
+    host = text.strip()
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        if ":" not in host:
+            raise ValueError(LISTEN_HOST)
+    if not _is_ip(host) and not _is_name(host.lower().removesuffix(".")):
+        raise ValueError(LISTEN_HOST)
+    return host
+
+
+def check_origin(origin: str) -> str:
+    """Return an origin that a browser can send.
+
+    Raises:
+        ValueError: if no `Origin` header could equal it.
+    """
+    match = re.fullmatch(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[^\[\]/:]+)(?::([1-9][0-9]*))?", origin)
+    if origin == "*":
+        return origin
+    if match is None or match[1] in NEVER_AN_ORIGIN or not _is_canonical_host(match[2]):
+        raise ValueError(ORIGIN)
+    port = match[3]
+    if port is not None and (port == DEFAULT_PORTS.get(match[1]) or int(port) > 65535):  # noqa: PLR2004 - the last port
+        raise ValueError(ORIGIN)
+    return origin
+
+
+def _is_canonical_host(host: str) -> bool:
+    if host.startswith("["):
+        return _is_ip(host[1:-1]) and str(ipaddress.ip_address(host[1:-1])) == host[1:-1]
+    return host.isascii() and (_is_ip(host) or _is_name(host.removesuffix(".")))
+
+
+def normalize_host_name(text: str) -> str:
+    """Return a name to allow in `Host` headers: in lower case, IPv6 addresses in brackets, `*.` for subdomains.
+
+    Raises:
+        ValueError: if no `Host` header could name it.
+    """
+    name = text.strip().lower().removesuffix(".")
+    address = name[1:-1] if name.startswith("[") and name.endswith("]") else name
+    if _is_ip(address):
+        return f"[{ipaddress.ip_address(address)}]" if ":" in address else address
+    if name != "*" and not (name.isascii() and _is_name(name.removeprefix("*."))):
+        raise ValueError(HOST_NAME)
+    return name
