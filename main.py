@@ -15,7 +15,8 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from config import Settings, get_settings
+from config import Settings, env_files, get_settings
+from listening import listen_problem
 from logs import configure_logging
 from middleware.api_keys import ApiKeyMiddleware
 from middleware.body_limit import BodyLimitMiddleware
@@ -29,7 +30,7 @@ from routers.pages import pages_router
 from services.health import ComponentChecks
 from services.ollama_service import OllamaService, ollama_service
 from shutdown import Shutdown
-from startup import report_upstream
+from startup import end_with_supervisor, report_settings, report_upstream
 
 EXPOSED_HEADERS = ["X-Request-ID", "X-Model", "X-Model-Fallback", "Retry-After"]
 KEEP_ALIVE_SECONDS = 75  # longer than the proxies in front, so that they are the ones to close
@@ -60,12 +61,15 @@ class App(FastAPI):
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Return the app: around the singleton, or around a service of its own if it is given settings."""
     service = OllamaService(settings) if settings else ollama_service
+    files = () if settings else env_files()
     settings = service.settings
     shutdown = Shutdown(grace_seconds=settings.shutdown_grace)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         configure_logging(settings)
+        end_with_supervisor()
+        report_settings(settings, files)
         await service.connect()
         report = asyncio.create_task(report_upstream(service))
         with shutdown.hooked():
@@ -117,12 +121,15 @@ def serve() -> None:
     """Serve until SIGTERM or SIGINT."""
     settings = get_settings()
     configure_logging(settings)
+    if problem := listen_problem(settings.host, settings.port):
+        sys.exit(problem)
     # uvicorn raises the signal again when it has shut down
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
         "main:app",
         host=settings.host,
         port=settings.port,
+        workers=settings.web_concurrency,
         log_config=None,
         access_log=False,
         server_header=False,

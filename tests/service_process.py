@@ -66,8 +66,10 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def run_service(upstream: str, directory: Path, **environment: object) -> AsyncIterator[ServiceProcess]:
-    """Run the service in a process with warnings as errors, and give it when it answers."""
+async def run_service(
+    upstream: str, directory: Path, folder: Path = ROOT, /, **environment: object
+) -> AsyncIterator[ServiceProcess]:
+    """Run the service of a folder in a process with warnings as errors, and give it when it answers."""
     port = free_port()
     log = directory / f"service-{port}.log"
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
@@ -81,7 +83,7 @@ async def run_service(upstream: str, directory: Path, **environment: object) -> 
     }
     with log.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, ROOT / "main.py", cwd=directory, env=inherited | variables | settings, stderr=stderr
+            sys.executable, folder / "main.py", cwd=directory, env=inherited | variables | settings, stderr=stderr
         )
     service = ServiceProcess(process, port, log)
     try:
@@ -102,3 +104,15 @@ async def _answers(service: ServiceProcess) -> None:
                     return
             except aiohttp.ClientConnectionError:
                 await asyncio.sleep(0.05)
+
+
+async def unreachable(url: str, seconds: float = 10) -> None:
+    """Wait until nothing answers there."""
+    async with asyncio.timeout(seconds):
+        while True:
+            try:
+                async with aiohttp.ClientSession() as client, client.get(url + "/health/live"):
+                    pass
+            except aiohttp.ClientConnectionError:
+                return
+            await asyncio.sleep(0.05)
