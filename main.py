@@ -16,8 +16,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from config import Settings, env_files, get_settings
-from listening import listen_problem
+from listening import is_loopback, listen_problem
 from logs import configure_logging
+from middleware.allowed_hosts import LOOPBACK_HOSTS, AllowedHostsMiddleware
 from middleware.api_keys import ApiKeyMiddleware
 from middleware.body_limit import BodyLimitMiddleware
 from middleware.client_watch import ClientWatchMiddleware
@@ -78,6 +79,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         await service.disconnect()
 
     middleware = [Middleware(RequestContextMiddleware)]
+    if settings.allowed_hosts and "*" not in settings.allowed_hosts:
+        middleware.append(Middleware(AllowedHostsMiddleware, hosts=settings.allowed_hosts))
+    elif not settings.allowed_hosts and is_loopback(settings.host) and not settings.api_keys:
+        middleware.append(Middleware(AllowedHostsMiddleware, hosts=LOOPBACK_HOSTS, loopback_only=True))
     if settings.cors_origins:
         middleware.append(
             Middleware(

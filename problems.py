@@ -27,6 +27,7 @@ TABLE: dict[str, tuple[int, str]] = {
     "timeout": (504, "A deadline passed"),
     "ollama_error": (502, "Ollama failed"),
     "unauthorized": (401, "An API key is needed"),
+    "host_not_allowed": (421, "The host name is not allowed"),
     "payload_too_large": (413, "The request is too large"),
     "not_found": (404, "No such page"),
     "method_not_allowed": (405, "The method is not allowed here"),

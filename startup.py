@@ -22,11 +22,15 @@ SHORT_KEY_LENGTH = 16
 
 
 def report_settings(settings: Settings, files: Sequence[Path]) -> None:
-    """Log which `.env` files were read, whether API keys are on, and each setting that is not at its default."""
-    read = [str(path) for path in files if path.exists()]
-    logger.info("settings from the environment and %s", " and ".join(read) or "no .env file")
-    for sentence in misspelt_settings(files) if files else ():
-        logger.warning("%s", sentence)
+    """Log which `.env` files were read, whether API keys are on, and each setting that is not at its default.
+
+    `files` are those that were looked for; none if the settings are not those of the process.
+    """
+    if files:
+        read = " and ".join(str(path) for path in files if path.exists())
+        logger.info("settings from the environment and %s", read or "no .env file")
+        for sentence in misspelt_settings(files):
+            logger.warning("%s", sentence)
     changed = [
         f"{name.upper()}={_shown(getattr(settings, name))}"
         for name, field in Settings.model_fields.items()

@@ -287,6 +287,9 @@ PROBLEMS: dict[str, Named] = {
     "timeout": {"detail": "Ollama took longer than 300 s for its answer (OLLAMA_REQUEST_TIMEOUT)."},
     "ollama_error": {"detail": "Ollama's answer was cut short."},
     "unauthorized": {"detail": "This call needs an API key, as `Authorization: Bearer` or `X-API-Key`."},
+    "host_not_allowed": {
+        "detail": "The service does not answer to the host name that this request was sent to (ALLOWED_HOSTS)."
+    },
     "payload_too_large": {"detail": "The body is larger than 20971520 bytes (MAX_REQUEST_BYTES)."},
     "internal_error": {"detail": "The service failed; its log says why."},
 }

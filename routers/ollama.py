@@ -25,12 +25,19 @@ from schemas import (
 from services.completion import Completion
 
 LIST_PROBLEMS = problems(
-    "unauthorized", "invalid_request", "internal_error", "ollama_error", "ollama_unavailable", "timeout"
+    "unauthorized",
+    "host_not_allowed",
+    "invalid_request",
+    "internal_error",
+    "ollama_error",
+    "ollama_unavailable",
+    "timeout",
 )
 MODEL_PROBLEMS = problems(
     "rejected_by_ollama",
     "unauthorized",
     "model_not_found",
+    "host_not_allowed",
     "payload_too_large",
     "invalid_request",
     "internal_error",

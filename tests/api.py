@@ -28,6 +28,7 @@ STATUSES = {
     "timeout": 504,
     "ollama_error": 502,
     "unauthorized": 401,
+    "host_not_allowed": 421,
     "payload_too_large": 413,
     "not_found": 404,
     "method_not_allowed": 405,
