@@ -171,7 +171,7 @@ class Settings(BaseSettings):
     )
     allowed_hosts: Annotated[tuple[HostName, ...], *CommaSeparated] = Field(
         default=(),
-        description="Comma-separated names that `Host` may have, `*` for any; empty: any, but only names of loopback "
+        description="Comma-separated names that `Host` may have, `*` for any; empty: any, but only local names "
         "at a loopback HOST without API_KEYS.",
     )
 

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from config import Settings, env_files, get_settings
 from listening import is_loopback, listen_problem
 from logs import configure_logging
-from middleware.allowed_hosts import LOOPBACK_HOSTS, AllowedHostsMiddleware
+from middleware.allowed_hosts import LOCAL_HOSTS, AllowedHostsMiddleware
 from middleware.api_keys import ApiKeyMiddleware
 from middleware.body_limit import BodyLimitMiddleware
 from middleware.client_watch import ClientWatchMiddleware
@@ -82,7 +82,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     if settings.allowed_hosts and "*" not in settings.allowed_hosts:
         middleware.append(Middleware(AllowedHostsMiddleware, hosts=settings.allowed_hosts))
     elif not settings.allowed_hosts and is_loopback(settings.host) and not settings.api_keys:
-        middleware.append(Middleware(AllowedHostsMiddleware, hosts=LOOPBACK_HOSTS, loopback_only=True))
+        middleware.append(Middleware(AllowedHostsMiddleware, hosts=LOCAL_HOSTS, local_only=True))
     if settings.cors_origins:
         middleware.append(
             Middleware(

@@ -6,7 +6,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from problems import problem
 
-LOOPBACK_HOSTS = ("localhost", "*.localhost")
+LOCAL_HOSTS = ("*.localhost", "*.local", "*.internal")  # no public name server has these, as Ollama reckons too
+SINGLE_LABEL = re.compile(r"[a-z0-9_-]+")
 PORT = re.compile(rb":[0-9]*\Z")
 MAX_KNOWN = 100  # headers that are remembered, for a client can write one name in many ways
 
@@ -20,14 +21,15 @@ class AllowedHostsMiddleware:
     Args:
         app: The app behind it.
         hosts: Host names in lower case; `*.example` for subdomains, IPv6 addresses in brackets.
-        loopback_only: Check only requests that arrive at a loopback address; any loopback address may be named.
+        local_only: Check only requests that arrive at a loopback address. Loopback addresses and names without a dot,
+            such as `localhost`, may be named: no page on the internet has them.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str], *, loopback_only: bool = False) -> None:
+    def __init__(self, app: ASGIApp, hosts: Iterable[str], *, local_only: bool = False) -> None:
         self._app = app
         self._names = frozenset(host for host in hosts if not host.startswith("*"))
         self._suffixes = tuple(host[1:] for host in hosts if host.startswith("*"))
-        self._loopback_only = loopback_only
+        self._local_only = local_only
         self._known: set[bytes] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -36,14 +38,14 @@ class AllowedHostsMiddleware:
             await self._app(scope, receive, send)
             return
         detail = "The service does not answer to the host name that this request was sent to (ALLOWED_HOSTS)."
-        await problem("host_not_allowed", detail)(scope, receive, send)
+        await problem("host_not_allowed", detail, headers={"Connection": "close"})(scope, receive, send)
 
     def _is_allowed(self, scope: Scope) -> bool:
         hosts = [value for name, value in scope["headers"] if name == b"host"]
         if len(hosts) == 1 and hosts[0] in self._known:
             return True
         server = scope.get("server")
-        if not hosts or (self._loopback_only and (server is None or not _is_loopback(server[0]))):
+        if not hosts or (self._local_only and (server is None or not _is_loopback(server[0]))):
             return True
         names = [_host_name(host) for host in hosts]
         if all(map(self._is_allowed_name, names)):
@@ -53,7 +55,9 @@ class AllowedHostsMiddleware:
         return scope["path"].startswith("/health") and all(_ip(name) for name in names)
 
     def _is_allowed_name(self, name: str) -> bool:
-        return name in self._names or name.endswith(self._suffixes) or (self._loopback_only and _is_loopback(name))
+        if name in self._names or name.endswith(self._suffixes):
+            return True
+        return self._local_only and (SINGLE_LABEL.fullmatch(name) is not None or _is_loopback(name))
 
 
 def _host_name(header: bytes) -> str:

@@ -12,19 +12,19 @@ from pydantic import SecretStr
 from starlette.types import Receive, Scope, Send
 
 from main import create_app
-from middleware.allowed_hosts import LOOPBACK_HOSTS, MAX_KNOWN, AllowedHostsMiddleware
+from middleware.allowed_hosts import LOCAL_HOSTS, MAX_KNOWN, AllowedHostsMiddleware
 from simulator import Simulator
 from tests.api import GENERATE, get, post, problem_in
 from tests.conftest import MakeSettings
 from tests.serving import serve
 
 LOOPBACK = ["localhost", "LOCALHOST:8000", "app.localhost:3000", "127.0.0.1", "127.0.0.1:8000", "[::1]", "[::1]:8000"]
-LOOPBACK += ["localhost.", "localhost.:8000", "localhost:"]
+LOOPBACK += ["localhost.", "localhost.:8000", "localhost:", "host.docker.internal", "my_service"]
 OTHERS = [
     "evil.example",
     "evil.example:8000",
     "localhost.evil.example",
-    "evil-localhost",
+    "evil.local.example",
     "127.0.0.1.evil.example",
     "10.0.0.1",
 ]
@@ -61,7 +61,7 @@ async def served(make_settings: MakeSettings, **values: Any) -> AsyncIterator[st
 
 
 @pytest.mark.parametrize("host", LOOPBACK)
-async def test_without_keys_names_of_loopback_are_answered_to(url: str, host: str) -> None:
+async def test_without_keys_local_names_are_answered_to(url: str, host: str) -> None:
     assert await status_for(url, host) == 200
 
 
@@ -149,7 +149,7 @@ async def check(hosts: list[bytes], server: tuple[str, int | None] | None) -> in
         raise AssertionError
 
     scope = {"type": "http", "path": "/", "headers": [(b"host", host) for host in hosts], "server": server}
-    middleware = AllowedHostsMiddleware(app, LOOPBACK_HOSTS, loopback_only=True)
+    middleware = AllowedHostsMiddleware(app, LOCAL_HOSTS, local_only=True)
     await middleware(scope, receive, send)
     return found[-1]
 
