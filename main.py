@@ -1,8 +1,15 @@
 """The app: what is wired to what. `python main.py` serves it."""
 
+import os
+import signal
+
+if __name__ == "__main__":
+    # A process that is PID 1 ignores a signal without a handler: have one while the imports below take their time.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os._exit(0))
+
 import asyncio
 import gc
-import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -129,7 +136,8 @@ def serve() -> None:
     if problem := listen_problem(settings.host, settings.port):
         sys.exit(problem)
     # uvicorn raises the signal again when it has shut down
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(0))
     uvicorn.run(
         "main:app",
         host=settings.host,
