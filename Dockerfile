@@ -17,7 +17,7 @@ USER service
 
 EXPOSE 8000
 HEALTHCHECK --interval=15s --timeout=3s --start-period=5s \
-    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/health/live', timeout=2)"]
+    CMD ["python", "-c", "import os, sys, http.client as h; c = h.HTTPConnection(os.environ.get('HOST', '').strip(' []') or '127.0.0.1', os.environ.get('PORT') or 8000, timeout=2); c.request('GET', '/health/live'); sys.exit(c.getresponse().status != 200)"]
 
 # SIGTERM lets open streams finish for SHUTDOWN_GRACE seconds: give `docker stop` more than that.
 CMD ["python", "main.py"]

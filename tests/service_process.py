@@ -19,10 +19,10 @@ START_SECONDS = 20
 class ServiceProcess:
     """A running `python main.py`."""
 
-    def __init__(self, process: asyncio.subprocess.Process, port: int, log: Path) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, host: str, port: int, log: Path) -> None:
         self.process = process
         self.port = port
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"http://{'[::1]' if ':' in host else '127.0.0.1'}:{port}"
         self._log = log
 
     @property
@@ -85,7 +85,7 @@ async def run_service(
         process = await asyncio.create_subprocess_exec(
             sys.executable, folder / "main.py", cwd=directory, env=inherited | variables | settings, stderr=stderr
         )
-    service = ServiceProcess(process, port, log)
+    service = ServiceProcess(process, settings.get("HOST", ""), port, log)
     try:
         await _answers(service)
         yield service
