@@ -1,16 +1,18 @@
 """Starts the service for a person: in front of an Ollama if there is one, else of the built-in simulator."""
 
+import http.client
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import NoReturn
 
 from config import Settings, get_settings
+from listening import listen_problem
 
 BANNER = """
   ╔══════════════════════════════════════════════════════════════════════╗
@@ -24,63 +26,68 @@ PROBE_SECONDS = 2.0
 SIMULATOR_START_SECONDS = 10.0
 
 
+def become_service(environment: dict[str, str]) -> NoReturn:
+    """Replace this process by the service."""
+    os.execve(sys.executable, [sys.executable, str(ROOT / "main.py")], environment)
+
+
 def main() -> int:
-    """Run until the service ends, and return its exit code."""
+    """Become the service; return an exit code if it cannot be started.
+
+    The service takes the place of this process, so that signals, a closed terminal and its exit code are its own. The
+    simulator ends when its standard input does, of which this process has the other end.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
     settings = get_settings()
-    if not port_is_free(settings):
-        print(f"Port {settings.port} of {settings.host} is in use. Free it, or choose another: PORT=8001 make run")
+    if problem := listen_problem(settings.host, settings.port):
+        print(problem)
         return 1
-    is_named = "ollama_base_url" in settings.model_fields_set
-    simulator = None if is_named or answers(settings.ollama_base_url) else start_simulator(settings)
     environment = dict(os.environ)
-    if simulator is not None:
-        process, url = simulator
+    if settings.web_concurrency > 1:
+        print("One process serves here; WEB_CONCURRENCY is for `python main.py`.", flush=True)
+        environment["WEB_CONCURRENCY"] = "1"
+    is_named = "ollama_base_url" in settings.model_fields_set
+    if not is_named and not answers(settings.ollama_base_url):
+        url = start_simulator(settings)
+        if url is None:
+            print("The simulator could not be started.")
+            return 1
         environment["OLLAMA_BASE_URL"] = url
-    service = subprocess.Popen([sys.executable, str(ROOT / "main.py")], env=environment)
-    signal.signal(signal.SIGTERM, lambda received, _: service.send_signal(received))
-    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C reaches the service by itself
-    try:
-        return service.wait()
-    finally:
-        if simulator is not None:
-            process.terminate()
-            process.wait()
-
-
-def port_is_free(settings: Settings) -> bool:
-    """Tell whether the service can listen where it should."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.host, settings.port))
-        except OSError:
-            return False
-    return True
+    become_service(environment)
 
 
 def answers(base_url: str) -> bool:
-    """Tell whether an Ollama answers there."""
+    """Tell whether an Ollama answers there; it is asked without a proxy, as the service does."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with urllib.request.urlopen(f"{base_url}/api/version", timeout=PROBE_SECONDS):
+        with opener.open(f"{base_url}/api/version", timeout=PROBE_SECONDS):
             return True
-    except (OSError, urllib.error.URLError):
+    except (OSError, http.client.HTTPException):
         return False
 
 
-def start_simulator(settings: Settings) -> tuple[subprocess.Popen[bytes], str]:
-    """Start the simulator on a free port, out of reach of the terminal's Ctrl-C; it ends with the service."""
+def start_simulator(settings: Settings) -> str | None:
+    """Start the simulator on a free port, and return its address; it ends with this process.
+
+    It has a session of its own: the terminal's Ctrl-C is for the service, which may still need it.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "simulator", "--port", str(port), "--seconds-per-token", "0.03"]
-    process = subprocess.Popen(command, start_new_session=True)
+    process = subprocess.Popen(
+        [*command, "--until-stdin-closes"], cwd=ROOT, stdin=subprocess.PIPE, start_new_session=True
+    )
+    assert process.stdin is not None  # noqa: S101 - it is a pipe
+    os.set_inheritable(process.stdin.fileno(), True)
     url = f"http://127.0.0.1:{port}"
     give_up_at = time.monotonic() + SIMULATOR_START_SECONDS
-    while not answers(url) and process.poll() is None and time.monotonic() < give_up_at:
+    while not answers(url):
+        if process.poll() is not None or time.monotonic() > give_up_at:
+            return None
         time.sleep(0.05)
     print(BANNER.format(address=settings.ollama_base_url.removeprefix("http://")), flush=True)
-    return process, url
+    return url
 
 
 if __name__ == "__main__":

@@ -2,10 +2,13 @@
 
 import argparse
 import asyncio
+import contextlib
 import errno
 import logging
+import os
 import signal
 import sys
+import threading
 
 from simulator import Simulator
 
@@ -19,6 +22,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=11434, help="port to listen on (%(default)s)")
     parser.add_argument("--seconds-per-token", type=float, default=0.02, help="pace (%(default)s)")
     parser.add_argument("--load-seconds", type=float, default=0.5, help="time a model takes to load (%(default)s)")
+    parser.add_argument("--until-stdin-closes", action="store_true", help="end when standard input ends")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     simulator = Simulator(
@@ -28,7 +32,7 @@ def main() -> int:
         load_seconds=arguments.load_seconds,
     )
     try:
-        asyncio.run(_serve(simulator))
+        asyncio.run(_serve(simulator, until_stdin_closes=arguments.until_stdin_closes))
     except OSError as error:
         reason = "something else listens there" if error.errno == errno.EADDRINUSE else error.strerror
         logger.error("cannot listen on %s: %s; choose another with --port", simulator.url, reason)  # noqa: TRY400
@@ -36,14 +40,24 @@ def main() -> int:
     return 0
 
 
-async def _serve(simulator: Simulator) -> None:
+async def _serve(simulator: Simulator, *, until_stdin_closes: bool) -> None:
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
+    if until_stdin_closes:
+        threading.Thread(target=_wait_for_stdin, args=(loop, ended), daemon=True).start()
     async with simulator:
         logger.warning("*** SIMULATED OLLAMA on %s: no model runs here, every answer is made up ***", simulator.url)
         await ended.wait()
+
+
+def _wait_for_stdin(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+    """Wait until the other end of standard input is closed, by the end of its process if by nothing else."""
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    with contextlib.suppress(RuntimeError):  # the loop is closed: it ended by itself
+        loop.call_soon_threadsafe(ended.set)
 
 
 if __name__ == "__main__":
