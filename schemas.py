@@ -288,7 +288,7 @@ class Tool(BaseModel):
 class ChatRequest(CompletionBody):
     """A conversation to continue."""
 
-    messages: list[Message] = Field(min_length=1, max_length=MAX_ITEMS, description="The conversation, oldest first.")
+    messages: Annotated[Some[Message], Field(min_length=1, description="The conversation, oldest first.")]
     tools: Annotated[Some[Tool] | None, UnsetIfEmpty] = Field(
         default=None, description="Functions the model may ask to have called."
     )

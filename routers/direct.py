@@ -79,7 +79,7 @@ class DirectRoutes:
             await self._app(scope, receive, send)
             return
         endpoint, model = found
-        body = await _validated(model, scope, await _read(receive))
+        body = await validated_body(model, scope, await _read(receive))
         state = scope["app"].state
         response = await endpoint(body, state.ollama_service, state.shutdown)
         await response(scope, receive, send)
@@ -100,7 +100,7 @@ async def _read(receive: Receive) -> bytes:
     return b"".join(parts)
 
 
-async def _validated(model: type[BaseModel], scope: Scope, data: bytes) -> BaseModel:
+async def validated_body(model: type[BaseModel], scope: Scope, data: bytes) -> BaseModel:
     """Return the body of a request; what is wrong with it is said as FastAPI does."""
     value: Any = data
     if data and _is_json(first_header(scope, b"content-type")):

@@ -1,4 +1,4 @@
-"""The `context` of Ollama's last generate chunk: every token id of the prompt and the answer, which nobody here reads."""
+"""The `context` of Ollama's last generate chunk: the token ids of prompt and answer, which nobody here reads."""
 
 LARGE_BYTES = 65_536
 _KEY = b'"context":['

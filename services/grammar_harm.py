@@ -1,7 +1,7 @@
 """Which JSON schemas end or hang Ollama when it makes a grammar of them.
 
 Follows `visit` in llama.cpp's json-schema-to-grammar.cpp: the first keyword that applies decides, the others are not
-looked at. What Ollama itself refuses with an error passes.
+looked at. What Ollama itself refuses with an error passes. Found with the source of 0.24, tried on 0.24 and 0.33.
 """
 
 import re
@@ -82,11 +82,16 @@ class _Walk:
             items = part.get("items", part.get("prefixItems"))
             self._visit_all(items if isinstance(items, list) else [items], depth)
             if not isinstance(items, list):
-                self._check(_check_bounds, part, "Items", 1)
+                self._check(_check_order, part, "Items", 1)
+                self._check(_check_size, part, "Items", 1)
+        elif kind == "array":
+            self._check(_check_order, part, "Items", 1)
         elif kind in (None, "string") and "pattern" in part:
             self._check(check_pattern, part["pattern"])
-        elif kind == "string" and not _STRING_FORMATS.fullmatch(str(part.get("format"))):
-            self._check(_check_bounds, part, "Length", 0)
+        elif kind in (None, "string") and not _STRING_FORMATS.fullmatch(str(part.get("format"))):
+            self._check(_check_order, part, "Length", 0)
+            if kind is not None:
+                self._check(_check_size, part, "Length", 0)
 
     def _visit_all(self, parts: Any, depth: int) -> None:
         for part in parts:
@@ -120,18 +125,24 @@ class _Walk:
         return component if isinstance(component, dict) else {}
 
 
-def _check_bounds(part: dict[str, Any], name: str, separated: int) -> None:
-    """Check how often an item or a character is repeated; the first of separated items is not part of a repetition."""
+def _bounds(part: dict[str, Any], name: str, separated: int) -> tuple[int, int | None]:
+    """Return how often an item or a character is repeated; the first of separated items is not part of that."""
     at_least = max(int(part.get(f"min{name}", 0)) - separated, 0)
-    at_most = int(part[f"max{name}"]) - separated if f"max{name}" in part else None
-    if at_most is not None and at_most <= 0:
-        return
+    at_most = max(int(part[f"max{name}"]) - separated, 0) if f"max{name}" in part else None
+    return (at_least, at_most) if at_most != 0 else (0, 0)
+
+
+def _check_order(part: dict[str, Any], name: str, separated: int) -> None:
+    at_least, at_most = _bounds(part, name, separated)
     if at_most is not None and at_least > at_most:
         raise HarmfulSchemaError(Harm.HARMS_EVERY_VERSION, f"min{name} larger than max{name}")
+
+
+def _check_size(part: dict[str, Any], name: str, separated: int) -> None:
+    at_least, at_most = _bounds(part, name, separated)
     if max(at_least, at_most or 0) > MAX_REPETITIONS:
-        raise HarmfulSchemaError(
-            Harm.ENDS_RUNNER_BEFORE_0_30, f"min{name} or max{name} larger than {MAX_REPETITIONS + separated}"
-        )
+        limit = MAX_REPETITIONS + separated
+        raise HarmfulSchemaError(Harm.ENDS_RUNNER_BEFORE_0_30, f"min{name} or max{name} larger than {limit}")
 
 
 def _check_names(part: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """Regular expressions as Ollama before 0.30 made grammars of them, with the faults of that.
 
 `Converter` follows `_visit_pattern` of llama.cpp's json-schema-to-grammar.cpp, which ran in the server itself:
-undefined behaviour there ends the server. It works on UTF-8 bytes, here characters up to U+00FF. `GrammarParser` follows
-llama-grammar.cpp, where an error ended the model runner.
+undefined behaviour there ends the server. It works on UTF-8 bytes, here characters up to U+00FF.
+`GrammarParser` follows llama-grammar.cpp, where an error ended the model runner.
 """
 
 import re

@@ -120,7 +120,16 @@ SCHEMAS: list[tuple[dict[str, Any], Harm | None]] = [
     ({"properties": {"pattern": {"type": "string"}}}, None),
     ({"type": "string", "minLength": 3, "maxLength": 2}, EVERY),
     ({"type": "string", "minLength": 3, "maxLength": 0}, None),
-    ({"minLength": 3, "maxLength": 2}, None),
+    ({"minLength": 3, "maxLength": 2}, EVERY),
+    ({"maxLength": 5000}, None),
+    ({"type": "string", "format": "date", "minLength": 3, "maxLength": 2}, None),
+    ({"type": "string", "format": "email", "minLength": 3, "maxLength": 2}, EVERY),
+    ({"type": ["string", "null"], "minLength": 3, "maxLength": 2}, EVERY),
+    ({"type": "integer", "minLength": 3, "maxLength": 2}, None),
+    ({"type": "string", "pattern": "^a$", "minLength": 3, "maxLength": 2}, None),
+    ({"type": "string", "not": {"minLength": 3, "maxLength": 2}}, None),
+    ({"type": "array", "minItems": 3, "maxItems": 2}, EVERY),
+    ({"type": "array", "maxItems": 5000}, None),
     ({"type": "string", "minLength": 1, "maxLength": 2000}, None),
     ({"type": "string", "maxLength": 5000}, RUNNER),
     ({"type": "string", "format": "date", "maxLength": 5000}, None),
@@ -140,7 +149,7 @@ SCHEMAS: list[tuple[dict[str, Any], Harm | None]] = [
 
 def harm(schema: dict[str, Any]) -> Harm | None:
     found = find_harm(schema, resolver(schema))
-    return found and found.harm
+    return found.harm if found else None
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """JSON bodies: what is read, and how many values one may hold."""
 
-import asyncio
 import json
+from collections.abc import Coroutine
 from typing import Any
 
 import orjson
@@ -17,8 +17,17 @@ BASE = st.none() | st.booleans() | st.integers(-9, 9) | st.text('a,[{"\\é\n', m
 VALUES = st.recursive(BASE, lambda inner: st.lists(inner) | st.dictionaries(st.text('a,"\\{', max_size=4), inner))
 
 
+def run(steps: Coroutine[Any, Any, Any]) -> Any:
+    """Run what does nothing but give way, without an event loop."""
+    while True:
+        try:
+            steps.send(None)
+        except StopIteration as end:
+            return end.value
+
+
 def read(data: bytes) -> Any:
-    return asyncio.run(read_json(data))
+    return run(read_json(data))
 
 
 def marks_of(value: Any) -> int:
@@ -52,12 +61,19 @@ def test_what_other_parsers_take_is_read_as_by_ollama(body: bytes, value: Any) -
     assert read(body) == value
 
 
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"NaN", b"[Infinity]", b"1e400", b'"\\ud83d', b'["\\ud83d" NaN]', b'"\xff"', b'"\xed\xa0\xbd"', b'"\\ud83"']
-    + [b'"\x01\\ud83d"', b'"\x01\x01\\ud83d"', b"\xef\xbb\xbf", b"[" * 1025 + b"]" * 1025, b'"\n"'],
-    ids=lambda body: str(body[:20]),
-)
+NO_JSON = [b"", b"NaN", b"[Infinity]", b"1e400", b'"\n"', b"\xef\xbb\xbf", b"[" * 1025 + b"]" * 1025]
+NO_JSON += [
+    b'"\xff"',
+    b'"\xed\xa0\xbd"',
+    b'"\\ud83"',
+    b'"\\ud83d',
+    b'["\\ud83d" NaN]',
+    b'"\x01\\ud83d"',
+    b'"\x01\x01\\ud83d"',
+]
+
+
+@pytest.mark.parametrize("body", NO_JSON, ids=lambda body: str(body[:20]))
 def test_what_is_no_json_is_refused(body: bytes) -> None:
     with pytest.raises(orjson.JSONDecodeError):
         read(body)
@@ -78,11 +94,11 @@ def test_values_are_counted_outside_of_strings_however_the_body_is_cut(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_body, "CHUNK_BYTES", chunk_bytes)
         patch.setattr(json_body, "MAX_VALUES", marks)
-        asyncio.run(check_values(body))
+        run(check_values(body))
         if marks:
             patch.setattr(json_body, "MAX_VALUES", marks - 1)
             with pytest.raises(HTTPException):
-                asyncio.run(check_values(body))
+                run(check_values(body))
 
 
 @pytest.mark.parametrize(
