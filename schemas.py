@@ -1,7 +1,5 @@
 """The REST API's requests and answers; the events of a stream are those of `services.completion`."""
 
-import base64
-import binascii
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -19,13 +17,14 @@ from pydantic import (
 )
 
 from services.completion import CompletionRequest, Timings, Usage, Warning_
-from services.json_schema import schema_validator
+from services.images import plain_base64
+from services.json_schema import JsonSchema
 from services.keep_alive import KeepAlive
 from services.model_names import ModelName
 
 MAX_TEXTS = 512
 MAX_ITEMS = 2_000
-MAX_UNKNOWN_FIELDS = 100
+MAX_UNKNOWN_FIELDS = 20
 
 
 def check_model_name(name: str) -> str:
@@ -34,27 +33,18 @@ def check_model_name(name: str) -> str:
     return name.strip()
 
 
-def check_image(image: str) -> str:
-    """Return plain base64: a `data:` prefix is cut, as Ollama takes none."""
-    if image.startswith("data:"):
-        image = image.partition(",")[2]
-    try:
-        is_image = len(base64.b64decode(image, validate=True)) > 0
-    except (binascii.Error, ValueError):
-        is_image = False
-    if not is_image:
-        msg = "an image is base64 text, with or without a data: prefix; a URL is not fetched"
-        raise ValueError(msg)
-    return image
+def check_image_list(value: object) -> object:
+    """Say of an object of bytes in place of a list what to send."""
+    return [value] if isinstance(value, dict) else value
 
 
 def check_format(value: object) -> object:
     """Refuse what is neither `json` nor a JSON schema."""
     if isinstance(value, dict):
         try:
-            schema_validator(value)
+            return JsonSchema.of(value)
         except ValueError as error:
-            msg = f"not a usable JSON schema: {str(error).splitlines()[0]}"
+            msg = f"not a usable JSON schema: {error}"
             raise ValueError(msg) from None
     return value
 
@@ -67,23 +57,43 @@ def check_num_predict(tokens: int) -> int:
     return tokens
 
 
+def unset_if_empty(value: object) -> object:
+    """Return None for an empty text or list, where an empty one says nothing."""
+    return None if isinstance(value, str | list) and not value else value
+
+
+def without_empty(value: object) -> object:
+    """Return a list without its empty texts, at which an answer would end at once; None if nothing is left."""
+    if not isinstance(value, list):
+        return value
+    return [one for one in value if not isinstance(one, str) or one] or None
+
+
+def default_if_null(default: object) -> BeforeValidator:
+    """Return a validator that takes null for the default."""
+    return BeforeValidator(lambda value: default if value is None else value)
+
+
+UnsetIfEmpty = BeforeValidator(unset_if_empty)
 NonEmpty = Annotated[str, StringConstraints(min_length=1)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Model = Annotated[str, AfterValidator(check_model_name), Field(examples=["gpt-oss"])]
-Image = Annotated[NonEmpty, AfterValidator(check_image)]
+Image = Annotated[str, BeforeValidator(plain_base64)]
 Format = Annotated[Literal["json"] | dict[str, Any], AfterValidator(check_format)]
-TextOrList = Annotated[
-    list[str],
-    Field(max_length=MAX_ITEMS),
-    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
-]
 ToolCalls = list[dict[str, Any]] | None
 
 
 T = TypeVar("T")
-# Bounded, for a body may hold millions of bad items, and each would get its complaint.
-Some = Annotated[list[T], Field(max_length=MAX_ITEMS)]
+# The first bad item is complained of alone: a complaint costs more than an item.
+Some = Annotated[list[T], Field(max_length=MAX_ITEMS, fail_fast=True)]
+Images = Annotated[Some[Image] | None, BeforeValidator(check_image_list), UnsetIfEmpty]
+StopList = Annotated[Some[str] | None, BeforeValidator(without_empty)]
+Stop = Annotated[
+    Some[str] | None,
+    BeforeValidator(without_empty),
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}, {"type": "null"}]}),
+]
 
 
 class Request(BaseModel):
@@ -94,8 +104,8 @@ class Request(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _few_fields(cls, value: Any) -> Any:
-        if isinstance(value, dict) and len(value) > MAX_UNKNOWN_FIELDS:
-            msg = f"{len(value)} fields, most of which are unknown"
+        if isinstance(value, dict) and len(value) > len(cls.__pydantic_fields__) + MAX_UNKNOWN_FIELDS:
+            msg = f"{len(value)} fields, of which more than {MAX_UNKNOWN_FIELDS} are unknown"
             raise ValueError(msg)
         return value
 
@@ -122,7 +132,7 @@ class Options(Request):
     mirostat_tau: Number | None = None
     mirostat_eta: Number | None = None
     penalize_newline: StrictBool | None = None
-    stop: Some[str] | None = None
+    stop: StopList = None
     num_ctx: Annotated[StrictInt | None, Field(ge=1, description="Context length; changing it reloads the model.")] = (
         None
     )
@@ -140,7 +150,9 @@ class Options(Request):
 class CompletionBody(Request):
     """What generate and chat have in common."""
 
-    model: Model | None = Field(default=None, description="Model name; without one, `DEFAULT_MODEL` answers.")
+    model: Annotated[Model | None, UnsetIfEmpty] = Field(
+        default=None, description="Model name; without one, `DEFAULT_MODEL` answers."
+    )
     temperature: Number | None = Field(
         default=None, ge=0, le=2, description="0 (nearly always the same) to 2 (wild); without it `TEMPERATURE`."
     )
@@ -157,20 +169,24 @@ class CompletionBody(Request):
         default=None, ge=-2, le=2, description="Against tokens seen before, -2 to 2; without it `PRESENCE_PENALTY`."
     )
     seed: StrictInt | None = Field(default=None, description="The same seed gives the same text on the same server.")
-    stop: TextOrList | None = Field(default=None, description="Text, or a list of texts, at which the answer ends.")
-    format: Format | None = Field(default=None, description="`json`, or a JSON schema that the answer has to satisfy.")
-    think: StrictBool | Literal["low", "medium", "high"] | None = Field(
+    stop: Stop = Field(default=None, description="Text, or a list of texts, at which the answer ends.")
+    format: Annotated[Format | None, UnsetIfEmpty] = Field(
+        default=None, description="`json`, or a JSON schema that the answer has to satisfy."
+    )
+    think: Annotated[StrictBool | Literal["low", "medium", "high"] | None, UnsetIfEmpty] = Field(
         default=None, description="Reason before answering; a level where the model has them, as gpt-oss does."
     )
-    keep_alive: KeepAlive | None = Field(
+    keep_alive: Annotated[KeepAlive | None, UnsetIfEmpty] = Field(
         default=None,
         description="How long the model stays loaded: seconds, or a duration such as `5m`; -1 is for ever.",
     )
-    options: Options = Field(default=Options(), description="Any further option of Ollama's; the fields above win.")
-    fallback: StrictBool = Field(
+    options: Annotated[Options, default_if_null(Options())] = Field(
+        default=Options(), description="Any further option of Ollama's; the fields above win."
+    )
+    fallback: Annotated[StrictBool, default_if_null(True)] = Field(
         default=True, description="Let `DEFAULT_MODEL` answer if the model is not installed; true by default."
     )
-    stream: StrictBool = Field(
+    stream: Annotated[StrictBool, default_if_null(False)] = Field(
         default=False, description="Send the answer as it is written; `Accept` names the form. False by default."
     )
 
@@ -202,8 +218,10 @@ class GenerateRequest(CompletionBody):
     prompt: NonEmpty = Field(
         description="What to answer.", examples=["Write a headline about this week's waiver wire."]
     )
-    system: str | None = Field(default=None, description="How the model is to behave; replaces the model's own.")
-    images: Some[Image] | None = Field(default=None, description="Base64 images, for models that see.")
+    system: Annotated[str | None, UnsetIfEmpty] = Field(
+        default=None, description="How the model is to behave; replaces the model's own."
+    )
+    images: Images = Field(default=None, description="Base64 images, for models that see.")
 
     def to_completion_request(self) -> CompletionRequest:
         """Return it as Ollama's `/api/generate` wants it."""
@@ -216,7 +234,9 @@ class FunctionCall(BaseModel):
 
     model_config = ConfigDict(extra="allow")
     name: NonEmpty
-    arguments: dict[str, Any] = Field(default={}, description="An object, not JSON text.")
+    arguments: Annotated[dict[str, Any], default_if_null({})] = Field(
+        default={}, description="An object, not JSON text."
+    )
 
 
 class MessageToolCall(BaseModel):
@@ -233,11 +253,19 @@ class Message(Request):
         description="Who speaks: `system` instructs the model, `tool` brings a function's result."
     )
     content: str | None = Field(default="", description="Plain text.")
-    thinking: str | None = Field(default=None, description="The reasoning an assistant's message came with.")
-    images: Some[Image] | None = Field(default=None, description="Base64 images, for models that see.")
-    tool_calls: Some[MessageToolCall] | None = Field(default=None, description="The calls an assistant's message made.")
-    tool_name: str | None = Field(default=None, description="The tool whose result a `tool` message holds.")
-    tool_call_id: str | None = Field(default=None, description="The call whose result a `tool` message holds.")
+    thinking: Annotated[str | None, UnsetIfEmpty] = Field(
+        default=None, description="The reasoning an assistant's message came with."
+    )
+    images: Images = Field(default=None, description="Base64 images, for models that see.")
+    tool_calls: Annotated[Some[MessageToolCall] | None, UnsetIfEmpty] = Field(
+        default=None, description="The calls an assistant's message made."
+    )
+    tool_name: Annotated[str | None, UnsetIfEmpty] = Field(
+        default=None, description="The tool whose result a `tool` message holds."
+    )
+    tool_call_id: Annotated[str | None, UnsetIfEmpty] = Field(
+        default=None, description="The call whose result a `tool` message holds."
+    )
 
 
 class ToolFunction(BaseModel):
@@ -253,7 +281,7 @@ class Tool(BaseModel):
     """A tool the model may use."""
 
     model_config = ConfigDict(extra="allow")
-    type: Literal["function"] = "function"
+    type: Annotated[Literal["function"], default_if_null("function")] = "function"
     function: ToolFunction
 
 
@@ -261,7 +289,9 @@ class ChatRequest(CompletionBody):
     """A conversation to continue."""
 
     messages: Annotated[Some[Message], Field(min_length=1, description="The conversation, oldest first.")]
-    tools: Some[Tool] | None = Field(default=None, description="Functions the model may ask to have called.")
+    tools: Annotated[Some[Tool] | None, UnsetIfEmpty] = Field(
+        default=None, description="Functions the model may ask to have called."
+    )
 
     def to_completion_request(self) -> CompletionRequest:
         """Return it as Ollama's `/api/chat` wants it."""
@@ -275,14 +305,18 @@ class EmbeddingsRequest(Request):
     text: NonEmpty | Annotated[list[NonEmpty], Field(min_length=1, max_length=MAX_TEXTS)] = Field(
         description=f"A text, or a list of 1 to {MAX_TEXTS}.", examples=["a fantasy football league"]
     )
-    model: Model | None = Field(default=None, description="Model name; without one, `EMBEDDING_MODEL`. Never replaced.")
+    model: Annotated[Model | None, UnsetIfEmpty] = Field(
+        default=None, description="Model name; without one, `EMBEDDING_MODEL`. Never replaced."
+    )
     dimensions: StrictInt | None = Field(
         default=None, ge=1, description="Cut the vectors to so many numbers; for models that were trained for it."
     )
-    truncate: StrictBool = Field(
+    truncate: Annotated[StrictBool, default_if_null(True)] = Field(
         default=True, description="Cut a text that is too long for the model, otherwise refuse it; true by default."
     )
-    keep_alive: KeepAlive | None = Field(default=None, description="How long the model stays loaded.")
+    keep_alive: Annotated[KeepAlive | None, UnsetIfEmpty] = Field(
+        default=None, description="How long the model stays loaded."
+    )
 
 
 @dataclass(slots=True)

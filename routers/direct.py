@@ -1,5 +1,6 @@
 """Routes that FastAPI describes, and that are served past it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, get_type_hints
 
@@ -14,6 +15,8 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from headers import first_header
+from problems import MAX_FIELDS
+from routers.json_body import LARGE_BYTES, read_json
 from services.ollama_service import OllamaService
 from shutdown import Shutdown
 
@@ -22,13 +25,13 @@ Endpoint = Callable[[Any, OllamaService, Shutdown], Awaitable[Response]]
 
 class _StrictRequest(Request):
     async def json(self) -> Any:
-        return orjson.loads(await self.body())
+        return await read_json(await self.body())
 
 
 class DirectRoute(APIRoute):
     """A route to an endpoint of the form `(body: Model, service: OllamaServiceDep, shutdown: ShutdownDep)`.
 
-    Bodies are parsed by the letter: no NaN, no half of a surrogate pair, no nesting without end.
+    Bodies are read by `read_json`.
     """
 
     @property
@@ -76,7 +79,7 @@ class DirectRoutes:
             await self._app(scope, receive, send)
             return
         endpoint, model = found
-        body = _validated(model, scope, await _read(receive))
+        body = await validated_body(model, scope, await _read(receive))
         state = scope["app"].state
         response = await endpoint(body, state.ollama_service, state.shutdown)
         await response(scope, receive, send)
@@ -97,20 +100,27 @@ async def _read(receive: Receive) -> bytes:
     return b"".join(parts)
 
 
-def _validated(model: type[BaseModel], scope: Scope, data: bytes) -> BaseModel:
+async def validated_body(model: type[BaseModel], scope: Scope, data: bytes) -> BaseModel:
     """Return the body of a request; what is wrong with it is said as FastAPI does."""
     value: Any = data
     if data and _is_json(first_header(scope, b"content-type")):
         try:
-            value = orjson.loads(data)
+            value = await read_json(data)
         except orjson.JSONDecodeError as error:
             line = {"type": "json_invalid", "loc": ("body", error.pos), "msg": "", "ctx": {"error": error.msg}}
             raise RequestValidationError([line], body=error.doc) from error
+    is_large = len(data) >= LARGE_BYTES
+    del data
+    if is_large:
+        await asyncio.sleep(0)
     try:
-        return model.model_validate(value, from_attributes=True)
+        body = model.model_validate(value, from_attributes=True)
     except ValidationError as error:
-        lines = [line | {"loc": ("body", *line["loc"])} for line in error.errors(include_url=False)]
+        lines = [line | {"loc": ("body", *line["loc"])} for line in error.errors(include_url=False)[:MAX_FIELDS]]
         raise RequestValidationError(lines, body=value) from error
+    if is_large:
+        await asyncio.sleep(0)
+    return body
 
 
 def _is_json(content_type: bytes) -> bool:

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from services.answer_context import without_context
 from services.deadline import too_late
 from services.errors import OllamaError, OllamaResponseError
 from services.ndjson import LineSplitter, LineTooLongError
@@ -119,7 +120,7 @@ class ChunkReader:
 
 def _chunk(line: bytes) -> dict[str, Any]:
     try:
-        chunk = orjson.loads(line)
+        chunk = orjson.loads(without_context(line))
     except orjson.JSONDecodeError as error:
         raise not_understood() from error
     if not isinstance(chunk, dict):

@@ -7,7 +7,7 @@ import orjson
 from pydantic import Field
 
 from services.errors import OllamaResponseError
-from services.json_schema import schema_validator
+from services.json_schema import JsonSchema
 
 NANOSECONDS_PER_MS = 1_000_000
 NANOSECONDS_PER_SECOND = 1_000_000_000
@@ -218,7 +218,7 @@ def satisfies(text: str, response_format: Literal["json"] | dict[str, Any]) -> b
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
         return False
-    return response_format == "json" or schema_validator(response_format).is_valid(value)
+    return response_format == "json" or JsonSchema.of(response_format).validator.is_valid(value)
 
 
 def _usage(chunk: dict[str, Any]) -> Usage:

@@ -51,6 +51,14 @@ class ModelCatalog:
         """The short names of the last list."""
         return [model["name"] for model in self._snapshot.models] if self._snapshot else []
 
+    @property
+    def has_capabilities(self) -> bool | None:
+        """Whether the last list tells what its models can do, as Ollama's does since 0.30; None without a model."""
+        models = self._snapshot.models if self._snapshot else []
+        if not models:
+            return None
+        return any("capabilities" in model or "context_length" in (model["details"] or ()) for model in models)
+
     async def list(self, *, force_refresh: bool = False) -> ModelList:
         """Return the models, asking Ollama when the last list is too old or the caller insists.
 

@@ -17,6 +17,8 @@ from services.errors import (
     OllamaError,
     OllamaResponseError,
 )
+from services.grammar_harm import Harm, find_harm
+from services.json_schema import JsonSchema, resolver
 from services.model_catalog import ModelList
 from services.model_names import ModelName, short_name
 from services.per_loop import PerLoop
@@ -232,6 +234,7 @@ class OllamaService:
         self._check_num_ctx(request)
         upstream.availability.check()
         target = await self._choose(upstream, request)
+        self._check_format(upstream, request)
         async with upstream.admission.place():
             return await self._with_fallback(upstream, request, target, attempt)
 
@@ -256,6 +259,7 @@ class OllamaService:
         self._check_num_ctx(request)
         upstream.availability.check()
         target = await self._choose(upstream, request)
+        self._check_format(upstream, request)
         chosen(target[0])
         async with upstream.admission.place(), AsyncExitStack() as stack:
             yield await self._with_fallback(upstream, request, target, attempt)
@@ -355,6 +359,23 @@ class OllamaService:
         if num_ctx is not None and request.options.get("num_ctx", num_ctx) != num_ctx:
             detail = f"num_ctx is {num_ctx} for all requests (OLLAMA_NUM_CTX): changing it reloads the model."
             raise InvalidRequestError(detail, field="options.num_ctx")
+
+    @staticmethod
+    def _check_format(upstream: Upstream, request: CompletionRequest) -> None:
+        """Refuse a schema that would end or hang this Ollama; where its version is not known, one that may."""
+        if not isinstance(request.response_format, dict):
+            return
+        try:
+            request.response_format = schema = JsonSchema.of(request.response_format)
+        except ValueError as error:
+            raise InvalidRequestError(f"not a usable JSON schema: {error}", field="format") from error
+        found = find_harm(schema, resolver(schema))
+        if found is None:
+            return
+        tolerated = {True: Harm.ENDS_SERVER_BEFORE_0_30, False: None, None: Harm.ENDS_RUNNER_BEFORE_0_30}
+        worst_tolerated = tolerated[upstream.runs_llama_server]
+        if worst_tolerated is None or found.harm > worst_tolerated:
+            raise InvalidRequestError(f"This Ollama cannot take {found}.", field="format")
 
     def _body(self, request: CompletionRequest, model: str, *, stream: bool) -> dict[str, Any]:
         settings = self.settings

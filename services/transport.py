@@ -17,6 +17,7 @@ from aiohttp.http import HttpProcessingError
 from yarl import URL
 
 from config import Settings
+from services.answer_context import without_context
 from services.chunk_reader import ChunkReader, not_understood
 from services.deadline import deadline
 from services.errors import (
@@ -273,7 +274,7 @@ def _is_written(connection: Connection) -> bool:
 
 def _parsed(body: bytes) -> Any:
     try:
-        return orjson.loads(body)
+        return orjson.loads(without_context(body))
     except orjson.JSONDecodeError as error:
         raise not_understood() from error
 

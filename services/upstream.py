@@ -1,5 +1,6 @@
 """What one event loop has of the Ollama server: connections, a queue, and what is known of it."""
 
+import re
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from services.single_flight import SingleFlight
 from services.transport import Transport
 
 LOAD_FAILURE_STATUS = 500
+FIRST_WITH_LLAMA_SERVER = (0, 30)
+VERSION = re.compile(r"v?(\d{1,9})\.(\d{1,9})")
 NO_LOAD_FAILURE = ("while running the model", "unexpectedly stopped", "invalid format", "in format")
 
 
@@ -38,6 +41,17 @@ class Upstream:
         self.availability = Availability(cooldown_seconds=settings.ollama_down_cooldown)
         self.catalog = ModelCatalog(self._tags, ttl_seconds=settings.ollama_models_ttl)
         self.health = SingleFlight(self._probe)
+        self._version: tuple[int, int] | None = None
+
+    @property
+    def runs_llama_server(self) -> bool | None:
+        """Whether this is Ollama 0.30 or newer, whose models run in llama-server; None if that is not known.
+
+        Builds from source call themselves 0.0.0, but their model lists differ.
+        """
+        if self._version is not None and self._version > (0, 0):
+            return self._version >= FIRST_WITH_LLAMA_SERVER
+        return self.catalog.has_capabilities
 
     async def close(self) -> None:
         """End the calls that run for nobody in particular."""
@@ -93,4 +107,6 @@ class Upstream:
             detail = "What answers there is not Ollama."
             raise OllamaResponseError(detail)
         self.availability.succeeded()
+        found = VERSION.match(answer["version"])
+        self._version = (int(found[1]), int(found[2])) if found else None
         return Health(answer["version"], round((time.monotonic() - started_at) * 1000, 3))

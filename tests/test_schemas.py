@@ -77,6 +77,89 @@ def test_null_is_as_absent() -> None:
     assert generate(**nulls) == generate(model=None)
 
 
+OPTIONAL = [
+    "model",
+    "temperature",
+    "max_tokens",
+    "top_p",
+    "frequency_penalty",
+    "presence_penalty",
+    "seed",
+    "stop",
+    "format",
+    "think",
+    "keep_alive",
+    "options",
+    "fallback",
+    "stream",
+]
+EMPTY: list[tuple[str, Any]] = [(name, "") for name in ("model", "stop", "format", "think", "keep_alive")] + [
+    ("stop", []),
+    ("stop", [""]),
+    ("stop", ["", ""]),
+    ("options", {}),
+    ("options", {"stop": []}),
+    ("options", {"stop": [""]}),
+    ("options", {"stop": None, "top_k": None}),
+]
+UNSET = [(name, None) for name in OPTIONAL] + EMPTY
+
+
+@pytest.mark.parametrize(
+    ("field", "empty"), [*UNSET, ("system", None), ("system", ""), ("images", None), ("images", [])]
+)
+def test_an_empty_field_of_generate_is_as_absent(field: str, empty: Any) -> None:
+    assert GenerateRequest.model_validate(GENERATE | {"model": None, field: empty}).to_completion_request() == generate(
+        model=None
+    )
+
+
+@pytest.mark.parametrize(("field", "empty"), [*UNSET, ("tools", None), ("tools", [])])
+def test_an_empty_field_of_chat_is_as_absent(field: str, empty: Any) -> None:
+    assert ChatRequest.model_validate(CHAT | {"model": None, field: empty}).to_completion_request() == chat(model=None)
+
+
+@pytest.mark.parametrize("field", ["images", "tool_calls", "thinking", "tool_name", "tool_call_id"])
+@pytest.mark.parametrize("empty", [None, "", []])
+def test_an_empty_field_of_a_message_is_as_absent(field: str, empty: Any) -> None:
+    message = {"role": "user", "content": "Hi"}
+    assert chat(messages=[message | {field: empty}]) == chat(messages=[message])
+
+
+def test_nothing_is_left_of_a_tool_call_s_empty_fields() -> None:
+    call = {"id": None, "type": None, "function": {"name": "score", "arguments": None}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    sent = chat(messages=[message]).content["messages"]
+    assert sent == [{"role": "assistant", "tool_calls": [{"function": {"name": "score", "arguments": {}}}]}]
+
+
+def test_nothing_is_left_of_a_tool_s_empty_fields() -> None:
+    tool = {"type": None, "function": {"name": "score", "description": None, "parameters": None}}
+    assert chat(tools=[tool]).content["tools"] == [{"type": "function", "function": {"name": "score"}}]
+
+
+@pytest.mark.parametrize("field", ["model", "keep_alive", "dimensions", "truncate"])
+def test_null_in_embeddings_is_as_absent(field: str) -> None:
+    assert EmbeddingsRequest.model_validate({"text": "a", field: None}) == EmbeddingsRequest(text="a")
+
+
+@pytest.mark.parametrize("field", ["model", "keep_alive"])
+def test_empty_text_in_embeddings_is_as_absent(field: str) -> None:
+    assert EmbeddingsRequest.model_validate({"text": "a", field: ""}) == EmbeddingsRequest(text="a")
+
+
+def test_stop_texts_that_are_empty_are_left_out() -> None:
+    assert generate(stop=["", "END"], options={"stop": ["a", ""]}).options == {"stop": ["END"]}
+    assert generate(options={"stop": ["a", ""]}).options == {"stop": ["a"]}
+
+
+def test_zero_is_a_value() -> None:
+    zeros = {"temperature": 0, "top_p": 0, "frequency_penalty": 0, "presence_penalty": 0, "seed": 0}
+    assert generate(**zeros).options == zeros
+    assert generate(think=False, keep_alive=0).content["think"] is False
+    assert generate(keep_alive=0).keep_alive == 0
+
+
 @pytest.mark.parametrize("format_", ["json", SCHEMA, {}])
 def test_format_is_kept_to_the_letter(format_: Any) -> None:
     assert generate(format=format_).response_format == format_
@@ -119,7 +202,6 @@ def test_tools_are_sent_as_they_came() -> None:
 
 COMPLETION_FAULTS: list[dict[str, Any]] = [
     {"model": "no such name!"},
-    {"model": ""},
     {"model": 5},
     {"temperature": -0.1},
     {"temperature": 2.1},
@@ -138,7 +220,6 @@ COMPLETION_FAULTS: list[dict[str, Any]] = [
     {"stop": 5},
     {"stop": [5]},
     {"format": "xml"},
-    {"format": ""},
     {"format": ["json"]},
     {"format": {"type": "banana"}},
     {"format": True},
@@ -168,6 +249,26 @@ COMPLETION_FAULTS: list[dict[str, Any]] = [
 def test_bad_field_is_refused_by_name(endpoint: str, fault: dict[str, Any]) -> None:
     _, body = MODELS[endpoint]
     assert complaints(endpoint, body | fault) == set(fault)
+
+
+def test_an_object_of_bytes_in_place_of_images_is_refused_with_what_to_send() -> None:
+    with pytest.raises(ValidationError, match=r"Buffer\.from\(bytes\)"):
+        GenerateRequest.model_validate(GENERATE | {"images": {"type": "Buffer", "data": [137, 80]}})
+
+
+def test_of_a_list_only_the_first_bad_item_is_complained_of() -> None:
+    """Each complaint costs more than an item, and a body may hold many."""
+    message = {"role": "user", "content": "Hi", "images": ["!"] * 1000}
+    with pytest.raises(ValidationError) as caught:
+        ChatRequest.model_validate(CHAT | {"messages": [message] * 3})
+    assert [line["loc"] for line in caught.value.errors()] == [("messages", 0, "images", 0)]
+
+
+def test_a_message_of_many_unknown_fields_is_complained_of_once() -> None:
+    message = {"role": "user", "content": "Hi"} | {str(number): 1 for number in range(100)}
+    with pytest.raises(ValidationError, match="more than 20 are unknown") as caught:
+        ChatRequest.model_validate(CHAT | {"messages": [message]})
+    assert caught.value.error_count() == 1
 
 
 IMAGES = ["https://example.org/a.png", "not base64!", "", "data:image/png;base64,", "data:", "data:image/png;base64,a"]
@@ -228,7 +329,7 @@ BAD_TEXTS: list[Any] = ["", [], [""], ["a", ""], None, 5, [5], ["a"] * 513, {}]
 @pytest.mark.parametrize(
     "fault",
     [{"text": text} for text in BAD_TEXTS]
-    + [{"dimensions": 0}, {"dimensions": 1.5}, {"dimensions": "5"}, {"truncate": 1}, {"truncate": None}]
+    + [{"dimensions": 0}, {"dimensions": 1.5}, {"dimensions": "5"}, {"truncate": 1}]
     + [{"model": "no such name!"}, {"keep_alive": "5 parsecs"}],
     ids=lambda fault: str(fault)[:40],
 )

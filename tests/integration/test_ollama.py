@@ -10,6 +10,7 @@ import pytest
 
 from main import create_app
 from services.ollama_service import OllamaService
+from tests import test_grammar_harm
 from tests.integration.ollama_server import OllamaServer
 from tests.integration.streams import NDJSON, SSE, TEXT, events
 from tests.integration.tiny_models import UNLOADABLE
@@ -185,6 +186,29 @@ async def test_plain_text_breaks_off_when_the_server_dies(
         with pytest.raises(aiohttp.ClientPayloadError):
             received += await response.content.read()
     assert b"error" not in received
+
+
+# Schemas that end a server
+
+
+async def test_no_schema_that_the_service_lets_through_ends_the_server_or_its_runner(
+    client: aiohttp.ClientSession, mortal_ollama: OllamaServer
+) -> None:
+    async with serve(create_app(settings_for(mortal_ollama))) as url:
+        api = Api(client, url)
+        await api.answer("/api/ollama/generate", SHORT)
+        for pattern in test_grammar_harm.TAKEN + test_grammar_harm.ENDS_RUNNER + test_grammar_harm.ENDS_SERVER:
+            body = SHORT | {"format": {"type": "string", "pattern": pattern}}
+            async with api.post("/api/ollama/generate", body) as response:
+                answer = await response.json(content_type=None)
+            assert response.status in {200, 400, 422}, (pattern, answer)
+            assert pattern not in test_grammar_harm.TAKEN or "cannot take" not in answer.get("detail", ""), pattern
+        for schema, harm in test_grammar_harm.SCHEMAS:
+            async with api.post("/api/ollama/generate", SHORT | {"format": schema}) as response:
+                answer = await response.json(content_type=None)
+            assert "unexpectedly stopped" not in str(answer), schema
+            assert harm is not None or "cannot take" not in answer.get("detail", ""), schema
+        await api.answer("/api/ollama/generate", SHORT)
 
 
 # A model that does not load

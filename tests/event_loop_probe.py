@@ -1,0 +1,48 @@
+"""How long a process that serves HTTP leaves a request unanswered, measured from another process."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+PROBE = """
+import http.client, sys, threading, time
+
+done = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), done.set()), daemon=True).start()
+connection = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]))
+longest = 0
+print("ready", flush=True)
+while not done.is_set():
+    started_at = time.perf_counter()
+    connection.request("GET", "/health/live")
+    connection.getresponse().read()
+    longest = max(longest, time.perf_counter() - started_at)
+    time.sleep(0.01)
+print(longest)
+"""
+
+
+@dataclass
+class Stall:
+    """The longest time that `/health/live` took; known when the probe has ended."""
+
+    seconds: float = 0
+
+
+@asynccontextmanager
+async def longest_stall(port: int) -> AsyncIterator[Stall]:
+    """Ask `/health/live` a hundred times a second meanwhile."""
+    pipe = asyncio.subprocess.PIPE
+    probe = await asyncio.create_subprocess_exec(sys.executable, "-c", PROBE, str(port), stdin=pipe, stdout=pipe)
+    assert probe.stdin is not None
+    assert probe.stdout is not None
+    assert await probe.stdout.readline() == b"ready\n"
+    stall = Stall()
+    try:
+        yield stall
+    finally:
+        probe.stdin.close()
+        stall.seconds = float(await probe.stdout.readline())
+        await probe.wait()

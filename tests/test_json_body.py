@@ -1,0 +1,134 @@
+"""JSON bodies: what is read, and how many values one may hold."""
+
+import json
+from collections.abc import Coroutine
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.exceptions import HTTPException
+
+from routers import json_body
+from routers.json_body import MAX_ESCAPES, MAX_VALUES, check_values, read_json
+
+BASE = st.none() | st.booleans() | st.integers(-9, 9) | st.text('a,[{"\\é\n', max_size=9)
+VALUES = st.recursive(BASE, lambda inner: st.lists(inner) | st.dictionaries(st.text('a,"\\{', max_size=4), inner))
+
+
+def run(steps: Coroutine[Any, Any, Any]) -> Any:
+    """Run what does nothing but give way, without an event loop."""
+    while True:
+        try:
+            steps.send(None)
+        except StopIteration as end:
+            return end.value
+
+
+def read(data: bytes) -> Any:
+    return run(read_json(data))
+
+
+def marks_of(value: Any) -> int:
+    """Count the opening brackets and commas of JSON text."""
+    if not isinstance(value, dict | list):
+        return 0
+    inner = list(value.values()) if isinstance(value, dict) else value
+    return 1 + max(len(inner) - 1, 0) + sum(map(marks_of, inner))
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (rb'"abc \ud83d"', "abc \ufffd"),
+        (rb'"\ude00 abc"', "\ufffd abc"),
+        (rb'"\uD83D\uDE00 \uD83d"', "\U0001f600 \ufffd"),
+        (rb'"\ud83d\ud83d\ude00\ude00"', "\ufffd\U0001f600\ufffd"),
+        (rb'"\ud83d\u0041"', "\ufffdA"),
+        (rb'"\ud83d\n"', "\ufffd\n"),
+        (rb'"\\ud83d \ud83d"', "\\ud83d \ufffd"),
+        (rb'"\\\ud83d\\\\ude00"', "\\\ufffd\\\\ude00"),
+        (rb'"\ud7ff \ud83d \ue000"', "\ud7ff \ufffd \ue000"),
+        (rb'{"\ud83d": [{"a": "\udfff"}]}', {"\ufffd": [{"a": "\ufffd"}]}),
+        (b'\xef\xbb\xbf{"a": 1}', {"a": 1}),
+        (b'\xef\xbb\xbf"\\ud83d"', "\ufffd"),
+        (b'{"a": 1, "a": 2}', {"a": 2}),
+        (rb'"\u0000"', "\0"),
+    ],
+)
+def test_what_other_parsers_take_is_read_as_by_ollama(body: bytes, value: Any) -> None:
+    assert read(body) == value
+
+
+NO_JSON = [b"", b"NaN", b"[Infinity]", b"1e400", b'"\n"', b"\xef\xbb\xbf", b"[" * 1025 + b"]" * 1025]
+NO_JSON += [
+    b'"\xff"',
+    b'"\xed\xa0\xbd"',
+    b'"\\ud83"',
+    b'"\\ud83d',
+    b'["\\ud83d" NaN]',
+    b'"\x01\\ud83d"',
+    b'"\x01\x01\\ud83d"',
+]
+
+
+@pytest.mark.parametrize("body", NO_JSON, ids=lambda body: str(body[:20]))
+def test_what_is_no_json_is_refused(body: bytes) -> None:
+    with pytest.raises(orjson.JSONDecodeError):
+        read(body)
+
+
+def test_half_pairs_are_not_looked_for_among_too_many_escapes() -> None:
+    with pytest.raises(orjson.JSONDecodeError):
+        read(b'"' + rb"\n" * MAX_ESCAPES + rb'\ud83d"')
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@given(value=VALUES, chunk_bytes=st.integers(1, 7), ensure_ascii=st.booleans())
+def test_values_are_counted_outside_of_strings_however_the_body_is_cut(
+    value: Any, chunk_bytes: int, ensure_ascii: bool
+) -> None:
+    body = json.dumps(value, ensure_ascii=ensure_ascii).encode()
+    marks = marks_of(value)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_body, "CHUNK_BYTES", chunk_bytes)
+        patch.setattr(json_body, "MAX_VALUES", marks)
+        run(check_values(body))
+        if marks:
+            patch.setattr(json_body, "MAX_VALUES", marks - 1)
+            with pytest.raises(HTTPException):
+                run(check_values(body))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" + b"1," * (MAX_VALUES - 1) + b"1]",
+        b'"' + b"[{,:" * MAX_VALUES + b'"',
+        b'"' + b'\\"[,' * MAX_VALUES + b'"',
+        b'"' + b"\\\\" * MAX_VALUES * 2 + b'"',
+        b'"' + b"a, b " * MAX_VALUES + b'"',
+        json.dumps([[["text, with [brackets]"] * 10] * 10] * 400).encode(),
+    ],
+    ids=range(6),
+)
+def test_a_body_of_few_values_is_read(body: bytes) -> None:
+    assert read(body) == json.loads(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" + b"1," * MAX_VALUES + b"1]",
+        b"[" + b"[]," * MAX_VALUES + b"1]",
+        b"{" + b'"":"",' * MAX_VALUES + b'"":1}',
+        b"[" * 3 * MAX_VALUES,
+        b'["' + b'","' * MAX_VALUES + b'"]',
+        b'["\\\\"' + b',"\\\\"' * MAX_VALUES + b"]",
+    ],
+    ids=range(6),
+)
+def test_a_body_of_too_many_values_is_refused_before_it_is_parsed(body: bytes) -> None:
+    with pytest.raises(HTTPException, match=f"413: The body holds more than {MAX_VALUES} values"):
+        read(body)
