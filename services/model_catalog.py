@@ -122,7 +122,7 @@ class ModelCatalog:
             models = _parse(await self._fetch())
         except OllamaError as error:
             level = logging.WARNING if self._failure is None else logging.DEBUG
-            logger.log(level, "the model list could not be read: %s", error)
+            logger.log(level, "the model list could not be read: %s", error.log_message)
             self._failure, self._failed_at = error, time.monotonic()
             raise
         installed = {ModelName.parse(model["model"]): model["model"] for model in models}
