@@ -124,8 +124,8 @@ def _chunk(line: bytes) -> dict[str, Any]:
         raise not_understood() from error
     if not isinstance(chunk, dict):
         raise not_understood()
-    if ("error" in chunk or "done" not in chunk) and (error := error_in(chunk)) is not None:
-        raise error
+    if ("error" in chunk or "done" not in chunk) and (failure := error_in(chunk)) is not None:
+        raise failure
     return chunk
 
 

@@ -26,10 +26,8 @@ def map_aiohttp_error(error: Exception) -> OllamaError:
             return OllamaResponseError("Ollama closed the connection before its answer.")
         case aiohttp.ClientPayloadError():
             return OllamaResponseError("Ollama's answer was cut short.")
-        case _ if TLS_ALERT.search(str(error)):
-            return tls_error("the server speaks TLS; the address needs https")
-        case _:
-            return not_understood()
+    is_tls_alert = TLS_ALERT.search(str(error)) is not None
+    return tls_error("the server speaks TLS; the address needs https") if is_tls_alert else not_understood()
 
 
 def _tls_reason(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """The message of an error response, sanitized for clients.
 
-Ollama sends `{"error": "text"}`; the model runner wraps its own JSON in that text, and gateways have forms of their own.
+Ollama sends `{"error": "text"}`, the model runner wraps its own JSON in that text, and gateways have other forms.
 See https://docs.ollama.com/api/errors.
 """
 
@@ -21,7 +21,8 @@ ADDRESS = re.compile(
 )
 NEVER_SHOWN = re.compile(r"<html|<!doctype|<head|<body|\bTraceback\b|\bgoroutine \d", re.IGNORECASE)
 QUOTA = re.compile(
-    r"\bquota|insufficient_quota|usage[ _-]limit|out of credits?|credit balance|credits? (?:are |is )?(?:exhausted|used)"
+    r"\bquota|insufficient_quota|usage[ _-]limit|out of credits?|credit balance"
+    r"|credits? (?:are |is )?(?:exhausted|used)"
     r"|\b(?:hourly|daily|weekly|monthly|session|plan|billing|spend(?:ing)?|account|subscription)\b.{0,40}\blimits?\b"
     r"|\blimits?\b.{0,40}\b(?:per|this|for the|each) (?:hour|day|week|month)\b",
     re.IGNORECASE,

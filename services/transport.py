@@ -25,7 +25,6 @@ from services.errors import (
     InvalidRequestError,
     OllamaConnectTimeoutError,
     OllamaError,
-    OllamaResponseError,
     OllamaUnavailableError,
 )
 from services.refusals import error_in, refusal
@@ -291,8 +290,8 @@ def _parsed(body: bytes) -> Any:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise not_understood() from error
-    if isinstance(document, dict) and (error := error_in(document)) is not None:
-        raise error
+    if isinstance(document, dict) and (failure := error_in(document)) is not None:
+        raise failure
     return document
 
 

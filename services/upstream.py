@@ -9,6 +9,7 @@ from services.admission import Admission
 from services.availability import Availability
 from services.errors import InvalidRequestError, ModelNotFoundError, OllamaError, OllamaResponseError
 from services.model_catalog import ModelCatalog
+from services.model_list import parse_models
 from services.model_names import ModelName
 from services.single_flight import SingleFlight
 from services.transport import Transport
@@ -66,14 +67,16 @@ class Upstream:
         that are known to mean something else are heeded.
         See https://docs.ollama.com/api/ps.
         """
+        wanted = ModelName.parse(exact_name)
         if error.status != LOAD_FAILURE_STATUS or any(words in error.detail for words in NO_LOAD_FAILURE):
             return False
-        try:
-            running = await self.transport.get("/api/ps")
-            names = {ModelName.parse(model["model"]) for model in running["models"]}
-        except (OllamaError, KeyError, TypeError, ValueError):
+        if wanted.is_cloud:  # it runs elsewhere, and is never loaded here
             return False
-        return ModelName.parse(exact_name) not in names
+        try:
+            running = parse_models(await self.transport.get("/api/ps"))
+        except OllamaError:
+            return False
+        return not running.skipped and wanted not in map(ModelName.parse, running.models)
 
     def unknown(self, name: str) -> ModelNotFoundError:
         """Return the error for a model that is not installed."""

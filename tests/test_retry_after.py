@@ -1,4 +1,4 @@
-"""What Ollama says when it is busy: its words are shown, its `Retry-After` is heeded, a used-up quota is not retried."""
+"""A busy Ollama: its words are shown, its `Retry-After` is heeded, and a used-up quota is not retried."""
 
 import asyncio
 import logging
