@@ -392,6 +392,13 @@ class OllamaHealth(BaseModel):
     models: dict[str, bool | None] = Field(description="Whether each configured model is installed; null if unknown.")
     running: int = Field(description="Requests at work in Ollama.")
     queued: int = Field(description="Requests that wait for a place.")
+    last_success_at: str | None = Field(
+        description="When a generation, chat or embedding last succeeded (RFC 3339); null if none has since the start."
+    )
+    last_failure_at: str | None = Field(
+        description="When Ollama last failed one; a client that left and a full queue do not count."
+    )
+    last_failure_code: str | None = Field(description="The `code` of that failure.", examples=["timeout"])
 
 
 class Readiness(BaseModel):

@@ -218,6 +218,9 @@ _HEALTHY: Named = {
         "models": {"gpt-oss": True, "llama3.1": False, "nomic-embed-text": True},
         "running": 2,
         "queued": 0,
+        "last_success_at": "2026-03-02T09:44:58.412+00:00",
+        "last_failure_at": None,
+        "last_failure_code": None,
     },
     "checked_at": "2026-03-02T09:45:00.000+00:00",
 }
@@ -229,7 +232,14 @@ DEGRADED: Named = {
         | {
             "status": "degraded",
             "services": {"ollama": "down"},
-            "ollama": _HEALTHY["ollama"] | {"version": None, "latency_ms": None, "running": 0},
+            "ollama": _HEALTHY["ollama"]
+            | {
+                "version": None,
+                "latency_ms": None,
+                "running": 0,
+                "last_failure_at": "2026-03-02T09:44:59.730+00:00",
+                "last_failure_code": "ollama_unavailable",
+            },
         },
     )
 }

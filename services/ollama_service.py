@@ -19,6 +19,7 @@ from services.errors import (
 )
 from services.model_catalog import ModelList
 from services.model_names import ModelName, short_name
+from services.outcomes import Outcomes
 from services.per_loop import PerLoop
 from services.transport import Transport
 from services.upstream import Health, Upstream
@@ -197,6 +198,10 @@ class OllamaService:
         admission = (await self._upstreams.get()).admission
         return admission.running, admission.queued
 
+    async def outcomes(self) -> Outcomes:
+        """Return when generation requests of this event loop last succeeded and failed."""
+        return (await self._upstreams.get()).outcomes
+
     async def configured_models(self) -> dict[str, bool | None]:
         """Tell for each configured model whether it is installed, or None where there is no list to tell from."""
         upstream = await self._upstreams.get()
@@ -233,7 +238,13 @@ class OllamaService:
         upstream.availability.check()
         target = await self._choose(upstream, request)
         async with upstream.admission.place():
-            return await self._with_fallback(upstream, request, target, attempt)
+            try:
+                completion = await self._with_fallback(upstream, request, target, attempt)
+            except OllamaError as error:
+                upstream.outcomes.failed(error)
+                raise
+        upstream.outcomes.succeeded()
+        return completion
 
     @asynccontextmanager
     async def stream(
@@ -258,7 +269,16 @@ class OllamaService:
         target = await self._choose(upstream, request)
         chosen(target[0])
         async with upstream.admission.place(), AsyncExitStack() as stack:
-            yield await self._with_fallback(upstream, request, target, attempt)
+            stream = None
+            try:
+                stream = await self._with_fallback(upstream, request, target, attempt)
+                yield stream
+            except OllamaError as error:
+                upstream.outcomes.failed(error)
+                raise
+            finally:
+                if stream is not None and stream.is_done:
+                    upstream.outcomes.succeeded()
 
     async def embed(
         self,
@@ -292,6 +312,10 @@ class OllamaService:
                 except NotFoundError as error:
                     upstream.catalog.invalidate()
                     raise upstream.unknown(requested) from error
+                except OllamaError as error:
+                    upstream.outcomes.failed(error)
+                    raise
+        upstream.outcomes.succeeded()
         return Embeddings(vectors, short_name(exact), tokens)
 
     # Choosing the model

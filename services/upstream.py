@@ -11,6 +11,7 @@ from services.errors import InvalidRequestError, ModelNotFoundError, OllamaError
 from services.model_catalog import ModelCatalog
 from services.model_list import parse_models
 from services.model_names import ModelName
+from services.outcomes import Outcomes
 from services.single_flight import SingleFlight
 from services.transport import Transport
 
@@ -39,6 +40,7 @@ class Upstream:
         self.availability = Availability(cooldown_seconds=settings.ollama_down_cooldown)
         self.catalog = ModelCatalog(self._tags, ttl_seconds=settings.ollama_models_ttl)
         self.health = SingleFlight(self._probe)
+        self.outcomes = Outcomes()
 
     async def close(self) -> None:
         """End the calls that run for nobody in particular."""

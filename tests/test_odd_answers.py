@@ -134,7 +134,7 @@ async def test_a_value_of_another_type_is_null(
 
 
 async def test_details_stay_as_ollama_gives_them(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
-    details = {"families": None, "family": "llama", "format": None, "context_length": 5, "new": {"a": []}}
+    details: dict[str, Any] = {"families": None, "family": "llama", "format": None, "context_length": 5, "new": {"a": []}}
     more = {"capabilities": ["vision", None, 5], "size": 12.0, "remote_host": "https://ollama.com:443"}
     simulator.fault(tags({"models": [GOOD | {"details": details} | more]}))
     (model,) = await models(client, url)
@@ -224,13 +224,16 @@ async def test_no_reason_is_null(client: aiohttp.ClientSession, url: str, simula
     assert (await succeed(client, url, "generate", GENERATE))["done_reason"] is None
 
 
+NO_COUNTS: list[object] = [None, "12", -1, 1.5, True, 2**64 - 1, 1e300, []]
+
+
 @pytest.mark.parametrize(
     ("value", "count"),
     [
         (12.0, 12),
         (12, 12),
         (0, 0),
-        *((odd, None) for odd in (None, "12", -1, 1.5, True, 2**64 - 1, 1e300, [])),
+        *((odd, None) for odd in NO_COUNTS),
     ],
 )
 async def test_counts(

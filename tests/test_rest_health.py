@@ -25,6 +25,9 @@ async def test_healthy(client: aiohttp.ClientSession, url: str, simulator: Simul
             "models": {"gpt-oss": True, "llama3.1": True, "nomic-embed-text": True},
             "running": 0,
             "queued": 0,
+            "last_success_at": None,
+            "last_failure_at": None,
+            "last_failure_code": None,
         },
     }
     assert 0 < latency < 5000
