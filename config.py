@@ -2,6 +2,7 @@
 
 import re
 from functools import cache
+from ipaddress import ip_address, ip_network
 from typing import Annotated, Literal
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -61,6 +62,23 @@ def split_commas(value: object) -> object:
         msg = "at least one value, or nothing at all"
         raise ValueError(msg)
     return parts
+
+
+def check_proxies(text: str) -> str:
+    """Refuse what is no list of addresses and networks: uvicorn would take it for a name, and trust nobody.
+
+    Raises:
+        ValueError: if a part is neither, or a network has host bits set.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if parts != ["*"]:
+        for part in parts:
+            try:
+                ip_network(part) if "/" in part else ip_address(part)
+            except ValueError:
+                msg = "addresses or networks such as 10.0.0.5,10.1.0.0/16, or *"
+                raise ValueError(msg) from None
+    return ",".join(parts)
 
 
 BaseUrl = Annotated[str, AfterValidator(normalize_base_url)]
@@ -144,6 +162,10 @@ class Settings(BaseSettings):
     playground_enabled: bool = Field(default=True, description="Serve `/playground`.")
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    forwarded_allow_ips: Annotated[str, AfterValidator(check_proxies)] = Field(
+        default="127.0.0.1,::1",
+        description="Proxies whose `X-Forwarded-For` is believed: addresses or networks with commas between, or `*`.",
+    )
     port: int = Field(default=8000, ge=1, le=65535, description="Port to listen on.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="DEBUG, INFO, WARNING or ERROR."

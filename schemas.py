@@ -378,7 +378,9 @@ class Problem(BaseModel):
     status: int = Field(description="The HTTP status.")
     detail: str = Field(description="A sentence for people.")
     code: str = Field(description="For programs.")
-    retryable: bool = Field(description="True if the request did not run, so that sending it again is safe.")
+    retryable: bool = Field(
+        description="True if the request did not run and may succeed later: sending it again is safe."
+    )
     request_id: str = Field(description="Finds the request in the service's log.")
     available: list[str] | None = Field(default=None, description="With `model_not_found`: the installed models.")
     errors: list[dict[str, str]] | None = Field(default=None, description="With `invalid_request`: the fields.")

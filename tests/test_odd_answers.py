@@ -134,7 +134,13 @@ async def test_a_value_of_another_type_is_null(
 
 
 async def test_details_stay_as_ollama_gives_them(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
-    details: dict[str, Any] = {"families": None, "family": "llama", "format": None, "context_length": 5, "new": {"a": []}}
+    details: dict[str, Any] = {
+        "families": None,
+        "family": "llama",
+        "format": None,
+        "context_length": 5,
+        "new": {"a": []},
+    }
     more = {"capabilities": ["vision", None, 5], "size": 12.0, "remote_host": "https://ollama.com:443"}
     simulator.fault(tags({"models": [GOOD | {"details": details} | more]}))
     (model,) = await models(client, url)
