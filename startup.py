@@ -13,9 +13,8 @@ async def report_upstream(service: OllamaService) -> None:
     address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     try:
         health = await service.health()
-    except OllamaError as error:
-        message = "Ollama at %s does not answer; the service goes on and tries again at each request: %s"
-        logger.warning(message, address, error.log_message)
+    except OllamaError:
+        logger.warning("Ollama at %s does not answer; the service goes on and tries again at each request", address)
         return
     logger.info("Ollama at %s answers, version %s", address, health.version)
     for name, is_installed in (await service.configured_models()).items():

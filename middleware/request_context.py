@@ -53,9 +53,11 @@ class RequestContextMiddleware:
 
         try:
             await self._app(scope, receive, send_with_id)
-        except (asyncio.CancelledError, ClientDisconnect):
+        except asyncio.CancelledError:
             has_left = True
             raise
+        except ClientDisconnect:
+            has_left = True
         except Exception:
             logger.exception("a bug: this request was not handled")
             notes.error = "internal_error"

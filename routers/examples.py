@@ -291,7 +291,10 @@ PROBLEMS: dict[str, Named] = {
     },
     "rejected_by_ollama": {"detail": 'Ollama refused the request: "llama3.1" does not support thinking'},
     "ollama_unavailable": {"detail": "Ollama could not be reached.", "retryable": True},
-    "ollama_busy": {"detail": "Ollama is busy and takes no more requests at the moment.", "retryable": True},
+    "ollama_busy": {
+        "detail": "Ollama is busy and takes no more requests at the moment: server busy, please try again.",
+        "retryable": True,
+    },
     "overloaded": {"detail": "No place came free within 30 s (OLLAMA_QUEUE_TIMEOUT).", "retryable": True},
     "shutting_down": {"detail": "The service is ending; ask again in a moment.", "retryable": True},
     "timeout": {"detail": "Ollama took longer than 300 s for its answer (OLLAMA_REQUEST_TIMEOUT)."},

@@ -363,7 +363,7 @@ class OllamaService:
             if served.fallback or not request.allow_fallback or not await upstream.failed_to_load(exact, error):
                 raise
             try:
-                target = await self._fall_back(upstream, request, "could not be loaded")
+                target = await self._fall_back(upstream, request, f"could not be loaded ({error.detail})")
             except ModelNotFoundError:
                 raise error from None
         try:

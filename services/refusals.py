@@ -91,7 +91,7 @@ def _detail(status: int, document: object, message: str | None) -> str:
     if 300 <= status < 400:  # noqa: PLR2004
         return f"{_sentence(said)} Redirects are not followed; OLLAMA_BASE_URL has to be the address of Ollama itself."
     hint = HINTS.get(status)
-    is_explained = message is not None and status != 401  # noqa: PLR2004
+    is_explained = message is not None and document is not None and status != 401  # noqa: PLR2004
     return said if hint is None or is_explained else f"{_sentence(said)} {hint}"
 
 

@@ -19,9 +19,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 DID_NOT_RUN = (OllamaUnavailableError, OllamaBusyError)
-MAX_BACKOFF_SECONDS = 10
-MAX_RETRY_AFTER_SECONDS = 30
-"""A longer wait is the client's: it is told Ollama's `Retry-After` at once, and no place is held meanwhile."""
+MAX_PAUSE_SECONDS = 10
+"""A longer `Retry-After` is passed on to the client at once: a pause keeps the request's place from others."""
 
 
 async def try_again(
@@ -35,21 +34,21 @@ async def try_again(
     """Go on after a first attempt that certainly did not run: make others with growing pauses, `attempts` in all.
 
     A pause is at least as long as the `Retry-After` of the last answer. There is none, and no further attempt, where it
-    would be longer than `MAX_RETRY_AFTER_SECONDS` or last until `give_up_at` (of the monotonic clock).
+    would be longer than `MAX_PAUSE_SECONDS` or last until `give_up_at` (of the monotonic clock).
 
     The first attempt is made without tenacity, which adds 35 µs to it.
 
     Raises:
         OllamaError: that of the last attempt.
     """
-    backoff = wait_exponential_jitter(multiplier=backoff_seconds, max=MAX_BACKOFF_SECONDS, jitter=backoff_seconds)
+    backoff = wait_exponential_jitter(multiplier=backoff_seconds, max=MAX_PAUSE_SECONDS, jitter=backoff_seconds)
 
     def wait(state: RetryCallState) -> float:
         return max(backoff(state), _retry_after_seconds(state))
 
     def is_too_long(state: RetryCallState) -> bool:
         seconds = state.upcoming_sleep
-        if seconds <= MAX_RETRY_AFTER_SECONDS and time.monotonic() + seconds < give_up_at:
+        if seconds <= MAX_PAUSE_SECONDS and time.monotonic() + seconds < give_up_at:
             return False
         message = _message(state)
         logger.warning(

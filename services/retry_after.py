@@ -1,6 +1,5 @@
 """The `Retry-After` header of a response."""
 
-import math
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -10,7 +9,7 @@ MAX_SECONDS = 3600.0
 def parse_retry_after(value: str | None) -> float | None:
     """Return the seconds that `Retry-After` asks to wait, at most an hour, or None if it is absent or malformed.
 
-    Takes seconds, with a fraction too, and an HTTP date; one in the past is 0.
+    Takes seconds, with a fraction too, and an HTTP date; one in the past says nothing.
     """
     if value is None or not value.isascii():
         return None
@@ -19,7 +18,7 @@ def parse_retry_after(value: str | None) -> float | None:
         seconds = float(text) if text[:1].isdigit() else _seconds_until(text)
     except (ValueError, OverflowError):
         return None
-    return min(max(seconds, 0.0), MAX_SECONDS) if math.isfinite(seconds) else None
+    return min(seconds, MAX_SECONDS) if seconds >= 0 else None
 
 
 def _seconds_until(http_date: str) -> float:

@@ -134,8 +134,6 @@ class Transport:
         try:
             return await attempt()
         except DID_NOT_RUN as error:
-            if not error.retryable:
-                raise
             return await try_again(
                 attempt,
                 error,

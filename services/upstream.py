@@ -1,5 +1,6 @@
 """What one event loop has of the Ollama server: connections, a queue, and what is known of it."""
 
+import logging
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from services.model_names import ModelName
 from services.outcomes import Outcomes
 from services.single_flight import SingleFlight
 from services.transport import Transport
+
+logger = logging.getLogger(__name__)
 
 LOAD_FAILURE_STATUS = 500
 NO_LOAD_FAILURE = ("while running the model", "unexpectedly stopped", "invalid format", "in format")
@@ -41,6 +44,7 @@ class Upstream:
         self.catalog = ModelCatalog(self._tags, ttl_seconds=settings.ollama_models_ttl)
         self.health = SingleFlight(self._probe)
         self.outcomes = Outcomes()
+        self._probe_failed = False
 
     async def close(self) -> None:
         """End the calls that run for nobody in particular."""
@@ -93,9 +97,18 @@ class Upstream:
     async def _probe(self) -> Health:
         """Ask for the version: https://docs.ollama.com/api/version."""
         started_at = time.monotonic()
-        answer = await self.transport.get("/api/version")
-        if not isinstance(answer, dict) or not isinstance(answer.get("version"), str):
-            detail = "What answers there is not Ollama."
-            raise OllamaResponseError(detail)
+        try:
+            answer = await self.transport.get("/api/version")
+            if not isinstance(answer, dict) or not isinstance(answer.get("version"), str):
+                detail = "What answers there is not Ollama."
+                raise OllamaResponseError(detail)
+        except OllamaError as error:
+            level = logging.DEBUG if self._probe_failed else logging.WARNING
+            logger.log(level, "the health probe of Ollama failed: %s", error.log_message)
+            self._probe_failed = True
+            raise
+        if self._probe_failed:
+            logger.info("the health probe of Ollama succeeds again")
+        self._probe_failed = False
         self.availability.succeeded()
         return Health(answer["version"], round((time.monotonic() - started_at) * 1000, 3))

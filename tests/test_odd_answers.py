@@ -155,6 +155,16 @@ async def test_a_name_that_occurs_twice_is_listed_once(
     assert [(model["name"], model["size"]) for model in await models(client, url)] == [("llama3.1", 1), ("b", None)]
 
 
+async def test_of_two_names_that_differ_in_case_the_first_is_used(
+    client: aiohttp.ClientSession, make_settings: MakeSettings, simulator: Simulator
+) -> None:
+    simulator.fault(tags({"models": [GOOD, {"name": "LLAMA3.1:latest"}]}))
+    async with serve(create_app(make_settings())) as url:
+        assert len(await models(client, url)) == 2
+        await succeed(client, url, "generate", GENERATE)
+    assert [seen.body["model"] for seen in simulator.calls_to("/api/generate")] == ["llama3.1:latest"]
+
+
 # Which models run
 
 
@@ -167,6 +177,7 @@ async def test_a_name_that_occurs_twice_is_listed_once(
         ({"models": [{"name": "llama3.1:latest"}]}, False),
         ({"models": [{"model": "LLAMA3.1"}]}, False),
         ({"models": [{"size": 5}]}, False),
+        ({"models": [{"name": "gpt-oss:latest"}, {"size": 5}]}, False),
         ({}, False),
         ({"error": "no"}, False),
     ],

@@ -12,9 +12,11 @@ from typing import Any, NoReturn
 import aiohttp
 import pytest
 from pydantic import SecretStr
+from starlette.types import Receive, Scope, Send
 
 from logs import configure_logging
 from main import create_app
+from middleware.request_context import RequestContextMiddleware
 from routers.dependencies import get_ollama_service
 from simulator import Fault, Simulator
 from tests.api import CHAT, GENERATE, call, get, post
@@ -196,6 +198,19 @@ async def test_a_bug(
         assert (await get(client, f"{url}/api/ollama/models")).status == 500
     line = await the_line(caplog)
     assert (line["status"], line["outcome"], line["error"]) == ("500", "failed", "internal_error")
+
+
+async def test_a_response_that_is_left_unfinished(
+    client: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def unfinished(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - ASGI's signature
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+
+    async with serve(RequestContextMiddleware(unfinished)) as url:
+        assert (await see(client.get(url))).cut
+    line = await the_line(caplog)
+    assert (line["status"], line["outcome"]) == ("200", "failed")
 
 
 async def test_an_answer_without_a_body_and_a_page_are_whole(

@@ -66,26 +66,28 @@ async def tls_in_front_of(simulator: Simulator, certificate: tuple[Path, Path]) 
 
 @asynccontextmanager
 async def listening(respond: Respond, context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """Give the port of a server; what it serves is ended at the end."""
-    served: set[asyncio.Task[None]] = set()
+    """Give the port of a server; at the end all that it serves is ended, also what has not begun."""
+    tasks: list[asyncio.Task[None]] = []
+    writers: list[asyncio.StreamWriter] = []
 
     async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        served.add(task)
-        try:
-            await respond(reader, writer)
-        finally:
-            writer.close()
+        await respond(reader, writer)
+        writer.close()
 
-    server = await asyncio.start_server(serve_one, "127.0.0.1", 0, ssl=context)
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        tasks.append(asyncio.create_task(serve_one(reader, writer)))
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=context)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
-        for task in served:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*served, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in writers:
+            writer.transport.abort()
 
 
 def saying(answer: bytes) -> Respond:
