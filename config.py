@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Sequence
 from functools import cache
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -83,6 +84,23 @@ def lower_case(value: object) -> object:
 def upper_case(value: object) -> object:
     """Return text in upper case without space around it, anything else as it is."""
     return value.strip().upper() if isinstance(value, str) else value
+
+
+def check_proxies(text: str) -> str:
+    """Refuse what is no list of addresses and networks: uvicorn would take it for a name, and trust nobody.
+
+    Raises:
+        ValueError: if a part is neither, or a network has host bits set.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if parts != ["*"]:
+        for part in parts:
+            try:
+                ip_network(part) if "/" in part else ip_address(part)
+            except ValueError:
+                msg = "addresses or networks such as 10.0.0.5,10.1.0.0/16, or *"
+                raise ValueError(msg) from None
+    return ",".join(parts)
 
 
 BaseUrl = Annotated[str, AfterValidator(normalize_base_url)]
@@ -179,6 +197,10 @@ class Settings(BaseSettings):
     playground_enabled: bool = Field(default=True, description="Serve `/playground`.")
 
     host: ListenHost = Field(default="127.0.0.1", description="Address to listen on.")
+    forwarded_allow_ips: Annotated[str, AfterValidator(check_proxies)] = Field(
+        default="127.0.0.1,::1",
+        description="Proxies whose `X-Forwarded-For` is believed: addresses or networks with commas between, or `*`.",
+    )
     port: int = Field(default=8000, ge=1, le=65535, description="Port to listen on.")
     web_concurrency: Count = Field(default=1, description="Processes that serve; each has its own pool and queue.")
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(upper_case)] = Field(

@@ -1,13 +1,29 @@
 """What is known of the request under way, for its log lines and its problem document."""
 
+import logging
+import re
+import time
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import quote
+
+from starlette.types import Scope
+
+from services.call_stats import CallStats
+
+Outcome = Literal["whole", "failed", "left"]
+
+PLAIN_PATH = re.compile(r"[A-Za-z0-9_./-]{1,1000}")
+PLAIN_HOST = re.compile(r"[A-Za-z0-9_.:%-]{1,64}")
+MAX_PATH_LENGTH = 1000
+MAX_HOST_LENGTH = 64
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
 
 @dataclass(slots=True)
-class RequestNotes:
+class RequestNotes(CallStats):
     """What the parts of a request tell the one log line at its end."""
 
     model: str | None = None
@@ -15,14 +31,76 @@ class RequestNotes:
     tokens: int | None = None
     first_token_at: float | None = None
     error: str | None = None
+    key: str | None = None
+    trace_id: str | None = None
+    given_request_id: str | None = None
 
 
-request_notes: ContextVar[RequestNotes] = ContextVar("request_notes")
+request_notes: ContextVar[RequestNotes | None] = ContextVar("request_notes", default=None)
 
 
 def note(**values: object) -> None:
     """Add to the log line of the request under way."""
-    notes = request_notes.get(None)
+    notes = request_notes.get()
     if notes is not None:
         for name, value in values.items():
             setattr(notes, name, value)
+
+
+class RequestLine(dict[str, Any]):
+    """The fields of a request's log line; as text, `name=value` pairs."""
+
+    def __str__(self) -> str:
+        """Return the line for people."""
+        return " ".join([f"{name}={value}" for name, value in self.items()])
+
+    @property
+    def summary(self) -> str:
+        """The line in short, for a log that has the fields beside it."""
+        return f"{self['method']} {self['path']} {self['status']} {self['outcome']}"
+
+
+def log_request(
+    logger: logging.Logger,
+    level: int,
+    scope: Scope,
+    status: int,
+    outcome: Outcome,
+    notes: RequestNotes,
+    started_at: float,
+) -> None:
+    """Log the one line of a request that has ended.
+
+    The record is made here, for `logger.log` looks for its caller and merges `extra`, which takes 5 µs.
+    """
+    path, client = scope["path"], scope.get("client")
+    line = RequestLine(
+        method=scope["method"],
+        path=path if PLAIN_PATH.fullmatch(path) else quote(path[:MAX_PATH_LENGTH]),
+        status=status,
+        outcome=outcome,
+    )
+    if notes.error is not None and outcome != "whole":
+        line["error"] = notes.error
+    if client:
+        host = str(client[0])  # a proxy may have named it: no more than an address is believed
+        line["client"] = host if PLAIN_HOST.fullmatch(host) else quote(host[:MAX_HOST_LENGTH])
+    if notes.key is not None:
+        line["key"] = notes.key
+    if notes.model is not None:
+        line["model"] = notes.model
+        line["fallback"] = notes.fallback
+    if notes.tokens is not None:
+        line["tokens"] = notes.tokens
+    if notes.queue_seconds is not None:
+        line["queue_ms"] = round(notes.queue_seconds * 1000, 1)
+    if notes.attempts:
+        line["attempts"] = notes.attempts
+    if notes.first_token_at is not None:
+        line["first_token_ms"] = round((notes.first_token_at - started_at) * 1000, 1)
+    line["total_ms"] = round((time.monotonic() - started_at) * 1000, 1)
+    if notes.trace_id is not None:
+        line["trace_id"] = notes.trace_id
+    if notes.given_request_id is not None:
+        line["given_request_id"] = notes.given_request_id
+    logger.handle(logging.getLogRecordFactory()(logger.name, level, __file__, 0, line, (), None))

@@ -412,7 +412,9 @@ class Problem(BaseModel):
     status: int = Field(description="The HTTP status.")
     detail: str = Field(description="A sentence for people.")
     code: str = Field(description="For programs.")
-    retryable: bool = Field(description="True if the request did not run, so that sending it again is safe.")
+    retryable: bool = Field(
+        description="True if the request did not run and may succeed later: sending it again is safe."
+    )
     request_id: str = Field(description="Finds the request in the service's log.")
     available: list[str] | None = Field(default=None, description="With `model_not_found`: the installed models.")
     errors: list[dict[str, str]] | None = Field(default=None, description="With `invalid_request`: the fields.")
@@ -426,6 +428,13 @@ class OllamaHealth(BaseModel):
     models: dict[str, bool | None] = Field(description="Whether each configured model is installed; null if unknown.")
     running: int = Field(description="Requests at work in Ollama.")
     queued: int = Field(description="Requests that wait for a place.")
+    last_success_at: str | None = Field(
+        description="When a generation, chat or embedding last succeeded (RFC 3339); null if none has since the start."
+    )
+    last_failure_at: str | None = Field(
+        description="When Ollama last failed one; a client that left and a full queue do not count."
+    )
+    last_failure_code: str | None = Field(description="The `code` of that failure.", examples=["timeout"])
 
 
 class Readiness(BaseModel):

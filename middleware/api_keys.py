@@ -1,3 +1,4 @@
+import hashlib
 import hmac
 from collections.abc import Sequence
 
@@ -6,6 +7,10 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from problems import problem
+from request_log import note
+
+FINGERPRINT_LENGTH = 8
+"""Hexadecimal digits of a key's SHA-256, by which the log names it."""
 
 
 class ApiKeyMiddleware:
@@ -14,6 +19,7 @@ class ApiKeyMiddleware:
     def __init__(self, app: ASGIApp, keys: Sequence[SecretStr]) -> None:
         self._app = app
         self._keys = [key.get_secret_value().encode() for key in keys]
+        self._fingerprints = [hashlib.sha256(key).hexdigest()[:FINGERPRINT_LENGTH] for key in self._keys]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -29,4 +35,9 @@ class ApiKeyMiddleware:
         bearer = token.strip() if scheme.lower() == "bearer" else ""
         given = [text.encode("latin-1") for text in (bearer, headers.get("x-api-key", ""))]
         matches = [hmac.compare_digest(one, key) for one in given for key in self._keys]
-        return any(matches)
+        is_valid = any(matches)
+        if is_valid:
+            note(key=self._fingerprints[matches.index(True) % len(self._keys)])
+        else:  # nothing of a wrong key is logged: it may be a password for something else
+            note(key="wrong" if any(given) else "missing")
+        return is_valid

@@ -1,19 +1,24 @@
+import asyncio
 import logging
 import re
 import secrets
 import time
 from urllib.parse import quote
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from headers import first_header
 from problems import problem
-from request_log import RequestNotes, request_id, request_notes
+from request_log import Outcome, RequestNotes, log_request, request_id, request_notes
+from services.call_stats import call_stats
+from trace_context import trace_id_in
 
 logger = logging.getLogger(__name__)
 
-REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{1,128}")
+MAX_ID_LENGTH = 128
 CLIENT_CLOSED_REQUEST = 499
+FIRST_FAILURE_STATUS = 400
 
 
 class RequestContextMiddleware:
@@ -28,44 +33,60 @@ class RequestContextMiddleware:
             await self._app(scope, receive, send)
             return
         started_at = time.monotonic()
-        given = first_header(scope, b"x-request-id").decode("latin-1")
-        id_ = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
-        request_id.set(id_)
         notes = RequestNotes()
+        id_ = _read_headers(scope, notes)
+        request_id.set(id_)
         request_notes.set(notes)
+        call_stats.set(notes)
         status = CLIENT_CLOSED_REQUEST
+        is_whole = has_left = False
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, is_whole
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", id_.encode())]
-            await send(message)
+                await send(message)
+            else:
+                await send(message)
+                is_whole = not message.get("more_body", False)
 
         try:
             await self._app(scope, receive, send_with_id)
+        except asyncio.CancelledError:
+            has_left = True
+            raise
+        except ClientDisconnect:
+            has_left = True
         except Exception:
             logger.exception("a bug: this request was not handled")
+            notes.error = "internal_error"
             if status == CLIENT_CLOSED_REQUEST:
                 await problem("internal_error", "The service failed; its log says why.")(scope, receive, send_with_id)
         finally:
-            _log(scope, status, notes, started_at)
+            level = logging.DEBUG if scope["path"].startswith("/health") else logging.INFO
+            if logger.isEnabledFor(level):
+                outcome: Outcome = "whole"
+                if has_left:
+                    outcome = "left"
+                elif notes.error is not None or not is_whole or status >= FIRST_FAILURE_STATUS:
+                    outcome = "failed"
+                log_request(logger, level, scope, status, outcome, notes, started_at)
 
 
-def _log(scope: Scope, status: int, notes: RequestNotes, started_at: float) -> None:
-    level = logging.DEBUG if scope["path"].startswith("/health") else logging.INFO
-    if not logger.isEnabledFor(level):
-        return
-    details = {
-        "method": scope["method"],
-        "path": quote(scope["path"]),
-        "status": status,
-        "model": notes.model,
-        "fallback": notes.fallback,
-        "tokens": notes.tokens,
-        "error": notes.error,
-        "first_token_ms": notes.first_token_at and round((notes.first_token_at - started_at) * 1000, 1),
-        "total_ms": round((time.monotonic() - started_at) * 1000, 1),
-    }
-    known = {name: value for name, value in details.items() if value is not None}
-    logger.log(level, "%s", " ".join(f"{name}={value}" for name, value in known.items()), extra={"request": known})
+def _read_headers(scope: Scope, notes: RequestNotes) -> str:
+    """Return the id of a request, and note the trace it belongs to and an id that could not be kept."""
+    given = b""
+    traceparent: bytes | None = None
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            given = given or value
+        elif name == b"traceparent":
+            traceparent = value if traceparent is None else b""  # one that comes twice is malformed
+    if traceparent:
+        notes.trace_id = trace_id_in(traceparent)
+    if given:
+        if REQUEST_ID.fullmatch(given):
+            return given.decode()
+        notes.given_request_id = quote(given[:MAX_ID_LENGTH], safe=":")
+    return secrets.token_hex(16)

@@ -218,6 +218,9 @@ _HEALTHY: Named = {
         "models": {"gpt-oss": True, "llama3.1": False, "nomic-embed-text": True},
         "running": 2,
         "queued": 0,
+        "last_success_at": "2026-03-02T09:44:58.412+00:00",
+        "last_failure_at": None,
+        "last_failure_code": None,
     },
     "checked_at": "2026-03-02T09:45:00.000+00:00",
 }
@@ -229,7 +232,14 @@ DEGRADED: Named = {
         | {
             "status": "degraded",
             "services": {"ollama": "down"},
-            "ollama": _HEALTHY["ollama"] | {"version": None, "latency_ms": None, "running": 0},
+            "ollama": _HEALTHY["ollama"]
+            | {
+                "version": None,
+                "latency_ms": None,
+                "running": 0,
+                "last_failure_at": "2026-03-02T09:44:59.730+00:00",
+                "last_failure_code": "ollama_unavailable",
+            },
         },
     )
 }
@@ -281,7 +291,10 @@ PROBLEMS: dict[str, Named] = {
     },
     "rejected_by_ollama": {"detail": 'Ollama refused the request: "llama3.1" does not support thinking'},
     "ollama_unavailable": {"detail": "Ollama could not be reached.", "retryable": True},
-    "ollama_busy": {"detail": "Ollama is busy and takes no more requests at the moment.", "retryable": True},
+    "ollama_busy": {
+        "detail": "Ollama is busy and takes no more requests at the moment: server busy, please try again.",
+        "retryable": True,
+    },
     "overloaded": {"detail": "No place came free within 30 s (OLLAMA_QUEUE_TIMEOUT).", "retryable": True},
     "shutting_down": {"detail": "The service is ending; ask again in a moment.", "retryable": True},
     "timeout": {"detail": "Ollama took longer than 300 s for its answer (OLLAMA_REQUEST_TIMEOUT)."},

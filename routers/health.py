@@ -1,6 +1,7 @@
 """Probes: is the service alive, is it ready, and how is what it needs."""
 
 import asyncio
+import time
 from datetime import UTC, datetime
 
 from fastapi import APIRouter
@@ -34,10 +35,13 @@ async def health(service: OllamaServiceDep, checks: ComponentChecksDep) -> JSONR
     """Report on the service, on Ollama and on what else it needs; loads no model.
 
     A configured model that is not installed shows as `false` and does not make the service unhealthy.
+    `last_success_at` and `last_failure_at` tell of the requests that this process sent to Ollama: one that is stuck
+    answers the probe, and no request.
     """
     ollama, models, components = await asyncio.gather(_ollama(service), service.configured_models(), checks.run())
     up = {"ollama": ollama is not None, **components}
     running, queued = await service.load()
+    outcomes = await service.outcomes()
     content = {
         "status": "healthy" if all(up.values()) else "degraded",
         "services": {name: "up" if is_up else "down" for name, is_up in up.items()},
@@ -47,8 +51,11 @@ async def health(service: OllamaServiceDep, checks: ComponentChecksDep) -> JSONR
             "models": models,
             "running": running,
             "queued": queued,
+            "last_success_at": _rfc3339(outcomes.last_success),
+            "last_failure_at": _rfc3339(outcomes.last_failure),
+            "last_failure_code": outcomes.last_failure_code,
         },
-        "checked_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "checked_at": _rfc3339(time.time()),
     }
     return JSONResponse(content, 200 if all(up.values()) else 503)
 
@@ -76,3 +83,7 @@ async def _ollama(service: OllamaService) -> Health | None:
         return await service.health()
     except OllamaError:
         return None
+
+
+def _rfc3339(timestamp: float | None) -> str | None:
+    return None if timestamp is None else datetime.fromtimestamp(timestamp, UTC).isoformat(timespec="milliseconds")

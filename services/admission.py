@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from services.call_stats import add_queue_seconds
 from services.errors import OverloadedError
 
 MIN_RETRY_AFTER_SECONDS = 1.0
@@ -37,8 +38,12 @@ class Admission:
         Raises:
             OverloadedError: if the queue is full, or the wait in it was too long.
         """
-        await self._enter()
-        entered_at = time.monotonic()
+        asked_at = time.monotonic()
+        try:
+            await self._enter()
+        finally:
+            entered_at = time.monotonic()
+            add_queue_seconds(entered_at - asked_at)
         try:
             yield
         finally:

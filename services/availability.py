@@ -23,6 +23,7 @@ class Availability:
     def __init__(self, *, cooldown_seconds: float) -> None:
         self._cooldown_seconds = cooldown_seconds
         self._down_until: float | None = None
+        self._cause: OllamaError | None = None
         self._probing = False
 
     def check(self) -> None:
@@ -35,8 +36,11 @@ class Availability:
             return
         seconds_left = self._down_until - time.monotonic()
         if seconds_left > 0 or self._probing:
+            cause, seconds = self._cause, max(seconds_left, 1)
+            if cause is not None and not cause.retryable:
+                raise OllamaUnavailableError(cause.detail, retry_after_seconds=seconds, retryable=False)
             detail = "Ollama could not be reached a moment ago; it is tried again soon."
-            raise OllamaUnavailableError(detail, retry_after_seconds=max(seconds_left, 1))
+            raise OllamaUnavailableError(detail, retry_after_seconds=seconds)
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
@@ -51,7 +55,7 @@ class Availability:
         try:
             yield
         except (OllamaUnavailableError, OllamaConnectTimeoutError) as error:
-            self._failed()
+            self._failed(error)
             error.retry_after_seconds = error.retry_after_seconds or self._cooldown_seconds
             raise
         except OllamaError as error:
@@ -68,9 +72,11 @@ class Availability:
         """Note that Ollama answered."""
         if self._down_until is not None:
             logger.info("Ollama can be reached again")
-        self._down_until = None
+        self._down_until = self._cause = None
 
-    def _failed(self) -> None:
+    def _failed(self, error: OllamaError) -> None:
         if self._down_until is None:
-            logger.warning("Ollama cannot be reached; requests are refused for %g s", self._cooldown_seconds)
+            seconds = self._cooldown_seconds
+            logger.warning("Ollama cannot be reached; requests are refused for %g s: %s", seconds, error.log_message)
+        self._cause = error
         self._down_until = time.monotonic() + self._cooldown_seconds

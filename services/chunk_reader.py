@@ -10,7 +10,7 @@ from services.answer_context import without_context
 from services.deadline import too_late
 from services.errors import OllamaError, OllamaResponseError
 from services.ndjson import LineSplitter, LineTooLongError
-from services.refusals import ollamas_words
+from services.refusals import error_in
 
 END_OF_BODY_SECONDS = 0.25
 
@@ -125,8 +125,8 @@ def _chunk(line: bytes) -> dict[str, Any]:
         raise not_understood() from error
     if not isinstance(chunk, dict):
         raise not_understood()
-    if "error" in chunk:
-        raise OllamaResponseError(f"Ollama failed: {ollamas_words(chunk['error'])}", status=500)
+    if ("error" in chunk or "done" not in chunk) and (failure := error_in(chunk)) is not None:
+        raise failure
     return chunk
 
 

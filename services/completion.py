@@ -8,6 +8,7 @@ from pydantic import Field
 
 from services.errors import OllamaResponseError
 from services.json_schema import JsonSchema
+from services.model_list import whole_number
 
 NANOSECONDS_PER_MS = 1_000_000
 NANOSECONDS_PER_SECOND = 1_000_000_000
@@ -245,9 +246,8 @@ def _ms(chunk: dict[str, Any], name: str) -> float | None:
 
 
 def number(chunk: dict[str, Any], name: str) -> int | None:
-    """Return a number of an answer, or None where it is no whole number."""
-    value = chunk.get(name)
-    return value if type(value) is int else None
+    """Return a number of an answer, or None where it is no whole number of 0 or more."""
+    return whole_number(chunk.get(name))
 
 
 def _text(value: object) -> str:

@@ -14,6 +14,11 @@ class CompletionStream:
         self._reader = reader
         self._answer = Answer(request, served)
 
+    @property
+    def is_done(self) -> bool:
+        """Whether `Done` has been read."""
+        return self._answer.is_done
+
     async def __aiter__(self) -> AsyncIterator[list[Event]]:
         """Give the events up to `Done`.
 

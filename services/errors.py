@@ -15,22 +15,33 @@
     ├── NotFoundError             Ollama's own 404; becomes a fallback or a ModelNotFoundError
     └── NoSuchEndpointError       an endpoint that Ollama does not have
 
-`retryable` is true where the request certainly did not run, so that sending it again is safe.
+`retryable` is true where the request certainly did not run and the same request may succeed later.
 """
 
 from typing import ClassVar
 
+BUSY_RETRY_AFTER_SECONDS = 5.0
+
 
 class OllamaError(Exception):
-    """An operation failed; the message is a sentence for people, free of addresses and internals."""
+    """An operation failed; the message is a sentence for people, free of addresses and internals.
+
+    `log_detail` adds what only the log may show, such as addresses.
+    """
 
     code: ClassVar[str] = "ollama_error"
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
+    log_detail: str = ""
 
     def __init__(self, detail: str, *, retry_after_seconds: float | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
         self.retry_after_seconds = retry_after_seconds
+
+    @property
+    def log_message(self) -> str:
+        """The message with what only the log may show."""
+        return f"{self.detail} ({self.log_detail})" if self.log_detail else self.detail
 
 
 class InvalidRequestError(OllamaError):
@@ -60,17 +71,37 @@ class RejectedByOllamaError(OllamaError):
 
 
 class OllamaUnavailableError(OllamaError):
-    """Ollama could not be reached; nothing was run."""
+    """Ollama could not be reached; nothing was run. Not retryable where the settings of TLS are the cause."""
 
     code = "ollama_unavailable"
     retryable = True
 
+    def __init__(
+        self,
+        detail: str,
+        *,
+        retry_after_seconds: float | None = None,
+        retryable: bool = True,
+        log_detail: str = "",
+    ) -> None:
+        super().__init__(detail, retry_after_seconds=retry_after_seconds)
+        self.retryable = retryable
+        self.log_detail = log_detail
+
 
 class OllamaBusyError(OllamaError):
-    """Ollama answered 503 or 429; nothing was run."""
+    """Ollama answered 503 or 429; nothing was run. Not retryable where a quota is used up.
+
+    `wait_seconds` is Ollama's own `Retry-After`, or None if it sent none.
+    """
 
     code = "ollama_busy"
     retryable = True
+
+    def __init__(self, detail: str, *, wait_seconds: float | None = None, retryable: bool = True) -> None:
+        super().__init__(detail, retry_after_seconds=BUSY_RETRY_AFTER_SECONDS if wait_seconds is None else wait_seconds)
+        self.wait_seconds = wait_seconds
+        self.retryable = retryable
 
 
 class OverloadedError(OllamaError):

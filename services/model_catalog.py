@@ -4,8 +4,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from services.errors import OllamaError, OllamaResponseError
-from services.model_names import ModelName, short_name
+from services.errors import OllamaError
+from services.model_list import parse_models
+from services.model_names import ModelName
 from services.single_flight import SingleFlight
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class ModelCatalog:
         self._last_miss = -float("inf")
         self._failure: OllamaError | None = None
         self._failed_at = -float("inf")
+        self._has_skipped = False
         self.refresh = SingleFlight(self._refresh)
 
     @property
@@ -127,37 +129,28 @@ class ModelCatalog:
 
     async def _refresh(self) -> _Snapshot:
         try:
-            models = _parse(await self._fetch())
+            models, skipped = parse_models(await self._fetch())
         except OllamaError as error:
             level = logging.WARNING if self._failure is None else logging.DEBUG
-            logger.log(level, "the model list could not be read: %s", error)
+            logger.log(level, "the model list could not be read: %s", error.log_message)
             self._failure, self._failed_at = error, time.monotonic()
             raise
-        installed = {ModelName.parse(model["model"]): model["model"] for model in models}
-        self._snapshot = _Snapshot(models, installed, time.monotonic())
+        self._report_skipped(skipped)
+        installed: dict[ModelName, str] = {}
+        for name in models:
+            installed.setdefault(ModelName.parse(name), name)
+        self._snapshot = _Snapshot(list(models.values()), installed, time.monotonic())
         self._expired = False
         self._failure = None
         return self._snapshot
 
+    def _report_skipped(self, count: int) -> None:
+        """Warn of entries without a usable name, once for as long as there are any."""
+        if count:
+            level = logging.DEBUG if self._has_skipped else logging.WARNING
+            logger.log(level, "the model list has %d entries without a usable name; they are left out", count)
+        self._has_skipped = count > 0
+
 
 def _list(snapshot: _Snapshot, *, cached: bool, stale: bool = False) -> ModelList:
     return ModelList(snapshot.models, cached, stale, round(time.monotonic() - snapshot.taken_at, 3))
-
-
-def _parse(answer: Any) -> list[dict[str, Any]]:
-    try:
-        return [_item(model) for model in answer["models"]]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        detail = "Ollama's model list has not the shape it should have."
-        raise OllamaResponseError(detail) from error
-
-
-def _item(model: dict[str, Any]) -> dict[str, Any]:
-    exact = model.get("model") or model["name"]
-    ModelName.parse(exact)
-    item = {"name": short_name(exact), "model": exact}
-    for key in ("size", "modified_at", "digest", "details"):
-        item[key] = model.get(key)
-    if "capabilities" in model:
-        item["capabilities"] = model["capabilities"]
-    return item

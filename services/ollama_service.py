@@ -21,6 +21,7 @@ from services.grammar_harm import Harm, find_harm
 from services.json_schema import JsonSchema, resolver
 from services.model_catalog import ModelList
 from services.model_names import ModelName, short_name
+from services.outcomes import Outcomes
 from services.per_loop import PerLoop
 from services.transport import Transport
 from services.upstream import Health, Upstream
@@ -199,6 +200,10 @@ class OllamaService:
         admission = (await self._upstreams.get()).admission
         return admission.running, admission.queued
 
+    async def outcomes(self) -> Outcomes:
+        """Return when generation requests of this event loop last succeeded and failed."""
+        return (await self._upstreams.get()).outcomes
+
     async def configured_models(self) -> dict[str, bool | None]:
         """Tell for each configured model whether it is installed, or None where there is no list to tell from."""
         upstream = await self._upstreams.get()
@@ -236,7 +241,13 @@ class OllamaService:
         target = await self._choose(upstream, request)
         self._check_format(upstream, request)
         async with upstream.admission.place():
-            return await self._with_fallback(upstream, request, target, attempt)
+            try:
+                completion = await self._with_fallback(upstream, request, target, attempt)
+            except OllamaError as error:
+                upstream.outcomes.failed(error)
+                raise
+        upstream.outcomes.succeeded()
+        return completion
 
     @asynccontextmanager
     async def stream(
@@ -262,7 +273,16 @@ class OllamaService:
         self._check_format(upstream, request)
         chosen(target[0])
         async with upstream.admission.place(), AsyncExitStack() as stack:
-            yield await self._with_fallback(upstream, request, target, attempt)
+            stream = None
+            try:
+                stream = await self._with_fallback(upstream, request, target, attempt)
+                yield stream
+            except OllamaError as error:
+                upstream.outcomes.failed(error)
+                raise
+            finally:
+                if stream is not None and stream.is_done:
+                    upstream.outcomes.succeeded()
 
     async def embed(
         self,
@@ -296,6 +316,10 @@ class OllamaService:
                 except NotFoundError as error:
                     upstream.catalog.invalidate()
                     raise upstream.unknown(requested) from error
+                except OllamaError as error:
+                    upstream.outcomes.failed(error)
+                    raise
+        upstream.outcomes.succeeded()
         return Embeddings(vectors, short_name(exact), tokens)
 
     # Choosing the model
@@ -343,7 +367,7 @@ class OllamaService:
             if served.fallback or not request.allow_fallback or not await upstream.failed_to_load(exact, error):
                 raise
             try:
-                target = await self._fall_back(upstream, request, "could not be loaded")
+                target = await self._fall_back(upstream, request, f"could not be loaded ({error.detail})")
             except ModelNotFoundError:
                 raise error from None
         try:

@@ -1,4 +1,4 @@
-"""The wire to Ollama: connections, requests, and what their failures mean. Nothing else knows aiohttp."""
+"""The wire to Ollama: connections and requests. Only `connection_errors` knows aiohttp too."""
 
 import asyncio
 import logging
@@ -18,16 +18,17 @@ from yarl import URL
 
 from config import Settings
 from services.answer_context import without_context
+from services.call_stats import count_attempt
 from services.chunk_reader import ChunkReader, not_understood
+from services.connection_errors import map_aiohttp_error
 from services.deadline import deadline
 from services.errors import (
     InvalidRequestError,
     OllamaConnectTimeoutError,
     OllamaError,
-    OllamaResponseError,
     OllamaUnavailableError,
 )
-from services.refusals import refusal
+from services.refusals import error_in, refusal
 from services.retry import DID_NOT_RUN, try_again
 
 logger = logging.getLogger(__name__)
@@ -85,8 +86,8 @@ class Transport:
         """Send a request and read its whole answer.
 
         Raises:
-            OllamaUnavailableError: it could not be reached, after the retries.
-            OllamaBusyError: it answered 503 or 429, after the retries.
+            OllamaUnavailableError: it could not be reached, after the retries where they can help.
+            OllamaBusyError: it answered 503 or 429, after the retries where they can help.
             OllamaTimeoutError: the answer took longer than OLLAMA_REQUEST_TIMEOUT.
             NotFoundError, NoSuchEndpointError: 404.
             RejectedByOllamaError: 400.
@@ -128,12 +129,19 @@ class Transport:
         except orjson.JSONEncodeError as error:
             detail = "The request is nested too deeply."
             raise InvalidRequestError(detail, field="body") from error
+        give_up_at = time.monotonic() + self._settings.ollama_request_timeout
         attempt = partial(self._attempt, self._generation, "POST", path, data)
+        count_attempt()
         try:
             return await attempt()
         except DID_NOT_RUN as error:
-            attempts, backoff = self._settings.ollama_retry_attempts, self._settings.ollama_retry_backoff
-            return await try_again(attempt, error, attempts=attempts, backoff_seconds=backoff)
+            return await try_again(
+                attempt,
+                error,
+                attempts=self._settings.ollama_retry_attempts,
+                backoff_seconds=self._settings.ollama_retry_backoff,
+                give_up_at=give_up_at,
+            )
 
     async def _attempt(self, pool: "_Pool", method: str, path: str, data: bytes = b"") -> "_Response":
         try:
@@ -147,9 +155,13 @@ class Transport:
         try:
             response = await pool.request(method, path, data)
         except WIRE_ERRORS as error:
-            raise _meaning(error) from error
+            raise map_aiohttp_error(error) from error
         if response.status != OK:
-            raise refusal(response.status, await response.read(), response.headers.get("Retry-After"))
+            try:
+                body = await response.read()
+            except OllamaError:
+                body = b""  # the status says enough
+            raise refusal(response.status, body, response.headers.get("Retry-After"))
         return response
 
 
@@ -232,7 +244,7 @@ class _Response:
         try:
             return await self._content.read()
         except aiohttp.ClientError as error:
-            raise _meaning(error) from error
+            raise map_aiohttp_error(error) from error
         finally:
             self.close()
 
@@ -241,7 +253,7 @@ class _Response:
         try:
             return await self._content.readany()
         except aiohttp.ClientError as error:
-            raise _meaning(error) from error
+            raise map_aiohttp_error(error) from error
 
     def fail(self, error: OllamaError) -> None:
         """Have whoever waits in `read_some` get an error."""
@@ -274,22 +286,12 @@ def _is_written(connection: Connection) -> bool:
 
 def _parsed(body: bytes) -> Any:
     try:
-        return orjson.loads(without_context(body))
+        document = orjson.loads(without_context(body))
     except orjson.JSONDecodeError as error:
         raise not_understood() from error
-
-
-def _meaning(error: Exception) -> OllamaError:
-    """Return our error for one of aiohttp's."""
-    match error:
-        case aiohttp.ClientConnectorError():
-            return OllamaUnavailableError("Ollama could not be reached.")
-        case aiohttp.ClientConnectionError():
-            return OllamaResponseError("Ollama closed the connection before its answer.")
-        case aiohttp.ClientPayloadError():
-            return OllamaResponseError("Ollama's answer was cut short.")
-        case _:
-            return not_understood()
+    if isinstance(document, dict) and (failure := error_in(document)) is not None:
+        raise failure
+    return document
 
 
 class _Connector(aiohttp.TCPConnector):

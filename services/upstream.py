@@ -1,5 +1,6 @@
 """What one event loop has of the Ollama server: connections, a queue, and what is known of it."""
 
+import logging
 import re
 import time
 from dataclasses import dataclass
@@ -10,9 +11,13 @@ from services.admission import Admission
 from services.availability import Availability
 from services.errors import InvalidRequestError, ModelNotFoundError, OllamaError, OllamaResponseError
 from services.model_catalog import ModelCatalog
+from services.model_list import parse_models
 from services.model_names import ModelName
+from services.outcomes import Outcomes
 from services.single_flight import SingleFlight
 from services.transport import Transport
+
+logger = logging.getLogger(__name__)
 
 LOAD_FAILURE_STATUS = 500
 FIRST_WITH_LLAMA_SERVER = (0, 30)
@@ -42,6 +47,8 @@ class Upstream:
         self.catalog = ModelCatalog(self._tags, ttl_seconds=settings.ollama_models_ttl)
         self.health = SingleFlight(self._probe)
         self._version: tuple[int, int] | None = None
+        self.outcomes = Outcomes()
+        self._probe_failed = False
 
     @property
     def runs_llama_server(self) -> bool | None:
@@ -80,14 +87,16 @@ class Upstream:
         that are known to mean something else are heeded.
         See https://docs.ollama.com/api/ps.
         """
+        wanted = ModelName.parse(exact_name)
         if error.status != LOAD_FAILURE_STATUS or any(words in error.detail for words in NO_LOAD_FAILURE):
             return False
-        try:
-            running = await self.transport.get("/api/ps")
-            names = {ModelName.parse(model["model"]) for model in running["models"]}
-        except (OllamaError, KeyError, TypeError, ValueError):
+        if wanted.is_cloud:  # it runs elsewhere, and is never loaded here
             return False
-        return ModelName.parse(exact_name) not in names
+        try:
+            running = parse_models(await self.transport.get("/api/ps"))
+        except OllamaError:
+            return False
+        return not running.skipped and wanted not in map(ModelName.parse, running.models)
 
     def unknown(self, name: str) -> ModelNotFoundError:
         """Return the error for a model that is not installed."""
@@ -102,10 +111,19 @@ class Upstream:
     async def _probe(self) -> Health:
         """Ask for the version: https://docs.ollama.com/api/version."""
         started_at = time.monotonic()
-        answer = await self.transport.get("/api/version")
-        if not isinstance(answer, dict) or not isinstance(answer.get("version"), str):
-            detail = "What answers there is not Ollama."
-            raise OllamaResponseError(detail)
+        try:
+            answer = await self.transport.get("/api/version")
+            if not isinstance(answer, dict) or not isinstance(answer.get("version"), str):
+                detail = "What answers there is not Ollama."
+                raise OllamaResponseError(detail)
+        except OllamaError as error:
+            level = logging.DEBUG if self._probe_failed else logging.WARNING
+            logger.log(level, "the health probe of Ollama failed: %s", error.log_message)
+            self._probe_failed = True
+            raise
+        if self._probe_failed:
+            logger.info("the health probe of Ollama succeeds again")
+        self._probe_failed = False
         self.availability.succeeded()
         found = VERSION.match(answer["version"])
         self._version = (int(found[1]), int(found[2])) if found else None

@@ -155,6 +155,10 @@ BAD = [
     ("OLLAMA_DOWN_COOLDOWN", "-5"),
     ("OLLAMA_MODELS_TTL", "0"),
     ("SSE_PING_INTERVAL", "0"),
+    ("FORWARDED_ALLOW_IPS", "proxy.internal"),
+    ("FORWARDED_ALLOW_IPS", "10.0.0.1/8"),
+    ("FORWARDED_ALLOW_IPS", "127.0.0.1,*"),
+    ("FORWARDED_ALLOW_IPS", "127.0.0.1,,::1"),
     ("CLIENT_WRITE_TIMEOUT", "0"),
     ("SHUTDOWN_GRACE", "-1"),
     ("MAX_REQUEST_BYTES", "0"),
@@ -428,3 +432,9 @@ def test_settings_are_frozen() -> None:
     settings = Settings()
     with pytest.raises(ValidationError, match="frozen"):
         settings.max_tokens = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("text", ["*", "10.0.0.5", " 10.0.0.5 , fd00::/8 ", "10.0.0.0/8,::1"])
+def test_trusted_proxies_are_addresses_and_networks(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", text)
+    assert Settings().forwarded_allow_ips == text.replace(" ", "")

@@ -94,7 +94,6 @@ async def test_after_a_failure_the_last_list_is_shown_as_stale(tags: Tags) -> No
         None,
         [],
         {},
-        {"models": None},
         {"models": ["gpt-oss"]},
         {"models": [{}]},
         {"models": [{"name": 5}]},

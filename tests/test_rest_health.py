@@ -1,4 +1,5 @@
 import asyncio
+import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,6 +26,9 @@ async def test_healthy(client: aiohttp.ClientSession, url: str, simulator: Simul
             "models": {"gpt-oss": True, "llama3.1": True, "nomic-embed-text": True},
             "running": 0,
             "queued": 0,
+            "last_success_at": None,
+            "last_failure_at": None,
+            "last_failure_code": None,
         },
     }
     assert 0 < latency < 5000
@@ -114,3 +118,22 @@ async def test_a_component_registers_itself(
     assert answer.json()["services"] == {"ollama": "up", "vectors": state}
     assert answer.json()["status"] == ("healthy" if state == "up" else "degraded")
     assert answer.status == (200 if state == "up" else 503)
+
+
+async def test_the_log_says_once_why_a_probe_fails(
+    client: aiohttp.ClientSession,
+    make_settings: MakeSettings,
+    simulator: Simulator,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with serve(create_app(make_settings())) as url:
+        assert (await get(client, f"{url}/health")).status == 200
+        await simulator.stop()
+        for _ in range(3):
+            assert (await get(client, f"{url}/health/ready")).status == 503
+        await simulator.start()
+        assert (await get(client, f"{url}/health/ready")).status == 200
+    told = [line for line in caplog.messages if line.startswith("the health probe")]
+    reason = "Ollama could not be reached. (network: Connection refused)"
+    assert told == [f"the health probe of Ollama failed: {reason}", "the health probe of Ollama succeeds again"]
