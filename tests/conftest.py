@@ -1,8 +1,10 @@
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import aiohttp
 import pytest
+import uvloop
 
 from config import Settings
 from main import create_app
@@ -10,6 +12,15 @@ from simulator import Simulator
 from tests.serving import serve
 
 MakeSettings = Callable[..., Settings]
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+LOOP_FACTORIES: dict[str, LoopFactory] = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, LoopFactory]:
+    """Run tests on asyncio's own loop, and those marked `every_loop` on uvloop too."""
+    if item.get_closest_marker("every_loop") is not None:
+        return LOOP_FACTORIES
+    return {"asyncio": asyncio.new_event_loop}
 
 
 @pytest.fixture(autouse=True)
