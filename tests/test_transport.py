@@ -438,7 +438,7 @@ async def test_no_answers_are_mixed_up_where_many_are_given_up(make_settings: Ma
 
     async def ask(transport: Transport, number: int) -> int | None:
         try:
-            async with asyncio.timeout(chance.random() / 60):
+            async with asyncio.timeout(chance.random() / 60 if number % 10 else 10):
                 answer = await transport.post(PATH, {"number": number})
         except TimeoutError:
             return None
@@ -450,7 +450,7 @@ async def test_no_answers_are_mixed_up_where_many_are_given_up(make_settings: Ma
         for round_ in range(30):
             found = await asyncio.gather(*(ask(transport, 10 * round_ + one) for one in range(10)))
             answered += len([number for number in found if number is not None])
-        assert 30 < answered < 270
+        assert 30 <= answered < 270
         assert await transport.post(PATH, {"number": 300}) == {"number": 300}
 
 
@@ -536,10 +536,10 @@ async def test_a_connection_with_half_a_request_on_it_serves_no_other(
         await reader.read()
 
     async with listening(respond, server_tls if has_tls else None) as url:
-        settings = make_settings(ollama_base_url=url, ollama_request_timeout=2)
+        settings = make_settings(ollama_base_url=url, ollama_request_timeout=10)
         async with Transport(settings) as transport:
             with pytest.raises(RejectedByOllamaError):
-                await transport.post(PATH, {"prompt": "x" * 50_000_000})
+                await transport.post(PATH, {"prompt": "x" * 20_000_000})
             assert await whole(transport) == {"done": True}
 
 
