@@ -40,7 +40,9 @@ async def _serve(simulator: Simulator) -> None:
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ended.set)
+        signal.signal(
+            number, lambda *_: loop.call_soon_threadsafe(ended.set)
+        )  # loop.add_signal_handler is not on Windows
     async with simulator:
         logger.warning("*** SIMULATED OLLAMA on %s: no model runs here, every answer is made up ***", simulator.url)
         await ended.wait()

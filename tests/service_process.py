@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -66,7 +67,9 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def run_service(upstream: str, directory: Path, **environment: object) -> AsyncIterator[ServiceProcess]:
+async def run_service(
+    upstream: str, directory: Path, program: Path = ROOT / "main.py", **environment: Any
+) -> AsyncIterator[ServiceProcess]:
     """Run the service in a process with warnings as errors, and give it when it answers."""
     port = free_port()
     log = directory / f"service-{port}.log"
@@ -75,7 +78,7 @@ async def run_service(upstream: str, directory: Path, **environment: object) -> 
     variables = {"HOST": "127.0.0.1", "PORT": str(port), "OLLAMA_BASE_URL": upstream, "PYTHONWARNINGS": "error"}
     with log.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, ROOT / "main.py", cwd=directory, env=inherited | variables | settings, stderr=stderr
+            sys.executable, program, cwd=directory, env=inherited | variables | settings, stderr=stderr
         )
     service = ServiceProcess(process, port, log)
     try:
