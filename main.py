@@ -29,6 +29,7 @@ from middleware.allowed_hosts import LOCAL_HOSTS, AllowedHostsMiddleware
 from middleware.api_keys import ApiKeyMiddleware
 from middleware.body_limit import BodyLimitMiddleware
 from middleware.client_watch import ClientWatchMiddleware
+from middleware.exception_handlers import with_exception_handlers
 from middleware.problem_answers import ProblemMiddleware
 from middleware.request_context import RequestContextMiddleware
 from routers import health, ollama
@@ -54,7 +55,7 @@ class App(FastAPI):
         The watch on the client is outermost: it needs the server's own `send`.
         """
         app: ASGIApp = DirectRoutes(AsyncExitStackMiddleware(self.router), ollama.direct_router.routes)
-        app = ProblemMiddleware(app)
+        app = ProblemMiddleware(with_exception_handlers(app, self.exception_handlers))
         for layer, args, kwargs in reversed(self.user_middleware):
             app = layer(app, *args, **kwargs)
         return ClientWatchMiddleware(app, self.state.settings.client_write_timeout)
@@ -80,10 +81,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         report_settings(settings, files)
         await service.connect()
         report = asyncio.create_task(report_upstream(service))
-        with shutdown.hooked():
-            yield
-        report.cancel()
-        await service.disconnect()
+        try:
+            with shutdown.hooked():
+                yield
+        finally:
+            report.cancel()
+            try:
+                await asyncio.wait({report})
+            finally:
+                await service.disconnect()
 
     middleware = [Middleware(RequestContextMiddleware)]
     if settings.allowed_hosts and "*" not in settings.allowed_hosts:
@@ -129,6 +135,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
+def create_served_app() -> FastAPI:
+    """Create the app of a server process that `serve` starts; with several workers, in each of them."""
+    app = create_app()
+    gc.freeze()  # what was imported stays: to look through it for garbage costs 7 % of a whole chat
+    return app
+
+
 def serve() -> None:
     """Serve until SIGTERM or SIGINT."""
     settings = get_settings()
@@ -139,7 +152,8 @@ def serve() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
     uvicorn.run(
-        "main:app",
+        "main:create_served_app",
+        factory=True,
         host=settings.host,
         port=settings.port,
         workers=settings.web_concurrency,
@@ -153,8 +167,14 @@ def serve() -> None:
     )
 
 
+def __getattr__(name: str) -> FastAPI:
+    """Create `main.app`, for `uvicorn main:app`, when it is first asked for."""
+    if name != "app":
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    app: FastAPI = globals().setdefault("app", create_app())
+    return app
+
+
 if __name__ == "__main__":
     serve()
-else:
-    app = create_app()
-    gc.freeze()  # what was imported stays: to look through it for garbage costs 7 % of a whole chat

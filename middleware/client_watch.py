@@ -1,19 +1,20 @@
 import asyncio
-import fcntl
-import struct
-import termios
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from middleware.send_queue import unsent_bytes
+
 QUICK_SECONDS = 0.05  # a request that is over sooner needs no watch, which costs 23 µs
+FORCED_SHUTDOWN = ("Task cancelled, timeout graceful shutdown exceeded",)  # uvicorn, which logs it if it gets it back
 CHECKS = 4  # of a client that makes no room to write, before it is dropped
 
 
 class ClientWatchMiddleware:
     """Cancels a request whose client has left, or does not read.
 
-    The outermost one: it needs the server's own `send`. Starlette notices neither before the next chunk is sent,
-    and uvicorn has no limit on how long a write may take.
+    Starlette notices neither before the next chunk is sent, and uvicorn has no limit on how long a write may take.
+    Outermost, where it gets uvicorn's own `send`, it also sees the connection; behind another layer, or in another
+    server, it goes by what `receive` tells and how long a `send` takes.
     """
 
     def __init__(self, app: ASGIApp, write_timeout_seconds: float) -> None:
@@ -28,10 +29,12 @@ class ClientWatchMiddleware:
         watch = _Watch(receive, send, self._write_timeout_seconds)
         try:
             await self._app(scope, watch.receive, watch.send)
-        except asyncio.CancelledError:
-            # The client has left, or the server is ending and cancels what still runs: nobody is there to be told.
-            watch.task.uncancel()
-            watch.abort()
+            if watch.cancellations:
+                await asyncio.sleep(0)  # where a cancellation arrives that came too late for the app
+        except asyncio.CancelledError as error:
+            if watch.is_cancelled_by_others() and error.args != FORCED_SHUTDOWN:
+                raise
+            watch.abort()  # nobody is there to be told
         finally:
             watch.end()
 
@@ -46,12 +49,12 @@ class _Watch:
         self._is_read = self._is_answered = self._is_slow = False
         self._sending = 0
         self._check = self._loop.call_later(QUICK_SECONDS, self._begin)
-        # uvicorn lets only its own `send` reach the socket
-        cycle = getattr(send, "__self__", None)
-        self._transport: asyncio.Transport | None = cycle and cycle.transport
+        self._transport = _transport_behind(send)
+        self.cancellations = 0
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in one
-        self.task = task
+        self._task = task
+        self._cancelling_before = task.cancelling()
 
     async def receive(self) -> Message:
         """Pass the body on; once it is whole, the next message can only be that the client has left."""
@@ -60,7 +63,7 @@ class _Watch:
             return {"type": "http.disconnect"}
         message = await self._receive()
         if message["type"] == "http.disconnect":
-            self.task.cancel()
+            self._cancel()
             await asyncio.sleep(0)  # where the cancellation arrives
         elif not message.get("more_body", False):
             self._is_read = True
@@ -79,17 +82,27 @@ class _Watch:
             self._sending -= 1
         # uvicorn tells a lost connection only to the last of the requests that came over it in a row
         if not self._is_answered and self._transport is not None and self._transport.is_closing():
-            self.task.cancel()
+            self._cancel()
+
+    def is_cancelled_by_others(self) -> bool:
+        """Whether a cancellation is not, or not only, the watch's own."""
+        return not self.cancellations or self._task.cancelling() - self._cancelling_before > self.cancellations
 
     def end(self) -> None:
         if self._listener is not None:
             self._listener.cancel()
         self._check.cancel()
+        for _ in range(self.cancellations):
+            self._task.uncancel()
 
     def abort(self) -> None:
         """Cut the connection; closing it would wait for the client to read what is buffered."""
         if self._transport is not None:
             self._transport.abort()
+
+    def _cancel(self) -> None:
+        self.cancellations += 1
+        self._task.cancel()
 
     def _begin(self) -> None:
         self._is_slow = True
@@ -104,7 +117,7 @@ class _Watch:
     async def _listen(self) -> None:
         await self._receive()
         if not self._is_answered:
-            self.task.cancel()
+            self._cancel()
 
     def _check_later(self, unread: int | None, left: int) -> None:
         self._check = self._loop.call_later(self._write_timeout_seconds / CHECKS, self._look, unread, left)
@@ -123,12 +136,18 @@ class _Watch:
             self._check_later(unread, left)
             return
         self.abort()
-        self.task.cancel()
+        self._cancel()
 
     def _unread(self) -> int:
         """Return how many bytes the client has not taken, in our buffer and the kernel's."""
         if self._transport is None or self._transport.is_closing():
             return 0
-        fd = self._transport.get_extra_info("socket").fileno()
-        (in_kernel,) = struct.unpack("i", fcntl.ioctl(fd, termios.TIOCOUTQ, b"\0" * 4))
-        return self._transport.get_write_buffer_size() + int(in_kernel)
+        size = self._transport.get_write_buffer_size()
+        connection = self._transport.get_extra_info("socket")
+        return size if connection is None else size + unsent_bytes(connection)
+
+
+def _transport_behind(send: Send) -> asyncio.Transport | None:
+    """Return the connection behind uvicorn's own `send`, which is a method of what has it; of any other, None."""
+    transport = getattr(getattr(send, "__self__", None), "transport", None)
+    return transport if hasattr(transport, "get_write_buffer_size") and hasattr(transport, "abort") else None

@@ -9,6 +9,7 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
+from starlette._utils import get_route_path
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import BaseRoute
@@ -85,7 +86,7 @@ class DirectRoutes:
         await response(scope, receive, send)
 
     def _find(self, scope: Scope) -> tuple[Endpoint, type[BaseModel]] | None:
-        return self._endpoints.get(scope["path"].removeprefix(scope.get("root_path", "")))
+        return self._endpoints.get(get_route_path(scope))
 
 
 async def _read(receive: Receive) -> bytes:

@@ -15,21 +15,40 @@ class PerLoop(Generic[T]):
 
     def __init__(self, open_: Callable[[], AbstractAsyncContextManager[T]]) -> None:
         self._open = open_
-        self._opened: dict[asyncio.AbstractEventLoop, tuple[AbstractAsyncContextManager[T], T]] = {}
+        self._slots: dict[asyncio.AbstractEventLoop, _Slot[T]] = {}
 
     async def get(self) -> T:
-        """Return the one of the running loop."""
+        """Return the one of the running loop; concurrent first callers open one.
+
+        An error of opening is the caller's, and the next caller opens again.
+        """
         loop = asyncio.get_running_loop()
-        if loop not in self._opened:
-            for other in list(self._opened):
+        slot = self._slots.get(loop)
+        if slot is None:
+            for other in list(self._slots):
                 if other.is_closed():
-                    self._opened.pop(other, None)
-            manager = self._open()
-            self._opened[loop] = manager, await manager.__aenter__()
-        return self._opened[loop][1]
+                    self._slots.pop(other, None)
+            slot = self._slots[loop] = _Slot()
+        if slot.opened is not None:
+            return slot.opened[1]
+        async with slot.lock:
+            if slot.opened is None:
+                manager = self._open()
+                slot.opened = manager, await manager.__aenter__()
+            return slot.opened[1]
 
     async def close(self) -> None:
         """Close the one of the running loop, if there is one."""
-        opened = self._opened.pop(asyncio.get_running_loop(), None)
-        if opened is not None:
-            await opened[0].__aexit__(None, None, None)
+        slot = self._slots.get(asyncio.get_running_loop())
+        if slot is None:
+            return
+        async with slot.lock:
+            opened, slot.opened = slot.opened, None
+            if opened is not None:
+                await opened[0].__aexit__(None, None, None)
+
+
+class _Slot(Generic[T]):
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.opened: tuple[AbstractAsyncContextManager[T], T] | None = None

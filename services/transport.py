@@ -37,6 +37,7 @@ CONTROL_CONNECTIONS = 16
 KEEP_ALIVE_SECONDS = 60
 HEALTH_SHARE = 0.97  # of its timeout, so that our own answer is in time too
 SWITCHING_PROTOCOLS, OK = 101, 200
+SMALL_BODY_BYTES = 65_536  # up to here a copy of the body costs less than a second write
 DEAD_CONNECTION_SECONDS = 1.0  # later than that, the request may well have run
 
 WIRE_ERRORS = (aiohttp.ClientError, HttpProcessingError)
@@ -205,7 +206,7 @@ class _Pool:
         assert isinstance(protocol, _Protocol)  # noqa: S101 - it is lost only when the connection is given back
         sent_at = time.monotonic()
         try:
-            return await _exchange(connection, protocol, [head.encode() + b"\r\n", data])
+            return await _exchange(connection, protocol, head.encode() + b"\r\n", data)
         except BaseException as error:
             _close(connection)
             is_early = time.monotonic() - sent_at < DEAD_CONNECTION_SECONDS
@@ -218,13 +219,13 @@ class _Pool:
         await self._connector.close()
 
 
-async def _exchange(connection: Connection, protocol: "_Protocol", request: list[bytes]) -> "_Response":
+async def _exchange(connection: Connection, protocol: "_Protocol", head: bytes, body: bytes) -> "_Response":
     protocol.set_response_params(read_until_eof=True)
-    protocol.send(request)
+    protocol.send(head, body)
     message, content = await protocol.read()
     while message.code < OK and message.code != SWITCHING_PROTOCOLS:
         message, content = await protocol.read()
-    content.on_eof(partial(_give_back, connection, protocol))
+    content.on_eof(partial(_give_back, connection, protocol, message.code))
     return _Response(connection, message.code, message.headers, content)
 
 
@@ -264,10 +265,10 @@ class _Response:
         _close(self._connection)
 
 
-def _give_back(connection: Connection, protocol: "_Protocol") -> None:
+def _give_back(connection: Connection, protocol: "_Protocol", status: int) -> None:
     """Let a connection serve again, unless the answer came before the request was written to its end."""
     protocol.is_at_work = False
-    if _is_written(connection):
+    if protocol.is_written(status):
         connection.release()
     else:
         _close(connection)
@@ -275,13 +276,9 @@ def _give_back(connection: Connection, protocol: "_Protocol") -> None:
 
 def _close(connection: Connection) -> None:
     """Close a connection, unless it has been given back; what of the request is not written yet is dropped."""
-    if connection.transport is not None and not _is_written(connection):
+    if connection.transport is not None:
         connection.transport.abort()
     connection.close()
-
-
-def _is_written(connection: Connection) -> bool:
-    return connection.transport is None or not connection.transport.get_write_buffer_size()
 
 
 def _parsed(body: bytes) -> Any:
@@ -310,19 +307,41 @@ class _Protocol(ResponseHandler):
         self.is_at_work = False
         self._requests = 0
         self._has_answered = False
+        self._is_large = False
 
     @property
     def may_have_been_dead(self) -> bool:
         """Whether the connection has served before, and nothing has come back for the last request."""
         return self._requests > 1 and not self._has_answered
 
-    def send(self, request: list[bytes]) -> None:
-        """Write a request."""
+    def send(self, head: bytes, body: bytes) -> None:
+        """Write a request.
+
+        Never an empty part, and not with `writelines`: on asyncio's own loop, from Python 3.12 on, it keeps an empty
+        part in its buffer and wakes the loop for it without end; before 3.12.9 it fails on a closing connection.
+        """
         assert self.transport is not None  # noqa: S101 - the pool gives out connections that are open
         self.is_at_work = True
         self._requests += 1
         self._has_answered = False
-        self.transport.writelines(request)
+        self._is_large = len(body) > SMALL_BODY_BYTES
+        if self._is_large:
+            self.transport.write(head)
+            self.transport.write(body)
+        else:
+            self.transport.write(head + body)
+
+    def is_written(self, status: int) -> bool:
+        """Whether all of the request that was answered with this status has left our buffers.
+
+        A TLS transport does not count what it has passed on to the one below it. A server that answers 200 has read
+        the request; a large one that it refuses may be stuck there.
+        """
+        if self.transport is None:
+            return True
+        if self._is_large and status != OK and self.transport.get_extra_info("sslcontext") is not None:
+            return False
+        return not self.transport.get_write_buffer_size()
 
     def data_received(self, data: bytes) -> None:
         """Take what the server says; words that nobody asked for must not become the next one's answer."""

@@ -44,7 +44,8 @@ async def _serve(simulator: Simulator, *, until_stdin_closes: bool) -> None:
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ended.set)
+        # loop.add_signal_handler is not on Windows
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(ended.set))
     if until_stdin_closes:
         threading.Thread(target=_wait_for_stdin, args=(loop, ended), daemon=True).start()
     async with simulator:

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -28,10 +29,13 @@ class _Server(web.Server):
         super().__init__(simulator.handle, handler_cancellation=True, access_log=None)
         self._simulator = simulator
         self.numbers: dict[RequestHandler, int] = {}
+        self.stopped = False
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         self.numbers[handler] = next(self._simulator.connection_numbers)
         super().connection_made(handler, transport)
+        if self.stopped:  # between accepting and this
+            transport.abort()
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         self.numbers.pop(handler, None)
@@ -139,6 +143,12 @@ class Simulator:
         if listener is None or server is None:
             return
         self._listener = self._server = None
+        server.stopped = True
+        loop = asyncio.get_running_loop()
+        for listening in listener.sockets:
+            with suppress(NotImplementedError):  # Windows
+                loop.remove_reader(listening)
+        await asyncio.sleep(0)  # asyncio fails on a connection it has accepted when its server is closed
         listener.close()
         running = list(self._open)
         busy = {call.connection for call in running}

@@ -1,9 +1,14 @@
+import asyncio
+import faulthandler
+import gc
 import os
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from typing import Any
 
 import aiohttp
 import pytest
+import uvloop
 
 from config import Settings
 from main import create_app
@@ -11,6 +16,53 @@ from simulator import Simulator
 from tests.serving import serve
 
 MakeSettings = Callable[..., Settings]
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+LOOP_FACTORIES: dict[str, LoopFactory] = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+STDERR = pytest.StashKey[int]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep a way to stderr past pytest's capture."""
+    config.stash[STDERR] = os.dup(2)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """End the run where pytest-timeout cannot end a test.
+
+    It cannot interrupt uvloop nor a wait for a thread, and has no limit for the fixtures of a test that has failed.
+    """
+    limit = float(item.config.getini("timeout"))
+    if item.config.getoption("usepdb") or not limit:
+        return (yield)
+    timer = threading.Timer(2 * limit, _end_run, (item.nodeid, item.config.stash[STDERR]))
+    timer.daemon = True
+    timer.start()
+    try:
+        return (yield)
+    finally:
+        timer.cancel()
+        timer.join()
+
+
+def _end_run(test: str, stderr: int) -> None:
+    with os.fdopen(stderr, "w") as output:
+        output.write(f"\n{test} does not end. All threads and tasks:\n")
+        output.flush()
+        faulthandler.dump_traceback(output)
+        for task in [it for it in gc.get_objects() if isinstance(it, asyncio.Task) and not it.done()]:
+            task.print_stack(file=output)
+        output.flush()
+        os._exit(1)
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, LoopFactory]:
+    """Run tests on asyncio's own loop, and those marked `every_loop` on uvloop too."""
+    if item.get_closest_marker("every_loop") is not None:
+        return LOOP_FACTORIES
+    return {"asyncio": asyncio.new_event_loop}
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import aiohttp
 
 ROOT = Path(__file__).parent.parent
-START_SECONDS = 20
+START_SECONDS = 60
 
 
 class ServiceProcess:
@@ -67,9 +67,9 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def run_service(
-    upstream: str, directory: Path, folder: Path = ROOT, /, **environment: object
+    upstream: str, directory: Path, program: Path = ROOT / "main.py", **environment: object
 ) -> AsyncIterator[ServiceProcess]:
-    """Run the service of a folder in a process with warnings as errors, and give it when it answers."""
+    """Run the service, or a program that serves it, in a process with warnings as errors; give it when it answers."""
     port = free_port()
     log = directory / f"service-{port}.log"
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
@@ -83,7 +83,7 @@ async def run_service(
     }
     with log.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, folder / "main.py", cwd=directory, env=inherited | variables | settings, stderr=stderr
+            sys.executable, program, cwd=directory, env=inherited | variables | settings, stderr=stderr
         )
     service = ServiceProcess(process, settings.get("HOST", ""), port, log)
     try:

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -97,7 +98,11 @@ async def soak(directory: Path) -> bool:
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
-        settings = {"ollama_max_connections": PLACES, "log_level": "WARNING", "ollama_retry_backoff": 0.05}
+        settings: dict[str, Any] = {
+            "ollama_max_connections": PLACES,
+            "log_level": "WARNING",
+            "ollama_retry_backoff": 0.05,
+        }
         async with (
             run_service(f"http://127.0.0.1:{port}", directory, **settings) as service,
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client,

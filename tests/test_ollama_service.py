@@ -3,8 +3,9 @@
 import asyncio
 import gc
 import math
+import time
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
 from typing import Any, assert_type
 
@@ -22,8 +23,10 @@ from services.errors import (
 from services.ollama_service import OllamaService, ollama_service
 from simulator import Fault, Simulator
 from tests.api import GENERATE, succeed
-from tests.conftest import MakeSettings
+from tests.conftest import LOOP_FACTORIES, LoopFactory, MakeSettings
 from tests.kinds import until
+
+pytestmark = pytest.mark.every_loop
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
 
@@ -213,31 +216,73 @@ async def use(service: OllamaService) -> None:
         await anext(stream)
 
 
-def run_in_a_loop_of_its_own(work: Coroutine[Any, Any, None]) -> None:
+def run_in_a_loop_of_its_own(
+    work: Coroutine[Any, Any, None], loop_factory: LoopFactory = asyncio.new_event_loop
+) -> None:
     """Run work in a fresh event loop, with everything that is left unclosed counted as an error."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        asyncio.run(work)
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(work)
         gc.collect()
 
 
-async def test_two_event_loops_in_turn_use_the_singleton(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+async def call_all(service: OllamaService) -> None:
+    await use(service)
+    assert await service.list_models()
+    assert await service.is_model_available("llama3.1")
+    assert await service.chat("llama3.1", MESSAGES)
+
+
+CALLS: list[Callable[[OllamaService], Coroutine[Any, Any, object]]] = [
+    OllamaService.connect,
+    OllamaService.list_models,
+    OllamaService.health_check,
+    lambda service: service.generate("llama3.1", "Hi"),
+    lambda service: service.generate_embeddings("Hi"),
+    call_all,
+]
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_the_loop_is_idle_after_a_call_and_disconnecting_ends(
+    service: OllamaService, simulator: Simulator, call: Callable[[OllamaService], Coroutine[Any, Any, object]]
+) -> None:
+    await call(service)
+    before = time.process_time()
+    await asyncio.sleep(0.3)
+    used = time.process_time() - before
+    async with asyncio.timeout(2):
+        await service.disconnect()
+    assert used < 0.05
+    await until(lambda: simulator.open_connections == 0)
+
+
+@pytest.mark.parametrize("loop_factory", LOOP_FACTORIES.values(), ids=LOOP_FACTORIES)
+async def test_event_loops_in_turn_use_the_singleton(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch, loop_factory: LoopFactory
+) -> None:
     monkeypatch.setenv("OLLAMA_BASE_URL", simulator.url)
     get_settings.cache_clear()
-    for _ in range(2):
-        await asyncio.to_thread(run_in_a_loop_of_its_own, use(ollama_service))
+    for factory in (loop_factory, asyncio.new_event_loop):
+        await asyncio.to_thread(run_in_a_loop_of_its_own, use(ollama_service), factory)
     get_settings.cache_clear()
     await until(lambda: simulator.open_connections == 0)
     assert len(simulator.calls_to("/api/generate")) == 4
 
 
+@pytest.mark.parametrize("loop_factory", LOOP_FACTORIES.values(), ids=LOOP_FACTORIES)
 async def test_a_worker_thread_uses_the_service_while_the_main_loop_serves(
-    client: aiohttp.ClientSession, url: str, make_settings: MakeSettings, simulator: Simulator
+    client: aiohttp.ClientSession,
+    url: str,
+    make_settings: MakeSettings,
+    simulator: Simulator,
+    loop_factory: LoopFactory,
 ) -> None:
     service = OllamaService(make_settings())
     stream = await service.generate("llama3.1", "Hi", stream=True)
     first = await anext(stream)
-    thread = asyncio.create_task(asyncio.to_thread(run_in_a_loop_of_its_own, use(service)))
+    thread = asyncio.create_task(asyncio.to_thread(run_in_a_loop_of_its_own, use(service), loop_factory))
     while not thread.done():
         assert await service.generate("llama3.1", "Hi")
         assert (await succeed(client, url, "generate", GENERATE))["response"]
@@ -246,8 +291,9 @@ async def test_a_worker_thread_uses_the_service_while_the_main_loop_serves(
     await service.disconnect()
 
 
+@pytest.mark.parametrize("loop_factory", LOOP_FACTORIES.values(), ids=LOOP_FACTORIES)
 async def test_a_service_that_is_left_unclosed_in_a_loop_leaves_no_connection(
-    make_settings: MakeSettings, simulator: Simulator
+    make_settings: MakeSettings, simulator: Simulator, loop_factory: LoopFactory
 ) -> None:
     service = OllamaService(make_settings())
 
@@ -255,7 +301,7 @@ async def test_a_service_that_is_left_unclosed_in_a_loop_leaves_no_connection(
         await service.connect()
         assert await service.generate("llama3.1", "Hi")
 
-    await asyncio.to_thread(run_in_a_loop_of_its_own, leave())
+    await asyncio.to_thread(run_in_a_loop_of_its_own, leave(), loop_factory)
     await until(lambda: simulator.open_connections == 0)
     assert await service.generate("llama3.1", "Hi")
     await service.disconnect()

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -48,7 +49,7 @@ async def read(tcp: socket.socket, size: int) -> int:
 
 
 @asynccontextmanager
-async def service_of(simulator: Simulator, directory: Path, **settings: object) -> AsyncIterator[ServiceProcess]:
+async def service_of(simulator: Simulator, directory: Path, **settings: Any) -> AsyncIterator[ServiceProcess]:
     async with run_service(simulator.url, directory, log_level="WARNING", **settings) as service:
         yield service
         assert service.log == ""
@@ -79,7 +80,7 @@ async def test_twenty_slow_readers_cost_little_memory_and_slow_nobody_else(
                 started = time.monotonic()
                 seen = await see(kind.ask(client, service.url))
                 assert (seen.status, seen.cut) == (200, False)
-                assert time.monotonic() - started < 1
+                assert time.monotonic() - started < 5
         sent = [call.chunks_sent for call in simulator.calls_to("/api/generate") if call.outcome != "completed"]
         assert len(sent) == 20
         print(f"20 slow readers: {most - before} kB more")  # noqa: T201 - the figure is wanted

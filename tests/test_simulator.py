@@ -1,6 +1,7 @@
 """The simulator, as a client of Ollama's wire protocol meets it."""
 
 import asyncio
+import contextlib
 import json
 import math
 import os
@@ -144,7 +145,7 @@ async def test_the_first_answer_of_a_model_waits_for_its_load() -> None:
 
 
 async def test_a_client_that_leaves_ends_the_load_it_caused() -> None:
-    async with Simulator(load_seconds=0.2) as simulator, aiohttp.ClientSession(simulator.url) as client:
+    async with Simulator(load_seconds=20) as simulator, aiohttp.ClientSession(simulator.url) as client:
         leaving = asyncio.create_task(whole(client, GENERATE))
         call = await simulator.received("/api/generate")
         await asyncio.sleep(0.02)
@@ -1090,3 +1091,18 @@ def test_the_command_says_in_one_sentence_that_its_port_is_taken() -> None:
             (line,) = process.stderr.read().splitlines()
     assert str(port) in line
     assert "something else listens there" in line
+
+
+@pytest.mark.every_loop
+@pytest.mark.parametrize("turns", range(8))
+async def test_stopping_ends_a_connection_that_is_being_accepted(turns: int) -> None:
+    simulator = Simulator()
+    await simulator.start()
+    with socket.create_connection(("127.0.0.1", simulator.port)) as client:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(2):
+            await simulator.stop()
+        client.settimeout(2)
+        with contextlib.suppress(ConnectionResetError):
+            assert await asyncio.to_thread(client.recv, 1) == b""

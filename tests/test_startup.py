@@ -81,7 +81,7 @@ async def test_keys_beside_the_code_close_the_service_from_any_working_directory
     folder = tmp_path / "service"
     shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", "tests", "docs", "benchmarks", "__pycache__"))
     (folder / ".env").write_text(f"API_KEYS={SECRET}\n")
-    async with run_service(simulator.url, tmp_path, folder, service_env_file="") as service:
+    async with run_service(simulator.url, tmp_path, folder / "main.py", service_env_file="") as service:
         async with client.get(f"{service.url}/api/ollama/models") as response:
             assert response.status == 401
         headers = {"X-API-Key": SECRET}
