@@ -6,9 +6,10 @@ from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from headers import first_header
-from problems import problem
+from headers import first_header, with_connection_close
 from request_log import RequestNotes, request_id, request_notes
+from route_path import get_route_path
+from shutdown import Shutdown
 
 logger = logging.getLogger(__name__)
 
@@ -17,10 +18,11 @@ CLIENT_CLOSED_REQUEST = 499
 
 
 class RequestContextMiddleware:
-    """Gives each request an id, logs its end, and answers a bug of ours with `internal_error`."""
+    """Gives each request an id and logs its end; while the service drains, asks clients to close the connection."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, shutdown: Shutdown) -> None:
         self._app = app
+        self._shutdown = shutdown
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -33,33 +35,29 @@ class RequestContextMiddleware:
         request_id.set(id_)
         notes = RequestNotes()
         request_notes.set(notes)
-        status = CLIENT_CLOSED_REQUEST
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", id_.encode())]
+                notes.status = message["status"]
+                headers = [*message["headers"], (b"x-request-id", id_.encode())]
+                message["headers"] = with_connection_close(scope, headers) if self._shutdown.is_draining else headers
             await send(message)
 
         try:
             await self._app(scope, receive, send_with_id)
-        except Exception:
-            logger.exception("a bug: this request was not handled")
-            if status == CLIENT_CLOSED_REQUEST:
-                await problem("internal_error", "The service failed; its log says why.")(scope, receive, send_with_id)
         finally:
-            _log(scope, status, notes, started_at)
+            _log(scope, notes, started_at)
 
 
-def _log(scope: Scope, status: int, notes: RequestNotes, started_at: float) -> None:
-    level = logging.DEBUG if scope["path"].startswith("/health") else logging.INFO
+def _log(scope: Scope, notes: RequestNotes, started_at: float) -> None:
+    path = get_route_path(scope)
+    level = logging.DEBUG if path.startswith("/health") else logging.INFO
     if not logger.isEnabledFor(level):
         return
     details = {
         "method": scope["method"],
-        "path": quote(scope["path"]),
-        "status": status,
+        "path": quote(path),
+        "status": notes.status or CLIENT_CLOSED_REQUEST,
         "model": notes.model,
         "fallback": notes.fallback,
         "tokens": notes.tokens,

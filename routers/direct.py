@@ -14,15 +14,18 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from headers import first_header
+from route_path import get_route_path
 from services.ollama_service import OllamaService
 from shutdown import Shutdown
+
+UTF8_BOM = b"\xef\xbb\xbf"  # which some serialisers of .NET write
 
 Endpoint = Callable[[Any, OllamaService, Shutdown], Awaitable[Response]]
 
 
 class _StrictRequest(Request):
     async def json(self) -> Any:
-        return orjson.loads(await self.body())
+        return orjson.loads((await self.body()).removeprefix(UTF8_BOM))
 
 
 class DirectRoute(APIRoute):
@@ -66,7 +69,10 @@ class DirectRoutes:
     def __init__(self, app: ASGIApp, routes: Iterable[BaseRoute]) -> None:
         self._app = app
         self._endpoints: dict[str, tuple[Endpoint, type[BaseModel]]] = {
-            route.path: (route.endpoint, route.body_model) for route in routes if isinstance(route, DirectRoute)
+            path: (route.endpoint, route.body_model)
+            for route in routes
+            if isinstance(route, DirectRoute)
+            for path in (route.path, f"{route.path}/")
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,7 +88,7 @@ class DirectRoutes:
         await response(scope, receive, send)
 
     def _find(self, scope: Scope) -> tuple[Endpoint, type[BaseModel]] | None:
-        return self._endpoints.get(scope["path"].removeprefix(scope.get("root_path", "")))
+        return self._endpoints.get(get_route_path(scope))
 
 
 async def _read(receive: Receive) -> bytes:
@@ -94,7 +100,7 @@ async def _read(receive: Receive) -> bytes:
             raise ClientDisconnect
         parts.append(message.get("body", b""))
         more = message.get("more_body", False)
-    return b"".join(parts)
+    return b"".join(parts).removeprefix(UTF8_BOM)
 
 
 def _validated(model: type[BaseModel], scope: Scope, data: bytes) -> BaseModel:

@@ -25,14 +25,26 @@ from schemas import (
 from services.completion import Completion
 
 LIST_PROBLEMS = problems(
-    "unauthorized", "invalid_request", "internal_error", "ollama_error", "ollama_unavailable", "timeout"
+    "bad_request",
+    "unauthorized",
+    "request_timeout",
+    "invalid_request",
+    "headers_too_large",
+    "internal_error",
+    "ollama_error",
+    "ollama_unavailable",
+    "timeout",
 )
 MODEL_PROBLEMS = problems(
+    "bad_request",
     "rejected_by_ollama",
     "unauthorized",
     "model_not_found",
+    "request_timeout",
     "payload_too_large",
+    "unsupported_media_type",
     "invalid_request",
+    "headers_too_large",
     "internal_error",
     "ollama_error",
     "ollama_unavailable",

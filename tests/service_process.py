@@ -73,6 +73,7 @@ async def run_service(upstream: str, directory: Path, **environment: object) -> 
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     settings = {name.upper(): str(value) for name, value in environment.items()}
     variables = {"HOST": "127.0.0.1", "PORT": str(port), "OLLAMA_BASE_URL": upstream, "PYTHONWARNINGS": "error"}
+    variables["SHUTDOWN_DELAY"] = "0"
     with log.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
             sys.executable, ROOT / "main.py", cwd=directory, env=inherited | variables | settings, stderr=stderr
