@@ -144,6 +144,7 @@ class _Body:
             raise HTTPException(408, detail, headers=CLOSE) from error
 
     async def _read_decoded(self, decoder: Decoder) -> Message:
+        await asyncio.sleep(0)  # a piece that is decoded without waiting is work for which others wait
         try:
             while not (piece := decoder.read()):
                 if self._is_arrived:
