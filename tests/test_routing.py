@@ -204,8 +204,12 @@ async def ask(app: ASGIApp, path: str, root_path: str, kind: str = "http", key: 
         "state": {},
     }
 
+    messages: list[Message] = [{"type": "websocket.connect" if kind == "websocket" else "http.request"}]
+
     async def receive() -> Message:
-        return {"type": f"{kind}.connect" if kind == "websocket" else "http.request"}
+        if not messages:
+            await asyncio.Event().wait()  # as a client does that stays
+        return messages.pop()
 
     async def send(message: Message) -> None:
         sent.append(message)
