@@ -10,6 +10,7 @@ COPY *.py ./
 COPY middleware middleware
 COPY pages pages
 COPY routers routers
+COPY server server
 COPY services services
 
 RUN useradd --system --no-create-home service

@@ -180,9 +180,20 @@ class Settings(BaseSettings):
     shutdown_grace: float = Field(
         default=20, ge=0, allow_inf_nan=False, description="Seconds that open requests may go on for after SIGTERM."
     )
+    shutdown_delay: float = Field(
+        default=5,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds after SIGTERM for which requests are still taken, while readiness is 503 already.",
+    )
     max_request_bytes: Count = Field(default=20_971_520, description="Larger request bodies get 413.")
+    max_body_bytes_in_flight: Count = Field(
+        default=83_886_080, description="Bytes that the bodies of all open requests may take together."
+    )
+    request_body_timeout: Seconds = Field(default=60, description="Seconds for a request body to arrive.")
     api_keys: Annotated[tuple[ApiKey, ...], *CommaSeparated] = Field(
-        default=(), description="Comma-separated secrets; when set, every `/api/*` call needs one."
+        default=(),
+        description="Comma-separated secrets; when set, every call but the probes and pages needs one.",
     )
     cors_origins: Annotated[tuple[Origin, ...], *CommaSeparated] = Field(
         default=(), description="Comma-separated origins; empty means no CORS headers."
@@ -241,6 +252,15 @@ class Settings(BaseSettings):
             msg = "printable ASCII"
             raise ValueError(msg)
         return key
+
+    @field_validator("max_body_bytes_in_flight")
+    @classmethod
+    def _room_for_one(cls, size: int, info: ValidationInfo) -> int:
+        """Refuse what a single body would not fit into."""
+        if size < info.data.get("max_request_bytes", 0):
+            msg = "at least MAX_REQUEST_BYTES"
+            raise ValueError(msg)
+        return size
 
 
 @cache

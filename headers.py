@@ -1,3 +1,5 @@
+from collections.abc import Iterable
+
 from starlette.types import Scope
 
 
@@ -7,3 +9,9 @@ def first_header(scope: Scope, name: bytes) -> bytes:
         if key == name:
             return bytes(value)
     return b""
+
+
+def with_connection_close(scope: Scope, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a response after which the connection is to be closed; HTTP/2 has no such header."""
+    kept = [header for header in headers if header[0].lower() != b"connection"]
+    return [*kept, (b"connection", b"close")] if scope["http_version"].startswith("1") else kept

@@ -27,23 +27,26 @@ from listening import is_loopback, listen_problem
 from logs import configure_logging
 from middleware.allowed_hosts import LOCAL_HOSTS, AllowedHostsMiddleware
 from middleware.api_keys import ApiKeyMiddleware
-from middleware.body_limit import BodyLimitMiddleware
 from middleware.client_watch import ClientWatchMiddleware
 from middleware.exception_handlers import with_exception_handlers
+from middleware.head_requests import HeadMiddleware
 from middleware.problem_answers import ProblemMiddleware
+from middleware.request_body import RequestBodyMiddleware
 from middleware.request_context import RequestContextMiddleware
+from middleware.server_errors import ServerErrorMiddleware
+from middleware.unread_body import UnreadBodyMiddleware
 from routers import health, ollama
 from routers.direct import DirectRoutes
 from routers.documentation import DESCRIPTION, TAGS, complete_schema, operation_id
-from routers.pages import pages_router
+from routers.pages import page_paths, pages_router
+from routers.trailing_slash import TrailingSlashFallback
+from server.uvicorn_options import UVICORN_OPTIONS
 from services.health import ComponentChecks
 from services.ollama_service import OllamaService, ollama_service
 from shutdown import Shutdown
 from startup import end_with_supervisor, report_settings, report_upstream
 
 EXPOSED_HEADERS = ["X-Request-ID", "X-Model", "X-Model-Fallback", "Retry-After"]
-KEEP_ALIVE_SECONDS = 75  # longer than the proxies in front, so that they are the ones to close
-LAST_SECONDS = 5  # for what is left when the time of grace is over
 
 
 class App(FastAPI):
@@ -72,7 +75,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     service = OllamaService(settings) if settings else ollama_service
     files = () if settings else env_files()
     settings = service.settings
-    shutdown = Shutdown(grace_seconds=settings.shutdown_grace)
+    shutdown = Shutdown(grace_seconds=settings.shutdown_grace, delay_seconds=settings.shutdown_delay)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -91,7 +94,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             finally:
                 await service.disconnect()
 
-    middleware = [Middleware(RequestContextMiddleware)]
+    middleware = [Middleware(UnreadBodyMiddleware), Middleware(RequestContextMiddleware, shutdown=shutdown)]
     if settings.allowed_hosts and "*" not in settings.allowed_hosts:
         middleware.append(Middleware(AllowedHostsMiddleware, hosts=settings.allowed_hosts))
     elif not settings.allowed_hosts and is_loopback(settings.host) and not settings.api_keys:
@@ -106,9 +109,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 expose_headers=EXPOSED_HEADERS,
             )
         )
+    middleware.append(Middleware(ServerErrorMiddleware))
     if settings.api_keys:
-        middleware.append(Middleware(ApiKeyMiddleware, keys=settings.api_keys))
-    middleware.append(Middleware(BodyLimitMiddleware, max_bytes=settings.max_request_bytes))
+        open_paths = health.OPEN_PATHS | page_paths(settings)
+        middleware.append(Middleware(ApiKeyMiddleware, keys=settings.api_keys, open_paths=open_paths))
+    middleware += [
+        Middleware(
+            RequestBodyMiddleware,
+            max_bytes=settings.max_request_bytes,
+            max_bytes_in_flight=settings.max_body_bytes_in_flight,
+            timeout_seconds=settings.request_body_timeout,
+        ),
+        Middleware(HeadMiddleware),
+    ]
 
     app = App(
         title="Ollama service",
@@ -121,6 +134,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         generate_unique_id_function=operation_id,
         lifespan=lifespan,
         redirect_slashes=False,
+        servers=[{"url": "./"}],  # beside this document, also under the prefix of a proxy
+        root_path_in_servers=False,
         middleware=middleware,
         telemetry={"tracing": False, "metrics": False, "logs": False},  # to look for it takes 8 µs a request
     )
@@ -132,6 +147,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(ollama.direct_router)
     app.include_router(health.router)
     app.include_router(pages_router(settings, app.version))
+    app.router.default = TrailingSlashFallback(app.router)
     return app
 
 
@@ -157,13 +173,8 @@ def serve() -> None:
         host=settings.host,
         port=settings.port,
         workers=settings.web_concurrency,
-        log_config=None,
-        access_log=False,
-        server_header=False,
         forwarded_allow_ips=settings.forwarded_allow_ips,
-        ws="none",
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=LAST_SECONDS,
+        **UVICORN_OPTIONS,
     )
 
 

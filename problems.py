@@ -28,14 +28,27 @@ TABLE: dict[str, tuple[int, str]] = {
     "ollama_error": (502, "Ollama failed"),
     "unauthorized": (401, "An API key is needed"),
     "host_not_allowed": (421, "The host name is not allowed"),
+    "bad_request": (400, "This is not HTTP as it is spoken here"),
+    "request_timeout": (408, "The request did not arrive in time"),
     "payload_too_large": (413, "The request is too large"),
+    "unsupported_media_type": (415, "The body is encoded in a way that is not understood"),
+    "headers_too_large": (431, "The headers are too large"),
     "not_found": (404, "No such page"),
     "method_not_allowed": (405, "The method is not allowed here"),
     "internal_error": (500, "The service failed"),
 }
 
 EXPECTED = (OllamaError, RequestValidationError, HTTPException)
-HTTP_CODES = {400: "invalid_request", 404: "not_found", 405: "method_not_allowed", 413: "payload_too_large"}
+HTTP_CODES = {
+    400: "invalid_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "request_timeout",
+    413: "payload_too_large",
+    415: "unsupported_media_type",
+    503: "overloaded",
+}
+NOT_RUN = {408, 503}  # of those above: sending the request again is safe, and may help
 
 
 def problem(
@@ -74,7 +87,9 @@ def problem_for(error: OllamaError | RequestValidationError | HTTPException) -> 
             return problem("invalid_request", detail, errors=fields)
         case HTTPException():
             code = HTTP_CODES.get(error.status_code, "internal_error")
-            return problem(code, error.detail, headers=error.headers)
+            members = {"errors": [{"field": "body", "message": error.detail}]} if code == "invalid_request" else {}
+            retryable = error.status_code in NOT_RUN
+            return problem(code, error.detail, retryable=retryable, headers=_with_head(error.headers), **members)
 
 
 def _ollama_problem(error: OllamaError) -> Response:
@@ -86,6 +101,14 @@ def _ollama_problem(error: OllamaError) -> Response:
     if isinstance(error, InvalidRequestError):
         members["errors"] = [{"field": error.field, "message": error.detail}]
     return problem(error.code, error.detail, retryable=error.retryable, headers=headers, **members)
+
+
+def _with_head(headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """Return the headers with an `Allow` that is sorted, and names HEAD wherever GET is allowed."""
+    if not headers or "Allow" not in headers:
+        return headers
+    methods = set(headers["Allow"].split(", "))
+    return {**headers, "Allow": ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))}
 
 
 def _field(line: dict[str, Any], body: Any) -> dict[str, str]:

@@ -26,6 +26,7 @@ request_id: ContextVar[str] = ContextVar("request_id", default="-")
 class RequestNotes(CallStats):
     """What the parts of a request tell the one log line at its end."""
 
+    status: int | None = None
     model: str | None = None
     fallback: bool | None = None
     tokens: int | None = None

@@ -23,11 +23,13 @@ class Shutdown:
     uvicorn on its own closes its sockets at once, so that nobody could be told that the service is ending.
     """
 
-    def __init__(self, *, grace_seconds: float) -> None:
+    def __init__(self, *, grace_seconds: float, delay_seconds: float = 0) -> None:
         self._grace_seconds = grace_seconds
+        self._delay_seconds = delay_seconds
         self._open: set[Limit] = set()
         self._all_ended = asyncio.Event()
         self._ending: asyncio.Task[None] | None = None
+        self.is_draining = False  # no longer ready, but what still comes is served
         self.begun = False
 
     def cutoff(self) -> Limit:
@@ -55,11 +57,14 @@ class Shutdown:
             server = handlers[signal.Signals(number)]
             if not callable(server):
                 return
-            if self.begun:
+            if self.is_draining:
                 server(number, frame)
             else:
-                self.begun = True
-                loop.call_soon_threadsafe(self._begin, lambda: server(number, None))
+                self.is_draining = True
+                # who presses Ctrl-C waits for no load balancer
+                delay_seconds = 0 if number == signal.SIGINT else self._delay_seconds
+                self.begun = delay_seconds == 0
+                loop.call_soon_threadsafe(self._begin, delay_seconds, lambda: server(number, None))
 
         for number in handlers:
             signal.signal(number, handle)
@@ -69,10 +74,14 @@ class Shutdown:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
 
-    def _begin(self, stop_server: Callable[[], object]) -> None:
-        self._ending = asyncio.create_task(self._end(stop_server))
+    def _begin(self, delay_seconds: float, stop_server: Callable[[], object]) -> None:
+        self._ending = asyncio.create_task(self._end(delay_seconds, stop_server))
 
-    async def _end(self, stop_server: Callable[[], object]) -> None:
+    async def _end(self, delay_seconds: float, stop_server: Callable[[], object]) -> None:
+        if delay_seconds:
+            logger.info("draining: not ready any longer; new requests are served for another %g s", delay_seconds)
+            await asyncio.sleep(delay_seconds)
+            self.begun = True
         if self._open:
             logger.info("ending; %d open requests may go on for %g s", len(self._open), self._grace_seconds)
             await self._until_all_ended(self._grace_seconds)

@@ -1,6 +1,6 @@
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pydantic import SecretStr
 from starlette.datastructures import Headers
@@ -8,29 +8,40 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from problems import problem
 from request_log import note
+from route_path import get_route_path
 
 FINGERPRINT_LENGTH = 8
 """Hexadecimal digits of a key's SHA-256, by which the log names it."""
 
 
 class ApiKeyMiddleware:
-    """Lets a call to `/api/*` pass only with one of the keys, before its body is read."""
+    """Lets a request pass only with one of the keys, before its body is read; `open_paths` need none.
 
-    def __init__(self, app: ASGIApp, keys: Sequence[SecretStr]) -> None:
+    An open path that ends with a slash opens all below it.
+    """
+
+    def __init__(self, app: ASGIApp, keys: Sequence[SecretStr], open_paths: Collection[str]) -> None:
         self._app = app
         self._keys = [key.get_secret_value().encode() for key in keys]
         self._fingerprints = [hashlib.sha256(key).hexdigest()[:FINGERPRINT_LENGTH] for key in self._keys]
+        self._open_paths = frozenset(path for path in open_paths if path == "/" or not path.endswith("/"))
+        self._open_prefixes = tuple(path for path in open_paths if path != "/" and path.endswith("/"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
-        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
-        if scope["type"] == "http" and path.startswith("/api/") and not self._is_valid(Headers(scope=scope)):
+        """Handle one request or WebSocket."""
+        if scope["type"] == "lifespan" or self._is_open(get_route_path(scope)) or self._has_key(scope):
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
             detail = "This call needs an API key, as `Authorization: Bearer` or `X-API-Key`."
             await problem("unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1008})
 
-    def _is_valid(self, headers: Headers) -> bool:
+    def _is_open(self, path: str) -> bool:
+        return (path.removesuffix("/") or "/") in self._open_paths or path.startswith(self._open_prefixes)
+
+    def _has_key(self, scope: Scope) -> bool:
+        headers = Headers(scope=scope)
         scheme, _, token = headers.get("authorization", "").partition(" ")
         bearer = token.strip() if scheme.lower() == "bearer" else ""
         given = [text.encode("latin-1") for text in (bearer, headers.get("x-api-key", ""))]

@@ -8,9 +8,11 @@ from urllib.parse import quote
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from problems import problem
+from headers import with_connection_close
 from request_log import Outcome, RequestNotes, log_request, request_id, request_notes
+from route_path import get_route_path
 from services.call_stats import call_stats
+from shutdown import Shutdown
 from trace_context import trace_id_in
 
 logger = logging.getLogger(__name__)
@@ -22,10 +24,11 @@ FIRST_FAILURE_STATUS = 400
 
 
 class RequestContextMiddleware:
-    """Gives each request an id, logs its end, and answers a bug of ours with `internal_error`."""
+    """Gives each request an id and logs its end; while the service drains, asks clients to close the connection."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, shutdown: Shutdown) -> None:
         self._app = app
+        self._shutdown = shutdown
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -38,14 +41,14 @@ class RequestContextMiddleware:
         request_id.set(id_)
         request_notes.set(notes)
         call_stats.set(notes)
-        status = CLIENT_CLOSED_REQUEST
         is_whole = has_left = False
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status, is_whole
+            nonlocal is_whole
             if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", id_.encode())]
+                notes.status = message["status"]
+                headers = [*message["headers"], (b"x-request-id", id_.encode())]
+                message["headers"] = with_connection_close(scope, headers) if self._shutdown.is_draining else headers
                 await send(message)
             else:
                 await send(message)
@@ -58,14 +61,10 @@ class RequestContextMiddleware:
             raise
         except ClientDisconnect:
             has_left = True
-        except Exception:
-            logger.exception("a bug: this request was not handled")
-            notes.error = "internal_error"
-            if status == CLIENT_CLOSED_REQUEST:
-                await problem("internal_error", "The service failed; its log says why.")(scope, receive, send_with_id)
         finally:
-            level = logging.DEBUG if scope["path"].startswith("/health") else logging.INFO
+            level = logging.DEBUG if get_route_path(scope).startswith("/health") else logging.INFO
             if logger.isEnabledFor(level):
+                status = notes.status or CLIENT_CLOSED_REQUEST
                 outcome: Outcome = "whole"
                 if has_left:
                     outcome = "left"

@@ -9,7 +9,6 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
-from starlette._utils import get_route_path
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import BaseRoute
@@ -17,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from headers import first_header
 from problems import MAX_FIELDS
+from route_path import get_route_path
 from routers.json_body import LARGE_BYTES, read_json
 from services.ollama_service import OllamaService
 from shutdown import Shutdown
@@ -70,7 +70,10 @@ class DirectRoutes:
     def __init__(self, app: ASGIApp, routes: Iterable[BaseRoute]) -> None:
         self._app = app
         self._endpoints: dict[str, tuple[Endpoint, type[BaseModel]]] = {
-            route.path: (route.endpoint, route.body_model) for route in routes if isinstance(route, DirectRoute)
+            path: (route.endpoint, route.body_model)
+            for route in routes
+            if isinstance(route, DirectRoute)
+            for path in (route.path, f"{route.path}/")
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

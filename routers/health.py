@@ -15,6 +15,8 @@ from services.errors import OllamaError
 from services.ollama_service import OllamaService
 from services.upstream import Health
 
+OPEN_PATHS = frozenset({"/health", "/health/ready", "/health/live"})
+
 router = APIRouter(prefix="/health", tags=["health"])
 
 
@@ -68,7 +70,7 @@ async def health(service: OllamaServiceDep, checks: ComponentChecksDep) -> JSONR
 )
 async def ready(service: OllamaServiceDep, shutdown: ShutdownDep) -> JSONResponse:
     """Tell whether requests should be sent here: Ollama answers, and the service is not about to end."""
-    is_ready = not shutdown.begun and await service.health_check()
+    is_ready = not shutdown.is_draining and await service.health_check()
     return JSONResponse({"ready": is_ready}, 200 if is_ready else 503)
 
 

@@ -25,21 +25,28 @@ from schemas import (
 from services.completion import Completion
 
 LIST_PROBLEMS = problems(
+    "bad_request",
     "unauthorized",
     "host_not_allowed",
+    "request_timeout",
     "invalid_request",
+    "headers_too_large",
     "internal_error",
     "ollama_error",
     "ollama_unavailable",
     "timeout",
 )
 MODEL_PROBLEMS = problems(
+    "bad_request",
     "rejected_by_ollama",
     "unauthorized",
     "model_not_found",
+    "request_timeout",
     "host_not_allowed",
     "payload_too_large",
+    "unsupported_media_type",
     "invalid_request",
+    "headers_too_large",
     "internal_error",
     "ollama_error",
     "ollama_unavailable",

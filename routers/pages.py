@@ -5,7 +5,7 @@ from string import Template
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from config import Settings
@@ -71,11 +71,23 @@ def pages_router(settings: Settings, version: str) -> APIRouter:
     return router
 
 
+def page_paths(settings: Settings) -> frozenset[str]:
+    """Return the paths of the pages and what they load, all that is below it where one ends with a slash."""
+    docs = {"/docs", "/redoc", "/openapi.json"} if settings.docs_enabled else set()
+    playground = {"/playground"} if settings.playground_enabled else set()
+    return frozenset({"/", "/assets/"} | docs | playground)
+
+
 def _add_page(router: APIRouter, path: str, file: str, policy: dict[str, str] = POLICY) -> None:
     async def page(_request: Request) -> FileResponse:
         return FileResponse(PAGES / file, headers=_headers(policy), media_type="text/html; charset=utf-8")
 
+    async def without_slash(_request: Request) -> Response:
+        return RedirectResponse(f"..{path}", 308)
+
     router.add_route(path, page, methods=["GET"], include_in_schema=False)
+    # what a page loads is named relative to it, and would not be found from below it
+    router.add_route(f"{path}/", without_slash, methods=["GET"], include_in_schema=False)
 
 
 def _headers(policy: dict[str, str]) -> dict[str, str]:

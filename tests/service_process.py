@@ -80,6 +80,7 @@ async def run_service(
         "OLLAMA_BASE_URL": upstream,
         "PYTHONWARNINGS": "error",
         "SERVICE_ENV_FILE": os.devnull,
+        "SHUTDOWN_DELAY": "0",
     }
     with log.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(

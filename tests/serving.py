@@ -7,11 +7,13 @@ from contextlib import asynccontextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
+from server.uvicorn_options import UVICORN_OPTIONS
+
 
 @asynccontextmanager
 async def serve(app: ASGIApp) -> AsyncIterator[str]:
     """Serve an app on a free loopback port, and give its address."""
-    config = uvicorn.Config(app, port=0, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=3)
+    config = uvicorn.Config(app, port=0, **(UVICORN_OPTIONS | {"timeout_graceful_shutdown": 3}))
     config.load()
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)

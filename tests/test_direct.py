@@ -100,7 +100,7 @@ async def test_a_mounted_app_serves_them_too(
     await app.state.ollama_service.disconnect()
 
 
-@pytest.mark.parametrize("path", ["/api/ollama/chat/", "/api/ollama/chats", "/ollama/chat", "/api/ollama/%63hat/x"])
+@pytest.mark.parametrize("path", ["/api/ollama/chat//", "/api/ollama/chats", "/ollama/chat", "/api/ollama/%63hat/x"])
 async def test_only_the_exact_path_is_one(client: aiohttp.ClientSession, url: str, path: str) -> None:
     problem_in(await call(client, "POST", url + path, json=CHAT), "not_found")
 

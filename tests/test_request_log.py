@@ -207,7 +207,7 @@ async def test_a_response_that_is_left_unfinished(
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"half", "more_body": True})
 
-    async with serve(RequestContextMiddleware(unfinished)) as url:
+    async with serve(RequestContextMiddleware(unfinished, Shutdown(grace_seconds=0, delay_seconds=0))) as url:
         assert (await see(client.get(url))).cut
     line = await the_line(caplog)
     assert (line["status"], line["outcome"]) == ("200", "failed")

@@ -176,6 +176,42 @@ async def test_clients_that_do_not_read_or_do_not_write_hold_up_nothing(
             writer.transport.abort()
 
 
+async def test_a_load_balancer_has_time_to_notice(
+    simulator: Simulator, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    async with run_service(simulator.url, tmp_path, shutdown_delay=1.5) as service:
+        service.terminate()
+        async with asyncio.timeout(1):
+            while await ready(client, service) != 503:
+                await asyncio.sleep(0.01)
+        async with aiohttp.ClientSession() as newcomer, newcomer.get(f"{service.url}/health/ready") as response:
+            assert response.status == 503
+            assert response.headers["Connection"] == "close"
+        seen = await see(WHOLE.ask(client, service.url))
+        assert (seen.status, seen.headers["Connection"]) == (200, "close")
+        await ends_cleanly(service)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [(signal.SIGINT, None), (signal.SIGTERM, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT)]
+)
+async def test_the_delay_is_skipped_for_ctrl_c_and_by_a_second_signal(
+    simulator: Simulator,
+    client: aiohttp.ClientSession,
+    tmp_path: Path,
+    first: signal.Signals,
+    second: signal.Signals | None,
+) -> None:
+    async with run_service(simulator.url, tmp_path, shutdown_delay=60) as service:
+        service.process.send_signal(first)
+        if second is not None:
+            async with asyncio.timeout(2):
+                while await ready(client, service) != 503:
+                    await asyncio.sleep(0.01)
+            service.process.send_signal(second)
+        await ends_cleanly(service, seconds=5)
+
+
 async def test_a_second_signal_ends_the_time_of_grace(
     simulator: Simulator, client: aiohttp.ClientSession, tmp_path: Path
 ) -> None:

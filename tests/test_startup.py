@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -68,7 +69,7 @@ async def test_the_start_says_that_no_keys_are_needed_and_that_a_key_has_another
 
 
 async def test_several_processes_say_it_too(simulator: Simulator, tmp_path: Path) -> None:
-    settings: dict[str, object] = {"web_concurrency": 2, "pythonwarnings": "default::UserWarning", "host": "0.0.0.0"}
+    settings: dict[str, Any] = {"web_concurrency": 2, "pythonwarnings": "default::UserWarning", "host": "0.0.0.0"}
     async with run_service(simulator.url, tmp_path, **settings) as service:
         async with asyncio.timeout(20):
             while service.log.count("no API keys: whoever reaches 0.0.0.0 may call the service") < 2:
@@ -144,7 +145,7 @@ def test_loopback_hosts(host: str, loopback: bool) -> None:
 
 
 async def test_a_worker_ends_with_the_process_that_started_it(simulator: Simulator, tmp_path: Path) -> None:
-    settings: dict[str, object] = {"web_concurrency": 2, "pythonwarnings": "default::UserWarning"}
+    settings: dict[str, Any] = {"web_concurrency": 2, "pythonwarnings": "default::UserWarning"}
     async with run_service(simulator.url, tmp_path, **settings) as service:
         service.process.send_signal(signal.SIGKILL)
         await service.exit_code(5)

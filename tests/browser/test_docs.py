@@ -1,5 +1,6 @@
 import pytest
 from playwright.async_api import expect
+from starlette.types import Receive, Scope, Send
 
 from main import create_app
 from simulator import Simulator
@@ -69,3 +70,29 @@ async def test_every_link_of_the_landing_page_leads_somewhere(url: str, tab: Tab
         response = await tab.page.request.get(f"{url}/{await link.get_attribute('href')}")
         assert response.status == 200
     assert tab.trouble == []
+
+
+async def test_an_example_is_executed_under_the_prefix_of_a_proxy(
+    make_settings: MakeSettings, tab: Tab, simulator: Simulator
+) -> None:
+    app = create_app(make_settings())
+
+    async def without_prefix(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            assert scope["path"].startswith("/ai/"), scope["path"]
+            scope = {**scope, "path": scope["path"].removeprefix("/ai")}
+        await app(scope, receive, send)
+
+    async with serve(without_prefix) as url:
+        await tab.page.goto(f"{url}/ai/docs")
+        generate = tab.page.locator("#operations-ollama-generate")
+        await generate.locator(".opblock-summary-control").click()
+        await generate.get_by_role("button", name="Execute").click()
+        await expect(generate.locator(".live-responses-table")).to_contain_text("[simulated gpt-oss]")
+        await expect(generate.locator(".request-url")).to_contain_text(f"{url}/ai/api/ollama/generate")
+        for page in ("redoc", "playground", ""):
+            await tab.page.goto(f"{url}/ai/{page}")
+            await expect(tab.page.get_by_role("heading").first).to_be_visible()
+        assert tab.requests_elsewhere(f"{url}/ai") == []
+        assert tab.trouble == []
+    assert len(simulator.calls_to("/api/generate")) == 1

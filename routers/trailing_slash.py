@@ -1,0 +1,24 @@
+from fastapi import APIRouter
+from starlette.types import Receive, Scope, Send
+
+from route_path import get_route_path
+
+
+class TrailingSlashFallback:
+    """What a router does with a path that no route has: it looks once more without the slash at its end.
+
+    A redirect would cost a client its body or its method, and behind a proxy name the wrong address.
+    """
+
+    def __init__(self, router: APIRouter) -> None:
+        self._router = router
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        path = get_route_path(scope)
+        if scope["type"] == "http" and path.endswith("/") and path.strip("/"):
+            scope = {**scope, "path": scope["path"].removesuffix("/")}
+            if not get_route_path(scope).endswith("/"):
+                await self._router.app(scope, receive, send)
+                return
+        await self._router.not_found(scope, receive, send)

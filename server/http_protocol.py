@@ -1,0 +1,222 @@
+"""HTTP/1.1 connections: uvicorn's httptools protocol with limits on request heads."""
+
+import asyncio
+import logging
+import secrets
+from typing import Any
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from problems import problem
+from request_log import request_id
+
+logger = logging.getLogger(__name__)
+
+MAX_HEAD_BYTES = 32_768  # twice what Node takes, four times nginx's
+MAX_HEADERS = 100
+HEAD_SECONDS = 20.0  # for a request line and its headers, from their first byte
+LINGER_SECONDS = 5.0  # reading on after a refusal: closing at once could destroy the response on its way
+LINGER_BYTES = 16_777_216
+
+
+class RefusedError(Exception):
+    """A request head that is answered without the application."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """One connection of a client.
+
+    Beyond uvicorn's own protocol it ignores offers to upgrade, limits the size, number and time of headers, keeps
+    trailers out of the headers, answers HTTP/1.0 without chunks, and closes connections on which nothing is asked.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._in_head = self._in_body = self._has_progressed = self._is_refused = False
+        self._received_bytes = 0  # in the call of `data_received` under way
+        self._stalled_bytes = 0  # of one head, or between two parts of a body
+        self._discarded_bytes = 0
+        self._head_without_offer = b""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start to wait for a request."""
+        super().connection_made(transport)
+        self._await_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the timers."""
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+        self._stop_timer()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what a client sent."""
+        if self._is_refused:
+            self._discard(len(data))
+            return
+        self._received_bytes = len(data)
+        self._has_progressed = False
+        try:
+            self._parse(data)
+        except httptools.HttpParserError as error:
+            self._refuse(error.__context__)
+            return
+        if self._has_progressed:
+            self._stalled_bytes = 0
+        else:
+            self._stalled_bytes += len(data)
+        if self._stalled_bytes > MAX_HEAD_BYTES and (self._in_head or self._in_body):
+            self._refuse(_too_large())
+        elif self._in_head and self._timer is None:
+            self._timer = self.loop.call_later(HEAD_SECONDS, self._refuse, _too_slow())
+
+    def _parse(self, data: bytes | memoryview) -> None:
+        """Feed the parser; a head that offers an upgrade is fed again without it, and with the body it really has."""
+        while data:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as offer:
+                self.parser.feed_data(self._head_without_offer)
+                data = memoryview(data)[offer.args[0] :]
+            else:
+                return
+
+    def on_message_begin(self) -> None:
+        """Note that a head is under way."""
+        super().on_message_begin()
+        self._unset_keepalive_if_required()
+        self._in_head = self._has_progressed = True
+
+    def on_headers_complete(self) -> None:
+        """Start the application, unless the head is not acceptable or has to be parsed again.
+
+        Raises:
+            RefusedError: if the head is not acceptable.
+        """
+        self._in_head = False
+        self._has_progressed = True
+        self._stop_timer()
+        self._check_head()
+        if self.parser.should_upgrade():
+            self._head_without_offer = self._build_head_without_offer()
+            return
+        self._in_body = True
+        self._unset_keepalive_if_required()
+        if not self.url.startswith(b"/"):
+            self.url = _origin_form(self.url)
+        super().on_headers_complete()
+        self.headers = []  # so that trailers do not become headers of the request
+        if self.scope["http_version"] == "1.0":
+            self.cycle.waiting_for_100_continue = False
+            self.cycle.__class__ = Http10Cycle  # uvicorn has no other way to choose it
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of a body."""
+        self._has_progressed = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Note that a request is whole."""
+        self._has_progressed = True
+        if self._in_body:
+            self._in_body = False
+            super().on_message_complete()
+
+    def _check_head(self) -> None:
+        if len(self.headers) > MAX_HEADERS:
+            raise _too_large()
+        # only then can it be; to add up all headers costs each request more
+        if self._received_bytes + self._stalled_bytes > MAX_HEAD_BYTES:
+            size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if size > MAX_HEAD_BYTES:
+                raise _too_large()
+        if self.parser.get_method() == b"CONNECT":
+            code, detail = "bad_request", "CONNECT is for proxies, which this service is not."
+            raise RefusedError(code, detail)
+
+    def _build_head_without_offer(self) -> bytes:
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
+
+    def _await_request(self) -> None:
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _refuse(self, error: BaseException | None) -> None:
+        """Answer what is not given to the application, and close the connection."""
+        if not isinstance(error, RefusedError):
+            error = RefusedError("bad_request", "This is not a valid HTTP/1.1 request.")
+        self._is_refused = True
+        self._stop_timer()
+        cycle = self.cycle
+        is_open = cycle is not None and not cycle.response_complete
+        if is_open and (self.pipeline or not self._in_body):
+            cycle.keep_alive = False  # the requests before this one are answered first
+            return
+        if is_open:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        if self._in_body and cycle.response_started:
+            self.transport.close()
+            return
+        self._write_problem(error)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
+    def _write_problem(self, error: RefusedError) -> None:
+        id_ = secrets.token_hex(16)
+        request_id.set(id_)
+        response = problem(error.code, error.detail, headers={"Connection": "close", "X-Request-ID": id_})
+        logger.info("status=%d error=%s %s", response.status_code, error.code, error.detail)
+        headers = [*self.server_state.default_headers, *response.raw_headers]
+        lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+        self.transport.write(STATUS_LINE[response.status_code] + lines + b"\r\n" + bytes(response.body))
+
+    def _discard(self, size: int) -> None:
+        self._discarded_bytes += size
+        if self._discarded_bytes > LINGER_BYTES:
+            self.transport.close()
+
+
+class Http10Cycle(RequestResponseCycle):
+    """A request of an HTTP/1.0 client, which knows no chunks: a body without a length ends with the connection."""
+
+    _has_length = True
+
+    async def send(self, message: Any) -> None:
+        """Send a message of the application."""
+        if message["type"] == "http.response.start":
+            self._has_length = any(name.lower() == b"content-length" for name, _ in message.get("headers", []))
+            self.chunked_encoding = None if self._has_length else False
+        elif not self._has_length:
+            self.expected_content_length = len(message.get("body", b""))
+        await super().send(message)
+
+
+def _origin_form(target: bytes) -> bytes:
+    """Return the path and query of a request target that names a host too."""
+    url = httptools.parse_url(target)
+    return (url.path or b"/") + (b"?" + url.query if url.query else b"")
+
+
+def _too_large() -> RefusedError:
+    detail = f"The request line and headers are more than {MAX_HEAD_BYTES} bytes, or more than {MAX_HEADERS} headers."
+    return RefusedError("headers_too_large", detail)
+
+
+def _too_slow() -> RefusedError:
+    return RefusedError("request_timeout", f"The headers did not arrive within {HEAD_SECONDS:g} s.")

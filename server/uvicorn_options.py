@@ -1,0 +1,19 @@
+"""How uvicorn serves the app: the same for `python main.py` and for tests."""
+
+from typing import Any
+
+from server.http_protocol import HttpProtocol
+
+KEEP_ALIVE_SECONDS = 75  # longer than the proxies in front, so that they are the ones to close
+FORCED_CLOSE_SECONDS = 5  # for what is left when the time of grace is over
+
+UVICORN_OPTIONS: dict[str, Any] = {
+    "http": HttpProtocol,
+    "ws": "none",
+    "log_config": None,
+    "access_log": False,
+    "server_header": False,
+    "proxy_headers": False,
+    "timeout_keep_alive": KEEP_ALIVE_SECONDS,
+    "timeout_graceful_shutdown": FORCED_CLOSE_SECONDS,
+}

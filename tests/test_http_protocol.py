@@ -1,0 +1,299 @@
+"""Requests as HTTP/1.1 allows them, and as it does not."""
+
+import asyncio
+import json
+import shutil
+import subprocess
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from main import create_app
+from server import http_protocol
+from server.uvicorn_options import UVICORN_OPTIONS
+from simulator import Simulator
+from tests.api import GENERATE
+from tests.conftest import MakeSettings
+from tests.raw_http import Connection, connect, post_head
+from tests.service_process import run_service
+from tests.serving import serve
+
+GENERATE_PATH = "/api/ollama/generate"
+BODY = json.dumps(GENERATE).encode()
+STREAM = json.dumps(GENERATE | {"stream": True}).encode()
+OFFERS = [
+    ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA"),
+    ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAA"),
+    ("Connection: upgrade", "Upgrade: TLS/1.0, HTTP/2.0"),
+    ("Connection: keep-alive, Upgrade", "Upgrade: foo/2", "Upgrade: bar"),
+    ("Connection: Upgrade",),
+    ("Upgrade: h2c",),
+]
+
+
+async def alive(connection: Connection) -> bool:
+    """Tell whether the next request on the connection is answered as itself."""
+    await connection.send(b"GET /health/live HTTP/1.1\r\nHost: service\r\n\r\n")
+    answer = await connection.answer()
+    return answer.status == 200 and answer.json() == {"alive": True}
+
+
+@pytest.mark.parametrize("offer", OFFERS, ids=str)
+@pytest.mark.parametrize("pieces", ["together", "apart", "chunked", "byte by byte"])
+async def test_an_offer_to_upgrade_is_ignored(
+    url: str, simulator: Simulator, offer: tuple[str, ...], pieces: str
+) -> None:
+    async with connect(url) as connection:
+        if pieces == "chunked":
+            head, body = post_head(GENERATE_PATH, *offer, "Transfer-Encoding: chunked"), b"%x\r\n%b\r\n0\r\n\r\n"
+            body %= (len(BODY), BODY)
+        else:
+            head, body = post_head(GENERATE_PATH, *offer, length=len(BODY)), BODY
+        if pieces == "together":
+            await connection.send(head + body)
+        elif pieces == "byte by byte":
+            for byte in head + body:
+                await connection.send(bytes([byte]))
+                await asyncio.sleep(0)
+        else:
+            await connection.send(head)
+            await asyncio.sleep(0.05)
+            await connection.send(body)
+        answer = await connection.answer()
+        assert answer.status == 200, answer.body
+        assert answer.json()["response"]
+        assert await alive(connection)
+    assert [call.body["prompt"] for call in simulator.calls_to("/api/generate")] == [GENERATE["prompt"]]
+
+
+async def test_a_stream_is_answered_beside_an_offer(url: str) -> None:
+    async with connect(url) as connection:
+        await connection.send(post_head(GENERATE_PATH, *OFFERS[0], length=len(STREAM)) + STREAM)
+        answer = await connection.answer()
+        assert (answer.status, answer.headers["content-type"]) == (200, "text/plain; charset=utf-8")
+        assert answer.body
+        assert await alive(connection)
+
+
+async def test_many_offers_in_one_packet_are_answered_in_order(url: str) -> None:
+    request = "GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nX-Request-ID: {}\r\n\r\n"
+    async with connect(url) as connection:
+        await connection.send("".join(request.format(number) for number in range(500)).encode())
+        ids = [(await connection.answer()).headers["x-request-id"] for _ in range(500)]
+    assert ids == [str(number) for number in range(500)]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.parametrize("options", [["--http2"], ["--http1.0"], ["--http1.1", "-H", "Expect: 100-continue"]], ids=str)
+async def test_curl_is_answered(url: str, options: list[str]) -> None:
+    command = ["curl", "-sS", "--noproxy", "*", *options, "-d", BODY.decode(), "-H", "Content-Type: application/json"]
+    done = await asyncio.to_thread(
+        subprocess.run, [*command, url + GENERATE_PATH], capture_output=True, timeout=20, check=True
+    )
+    assert json.loads(done.stdout)["success"] is True
+
+
+JAVA = """
+    import java.net.URI;
+    import java.net.http.*;
+
+    public class Ask {
+        public static void main(String[] arguments) throws Exception {
+            var client = HttpClient.newHttpClient();
+            for (int i = 0; i < 3; i++) {
+                var request = HttpRequest.newBuilder(URI.create(arguments[0]))
+                    .header("Content-Type", "application/json")
+                    .POST(HttpRequest.BodyPublishers.ofString(arguments[1])).build();
+                System.out.println(client.send(request, HttpResponse.BodyHandlers.ofString()).statusCode());
+            }
+        }
+    }
+"""
+
+
+@pytest.mark.skipif(shutil.which("java") is None, reason="Java is not installed")
+async def test_java_is_answered(url: str, tmp_path: Path) -> None:
+    source = tmp_path / "Ask.java"
+    source.write_text(textwrap.dedent(JAVA))
+    command = ["java", "-XX:TieredStopAtLevel=1", str(source), url + GENERATE_PATH, BODY.decode()]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.split() == ["200", "200", "200"], done.stderr
+
+
+# HTTP/1.0
+
+
+@pytest.mark.parametrize("headers", [b"", b"Connection: keep-alive\r\n", b"Expect: 100-continue\r\n"])
+@pytest.mark.parametrize("body", [BODY, STREAM])
+async def test_http_1_0_is_answered_without_chunks(url: str, headers: bytes, body: bytes) -> None:
+    head = b"POST /api/ollama/generate HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
+    async with connect(url) as connection:
+        await connection.send(head + headers + b"\r\n" + body)
+        answer = await connection.answer()
+        assert answer.status == 200
+        assert "transfer-encoding" not in answer.headers
+        assert answer.headers["connection"] == "close"
+        assert answer.body
+        assert await connection.is_closed()
+
+
+# What is unusual, and allowed
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"\r\n\r\nGET /health/live HTTP/1.1", 200),
+        (b"GET http://elsewhere.example/health/live?x=1 HTTP/1.1", 200),
+        (b"GET http://elsewhere.example HTTP/1.1", 200),
+        (b"OPTIONS * HTTP/1.1", 404),
+        (b"QUERY /health/live HTTP/1.1", 405),
+        (b"GET /health/l%69ve HTTP/1.1", 200),
+    ],
+)
+async def test_an_unusual_request_is_answered(url: str, head: bytes, status: int) -> None:
+    async with connect(url) as connection:
+        await connection.send(head + b"\r\nHost: service\r\n\r\n")
+        assert (await connection.answer()).status == status
+        assert await alive(connection)
+
+
+async def test_empty_lines_between_requests_are_skipped(url: str) -> None:
+    async with connect(url) as connection:
+        for _ in range(3):
+            assert await alive(connection)
+            await connection.send(b"\r\n")
+            await asyncio.sleep(0.01)
+
+
+async def test_a_trailer_is_no_header(url: str) -> None:
+    chunk = b"%x\r\n%b\r\n0\r\nX-Request-ID: from-a-trailer\r\n\r\n" % (len(BODY), BODY)
+    async with connect(url) as connection:
+        await connection.send(post_head(GENERATE_PATH, "Transfer-Encoding: chunked") + chunk)
+        answer = await connection.answer()
+        assert answer.status == 200
+        assert answer.headers["x-request-id"] != "from-a-trailer"
+
+
+# What is not HTTP/1.1
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"FETCH / HTTP/1.1\r\n\r\n",
+        b"CONNECT elsewhere.example:443 HTTP/1.1\r\nHost: elsewhere.example\r\n\r\n",
+        b"GET /health/live HTTP/1.1\r\nX-Folded: a\r\n b\r\n\r\n",
+        b"GET /health/live HTTP/1.1\r\nX-Null: a\0b\r\n\r\n",
+        b"GET /h\xc3\xa4lth HTTP/1.1\r\n\r\n",
+        post_head(GENERATE_PATH, "Transfer-Encoding: chunked", length=3) + b"0\r\n\r\n",
+        post_head(GENERATE_PATH, "Transfer-Encoding: gzip") + b"0\r\n\r\n",
+        post_head(GENERATE_PATH, "Content-Length: 3", length=4) + b"abcd",
+        post_head(GENERATE_PATH, "Transfer-Encoding: chunked") + b"z\r\n",
+    ],
+)
+async def test_what_is_not_http_is_refused_with_a_problem_document(
+    url: str, simulator: Simulator, request_: bytes
+) -> None:
+    async with connect(url) as connection:
+        await connection.send(request_)
+        answer = await connection.answer()
+        assert answer.status == 400
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.headers["connection"] == "close"
+        document = answer.json()
+        assert (document["code"], document["request_id"]) == ("bad_request", answer.headers["x-request-id"])
+        assert await connection.is_closed()
+    assert simulator.calls_to("/api/generate") == []
+
+
+async def test_a_request_before_a_broken_one_is_answered(url: str) -> None:
+    async with connect(url) as connection:
+        await connection.send(post_head(GENERATE_PATH, length=len(BODY)) + BODY + b"NONSENSE\r\n\r\n")
+        answer = await connection.answer()
+        assert (answer.status, answer.json()["success"]) == (200, True)
+        assert await connection.is_closed()
+
+
+# Limits of heads
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"X-Large: " + b"x" * 40_000,
+        b"X-Huge: " + b"x" * 3_000_000,
+        b"\r\n".join(b"X-%d: x" % number for number in range(101)),
+        b"\r\n".join(b"X-%d: %b" % (number, b"x" * 1000) for number in range(90)),
+    ],
+    ids=["large", "huge", "many", "many and large"],
+)
+async def test_large_heads_are_refused(url: str, head: bytes) -> None:
+    async with connect(url) as connection:
+        sending = asyncio.create_task(connection.send(b"GET /health/live HTTP/1.1\r\n" + head + b"\r\n\r\n"))
+        answer = await connection.answer()
+        assert (answer.status, answer.json()["code"]) == (431, "headers_too_large")
+        assert await connection.is_closed()
+        await sending
+
+
+async def test_a_long_path_is_refused(url: str) -> None:
+    async with connect(url) as connection:
+        await connection.send(b"GET /" + b"x" * 200_000 + b" HTTP/1.1\r\n\r\n")
+        assert (await connection.answer()).status == 431
+
+
+async def test_a_head_within_the_limits_is_read_however_it_is_cut(url: str) -> None:
+    head = (
+        b"GET /health/live HTTP/1.1\r\n" + b"\r\n".join(b"X-%d: %b" % (n, b"x" * 300) for n in range(99)) + b"\r\n\r\n"
+    )
+    async with connect(url) as connection:
+        for at in range(0, len(head), 1000):
+            await connection.send(head[at : at + 1000])
+            await asyncio.sleep(0)
+        assert (await connection.answer()).status == 200
+        assert await alive(connection)
+
+
+async def test_trailers_are_limited_too(url: str, simulator: Simulator) -> None:
+    async with connect(url) as connection:
+        await connection.send(post_head(GENERATE_PATH, "Transfer-Encoding: chunked") + b"1\r\n{\r\n0\r\n")
+        sending = asyncio.create_task(connection.send(b"X-Huge: " + b"x" * 3_000_000))
+        assert (await connection.answer()).status == 431
+        await sending
+    assert simulator.calls_to("/api/generate") == []
+
+
+async def test_a_head_that_drips_is_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.3)
+    async with connect(url) as connection:
+
+        async def drip() -> None:
+            for byte in b"GET /health/live HTTP/1.1\r\nX-Slow: " + b"x" * 1000:
+                await connection.send(bytes([byte]))
+                await asyncio.sleep(0.01)
+
+        dripping = asyncio.create_task(drip())
+        answer = await connection.answer()
+        assert (answer.status, answer.json()["code"]) == (408, "request_timeout")
+        assert await connection.is_closed()
+        dripping.cancel()
+
+
+@pytest.mark.parametrize("sent", [b"", b"\r\n"])
+async def test_a_connection_on_which_nothing_is_asked_is_closed(
+    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setitem(UVICORN_OPTIONS, "timeout_keep_alive", 1)
+    async with serve(create_app(make_settings())) as url, connect(url) as connection:
+        await connection.send(sent)
+        assert await connection.is_closed()
+
+
+async def test_the_service_as_it_is_run_ignores_offers_too(simulator: Simulator, tmp_path: Path) -> None:
+    async with run_service(simulator.url, tmp_path) as service, connect(service.url) as connection:
+        await connection.send(post_head(GENERATE_PATH, *OFFERS[0], length=len(BODY)) + BODY)
+        assert (await connection.answer()).status == 200
