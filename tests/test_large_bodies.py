@@ -52,7 +52,7 @@ WORST: dict[str, tuple[str, Callable[[], bytes], set[int]]] = {
     "bad-messages": (
         "chat",
         lambda: orjson.dumps(
-            {"messages": [dict.fromkeys(["role", "content", "images", *map(str, range(19))], 5)] * 2000}
+            {"messages": [dict.fromkeys(["role", "content", "images", *map(str, range(9))], 5)] * 2000}
         ),
         {422},
     ),
@@ -70,12 +70,12 @@ WORST: dict[str, tuple[str, Callable[[], bytes], set[int]]] = {
     "most-tool-calls": (
         "chat",
         lambda: orjson.dumps(
-            {"messages": [{"role": "user", "tool_calls": [{"function": {"name": "a", "arguments": {}}}] * 1100}] * 10}
+            {"messages": [{"role": "user", "tool_calls": [{"function": {"name": "a", "arguments": {}}}] * 1400}] * 10}
         ),
         {200},
     ),
     "brackets": ("chat", lambda: b"[" * SIZE, {413}),
-    "quotes": ("chat", lambda: b'"' * SIZE, {422}),
+    "quotes": ("chat", lambda: b'"' * SIZE, {413}),
     "digits": ("chat", lambda: filled(b"", b"1", b""), {422}),
     "commas-in-text": ("chat", lambda: filled(b'{"messages":[{"role":"user","content":"', b",[{", b'"}]}'), {200}),
     "escapes": ("chat", lambda: filled(b'{"messages":[{"role":"user","content":"', rb"\\", b'"}]}'), {200}),
@@ -96,6 +96,8 @@ WORST: dict[str, tuple[str, Callable[[], bytes], set[int]]] = {
         ),
         {422},
     ),
+    "numbers": ("chat", lambda: filled(ARGUMENTS, b"0.123456789,", b"]}}}]}]}", 7_000_000), {200}),
+    "bad-numbers": ("generate", lambda: filled(b'{"prompt":"a","stop":[', b"1,", b"]}", 1_100_000), {422}),
     "enum": ("generate", lambda: filled(b'{"prompt":"a","format":{"enum":[', b'"a",', b"]}}", 200_000), {422}),
     "image-lines": (
         "chat",
