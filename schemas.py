@@ -1,7 +1,7 @@
 """The REST API's requests and answers; the events of a stream are those of `services.completion`."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -24,7 +24,6 @@ from services.model_names import ModelName
 
 MAX_TEXTS = 512
 MAX_ITEMS = 2_000
-MAX_UNKNOWN_FIELDS = 20
 
 
 def check_model_name(name: str) -> str:
@@ -69,6 +68,14 @@ def without_empty(value: object) -> object:
     return [one for one in value if not isinstance(one, str) or one] or None
 
 
+def check_length(value: object) -> object:
+    """Refuse a long list before its items are looked at."""
+    if isinstance(value, list) and len(value) > MAX_ITEMS:
+        msg = f"at most {MAX_ITEMS} items, not {len(value)}"
+        raise ValueError(msg)
+    return value
+
+
 def default_if_null(default: object) -> BeforeValidator:
     """Return a validator that takes null for the default."""
     return BeforeValidator(lambda value: default if value is None else value)
@@ -85,7 +92,7 @@ ToolCalls = list[dict[str, Any]] | None
 
 T = TypeVar("T")
 # The first bad item is complained of alone: a complaint costs more than an item.
-Some = Annotated[list[T], Field(max_length=MAX_ITEMS, fail_fast=True)]
+Some = Annotated[list[T], Field(max_length=MAX_ITEMS, fail_fast=True), BeforeValidator(check_length)]
 Images = Annotated[Some[Image] | None, BeforeValidator(check_image_list), UnsetIfEmpty]
 StopList = Annotated[Some[str] | None, BeforeValidator(without_empty)]
 Stop = Annotated[
@@ -100,12 +107,13 @@ class Request(BaseModel):
     """A body; unknown fields are refused, for a misspelt one would be lost."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    max_unknown_fields: ClassVar[int] = 20
 
     @model_validator(mode="before")
     @classmethod
     def _few_fields(cls, value: Any) -> Any:
-        if isinstance(value, dict) and len(value) > len(cls.__pydantic_fields__) + MAX_UNKNOWN_FIELDS:
-            msg = f"{len(value)} fields, of which more than {MAX_UNKNOWN_FIELDS} are unknown"
+        if isinstance(value, dict) and len(value) > len(cls.__pydantic_fields__) + cls.max_unknown_fields:
+            msg = f"{len(value)} fields, of which more than {cls.max_unknown_fields} are unknown"
             raise ValueError(msg)
         return value
 
@@ -249,6 +257,8 @@ class MessageToolCall(BaseModel):
 class Message(Request):
     """One message of a conversation."""
 
+    max_unknown_fields: ClassVar[int] = 5
+
     role: Literal["system", "user", "assistant", "tool"] = Field(
         description="Who speaks: `system` instructs the model, `tool` brings a function's result."
     )
@@ -288,7 +298,7 @@ class Tool(BaseModel):
 class ChatRequest(CompletionBody):
     """A conversation to continue."""
 
-    messages: Annotated[Some[Message], Field(min_length=1, description="The conversation, oldest first.")]
+    messages: list[Message] = Field(min_length=1, max_length=MAX_ITEMS, description="The conversation, oldest first.")
     tools: Annotated[Some[Tool] | None, UnsetIfEmpty] = Field(
         default=None, description="Functions the model may ask to have called."
     )

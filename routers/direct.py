@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from headers import first_header
 from problems import MAX_FIELDS
 from route_path import get_route_path
-from routers.json_body import LARGE_BYTES, read_json
+from routers.json_body import SMALL_BYTES, read_json
 from services.ollama_service import OllamaService
 from shutdown import Shutdown
 
@@ -113,17 +113,20 @@ async def validated_body(model: type[BaseModel], scope: Scope, data: bytes) -> B
         except orjson.JSONDecodeError as error:
             line = {"type": "json_invalid", "loc": ("body", error.pos), "msg": "", "ctx": {"error": error.msg}}
             raise RequestValidationError([line], body=error.doc) from error
-    is_large = len(data) >= LARGE_BYTES
+    is_large = len(data) > SMALL_BYTES
     del data
     if is_large:
         await asyncio.sleep(0)
+    failure = None
     try:
         body = model.model_validate(value, from_attributes=True)
     except ValidationError as error:
-        lines = [line | {"loc": ("body", *line["loc"])} for line in error.errors(include_url=False)[:MAX_FIELDS]]
-        raise RequestValidationError(lines, body=value) from error
+        failure = error
     if is_large:
         await asyncio.sleep(0)
+    if failure is not None:
+        lines = [line | {"loc": ("body", *line["loc"])} for line in failure.errors(include_url=False)[:MAX_FIELDS]]
+        raise RequestValidationError(lines, body=value) from failure
     return body
 
 

@@ -1,7 +1,7 @@
-"""JSON request bodies: values are counted before parsing, so that no body stops the event loop for long.
+"""JSON request bodies: their parts are counted before parsing, so that no body stops the event loop for long.
 
-Parsing and validating hold the event loop, and their cost follows the number of values, not of bytes: 20 MB of text
-take 50 ms, 20 MB of `[[],[],…]` several seconds and 600 MB. So values are counted first, in pieces.
+Parsing and validating hold the event loop, and their cost follows the number of parts, not of bytes: 20 MB of text
+take 50 ms, 20 MB of `[[],[],…]` several seconds and 600 MB. So they are counted first, in pieces.
 """
 
 import asyncio
@@ -11,16 +11,19 @@ from typing import Any
 import orjson
 from starlette.exceptions import HTTPException
 
-MAX_VALUES = 60_000
-SMALL_BYTES = 2 * MAX_VALUES
-"""No valid body of this size holds more than `MAX_VALUES`: a value takes two bytes with its comma or brackets."""
+MAX_PARTS = 100_000
+"""Texts (keys too), lists and objects in a body."""
+MAX_VALUES = 600_000
+"""Values in a body that follow another one: numbers cost less."""
+SMALL_BYTES = 2 * MAX_PARTS
+"""No valid body of this size holds too much: a part takes two bytes at least."""
 LARGE_BYTES = 1_000_000
 """From this size on, other tasks get a turn between the steps that hold the event loop."""
 CHUNK_BYTES = 262_144
 MAX_ESCAPES = 200_000
 
-TOO_MANY_VALUES = (
-    f"The body holds more than {MAX_VALUES} values (numbers, texts, lists, objects). "
+TOO_MUCH = (
+    f"The body holds more than {MAX_PARTS} texts, lists and objects, or more than {MAX_VALUES} values. "
     "Binary data, such as an image, has to be sent as base64 text."
 )
 _NO_MARKS = bytes(byte for byte in range(256) if byte not in b'"[{,')
@@ -38,7 +41,7 @@ async def read_json(data: bytes) -> Any:
     beyond a double, and nesting deeper than 1024 are refused. Of equal keys the last one counts.
 
     Raises:
-        HTTPException: 413 if it holds too many values.
+        HTTPException: 413 if it holds too many parts or values.
         orjson.JSONDecodeError: if it is no JSON.
     """
     if len(data) > SMALL_BYTES:
@@ -61,24 +64,22 @@ async def give_way(data: bytes) -> None:
 
 
 async def check_values(data: bytes) -> None:
-    """Refuse a body with more values than `MAX_VALUES`.
-
-    Counts `[`, `{` and `,` outside of strings: each value but the first of a list or object follows a comma, each first
-    one an opening bracket.
+    """Refuse a body of too many parts or values, counted by its quotes, brackets and commas outside of strings.
 
     Raises:
         HTTPException: 413.
     """
-    count = at = 0
-    in_string = False
+    quotes = brackets = commas = at = 0
     while at < len(data):
         end = _chunk_end(data, at)
         chunk = data[at:end].replace(b"\\\\", b"").replace(b'\\"', b"")
-        parts = chunk.translate(None, _NO_MARKS).split(b'"')
-        count += sum(map(len, parts[in_string::2]))
-        if count > MAX_VALUES:
-            raise HTTPException(413, TOO_MANY_VALUES)
-        in_string ^= len(parts) % 2 == 0
+        pieces = chunk.translate(None, _NO_MARKS).split(b'"')
+        outside = b"".join(pieces[quotes % 2 :: 2])
+        quotes += len(pieces) - 1
+        commas += outside.count(b",")
+        brackets += len(outside) - outside.count(b",")
+        if quotes // 2 + brackets > MAX_PARTS or commas > MAX_VALUES:
+            raise HTTPException(413, TOO_MUCH)
         at = end
         await asyncio.sleep(0)
 

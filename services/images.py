@@ -7,8 +7,9 @@ _SPACE = string.whitespace.encode()
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _PERCENT_ENCODED = {b"%2B": b"+", b"%2b": b"+", b"%2F": b"/", b"%2f": b"/", b"%3D": b"=", b"%3d": b"="}
 _MAX_PERCENT_ENCODED = 500_000
-_URL_SCHEMES = ("http:", "https:", "file:", "ftp:", "blob:", "content:")
-_LONGEST_PREFIX = 200
+_URL_SCHEMES = (b"http:", b"https:", b"file:", b"ftp:", b"blob:", b"content:")
+_LONGEST_SCHEME = 100
+_LONGEST_ENCODING = 100
 _MAX_PADDING = 2
 _FEW = 100
 
@@ -26,35 +27,36 @@ def plain_base64(image: object) -> str:
     if not isinstance(image, str):
         msg = f"{WANTED}, not a list or an object of bytes; in JavaScript: Buffer.from(bytes).toString('base64')"
         raise ValueError(msg)  # noqa: TRY004 - pydantic turns only this one into a complaint
-    start = image[:_LONGEST_PREFIX].lstrip().lower()
-    if start.startswith(_URL_SCHEMES):
-        msg = f"{WANTED}; a URL is not fetched"
-        raise ValueError(msg)
-    text = _after_data_prefix(image) if start.startswith("data:") else image
     try:
-        data = text.encode("ascii")
+        data = image.encode("ascii")
     except UnicodeEncodeError:
         raise ValueError(WANTED) from None
     unusual = data.translate(None, _ALPHABET)
     is_changed = len(unusual) > _MAX_PADDING or unusual.strip(b"=") != b""
     if is_changed:
-        del text  # images are large
-        data, unusual = _normalized(data, unusual)
+        data, unusual = _normalized(*_without_prefix(data, unusual))
     length = len(data) - len(unusual)
     padding = b"=" * (-length % 4)
     if not length or length % 4 == 1 or len(unusual) > _MAX_PADDING or not data.endswith(unusual):
         raise ValueError(WANTED)
     if unusual != padding:
         return (data.rstrip(b"=") + padding).decode()
-    return data.decode() if is_changed else text
+    return data.decode() if is_changed else image
 
 
-def _after_data_prefix(url: str) -> str:
-    header, _, text = url.partition(",")
-    if not header.rstrip().lower().endswith(";base64"):
+def _without_prefix(data: bytes, unusual: bytes) -> tuple[bytes, bytes]:
+    """Return what follows a `data:` prefix, with its unusual characters."""
+    start = data[:_LONGEST_SCHEME].lstrip().lower()
+    if start.startswith(_URL_SCHEMES):
+        msg = f"{WANTED}; a URL is not fetched"
+        raise ValueError(msg)
+    if not start.startswith(b"data:"):
+        return data, unusual
+    comma = data.find(b",")
+    if comma < 0 or not data[max(comma - _LONGEST_ENCODING, 0) : comma].rstrip().lower().endswith(b";base64"):
         msg = f"{WANTED}; this data: URL is not base64"
         raise ValueError(msg)
-    return text
+    return data[comma + 1 :], unusual[unusual.find(b",") + 1 :]
 
 
 def _normalized(data: bytes, unusual: bytes) -> tuple[bytes, bytes]:

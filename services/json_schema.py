@@ -14,6 +14,7 @@ MAX_PATTERN_COST = 100_000
 MAX_BACKTRACKING = 10_000
 MAX_REFERENCE_LENGTH = 2_000
 MAX_ERROR_LENGTH = 300
+TOO_MANY_PARTS = f"with its references followed it has over {MAX_EXPANSION} parts"
 IDENTIFIERS = {"$id", "$anchor", "$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor"}
 
 SCHEMA_KEYWORDS = {
@@ -55,8 +56,7 @@ def schema_validator(schema: dict[str, Any]) -> jsonschema_rs.Validator:
     """
     parts = _Parts(schema)
     if parts.count(schema, 0) > MAX_EXPANSION:
-        msg = f"with its references followed it has over {MAX_EXPANSION} parts"
-        raise ValueError(msg)
+        raise ValueError(TOO_MANY_PARTS)
     if sum(map(len, parts.patterns)) > MAX_PATTERN_LENGTH:
         msg = f"its patterns have over {MAX_PATTERN_LENGTH} characters"
         raise ValueError(msg)
@@ -88,6 +88,7 @@ class _Parts:
     def __init__(self, root: dict[str, Any]) -> None:
         self._root = root
         self._known: dict[str, int] = {}
+        self._visited = 0
         self.patterns: list[str] = []
 
     def count(self, schema: Any, depth: int) -> int:
@@ -97,6 +98,9 @@ class _Parts:
             ValueError: if it is nested too deeply or refers to something else.
         """
         _check_depth(depth)
+        self._visited += 1
+        if self._visited > MAX_EXPANSION:
+            raise ValueError(TOO_MANY_PARTS)
         if not isinstance(schema, dict):
             return 1 + _size(schema, depth)
         total = 1
@@ -127,15 +131,17 @@ class _Parts:
         return self._known[reference]
 
 
-def _size(value: Any, depth: int) -> int:
-    """Count the values in data."""
-    _check_depth(depth)
-    match value:
-        case dict():
-            return 1 + sum(_size(one, depth + 1) for one in value.values())
-        case list():
-            return 1 + sum(_size(one, depth + 1) for one in value)
-    return 1
+def _size(data: Any, depth: int) -> int:
+    """Count the values in data, up to more than there may be."""
+    count, within = 1, [(data, depth)]
+    while within and count <= MAX_EXPANSION:
+        value, depth = within.pop()
+        _check_depth(depth)
+        if isinstance(value, dict | list):
+            count += len(value)
+            if count <= MAX_EXPANSION:
+                within += [(one, depth + 1) for one in (value.values() if isinstance(value, dict) else value)]
+    return count
 
 
 def _check_depth(depth: int) -> None:

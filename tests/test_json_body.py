@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from starlette.exceptions import HTTPException
 
 from routers import json_body
-from routers.json_body import MAX_ESCAPES, MAX_VALUES, check_values, read_json
+from routers.json_body import MAX_ESCAPES, MAX_PARTS, MAX_VALUES, check_values, read_json
 
 BASE = st.none() | st.booleans() | st.integers(-9, 9) | st.text('a,[{"\\é\n', max_size=9)
 VALUES = st.recursive(BASE, lambda inner: st.lists(inner) | st.dictionaries(st.text('a,"\\{', max_size=4), inner))
@@ -30,12 +30,13 @@ def read(data: bytes) -> Any:
     return run(read_json(data))
 
 
-def marks_of(value: Any) -> int:
-    """Count the opening brackets and commas of JSON text."""
+def parts_and_commas(value: Any) -> tuple[int, int]:
+    """Count the texts (keys too), lists and objects in a value, and the commas in its JSON text."""
     if not isinstance(value, dict | list):
-        return 0
-    inner = list(value.values()) if isinstance(value, dict) else value
-    return 1 + max(len(inner) - 1, 0) + sum(map(marks_of, inner))
+        return int(isinstance(value, str)), 0
+    inner = [parts_and_commas(one) for one in (value.values() if isinstance(value, dict) else value)]
+    parts = 1 + sum(parts for parts, _ in inner) + (len(value) if isinstance(value, dict) else 0)
+    return parts, sum(commas for _, commas in inner) + max(len(inner) - 1, 0)
 
 
 @pytest.mark.parametrize(
@@ -90,28 +91,33 @@ def test_values_are_counted_outside_of_strings_however_the_body_is_cut(
     value: Any, chunk_bytes: int, ensure_ascii: bool
 ) -> None:
     body = json.dumps(value, ensure_ascii=ensure_ascii).encode()
-    marks = marks_of(value)
+    parts, commas = parts_and_commas(value)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_body, "CHUNK_BYTES", chunk_bytes)
-        patch.setattr(json_body, "MAX_VALUES", marks)
+        patch.setattr(json_body, "MAX_PARTS", parts)
+        patch.setattr(json_body, "MAX_VALUES", commas)
         run(check_values(body))
-        if marks:
-            patch.setattr(json_body, "MAX_VALUES", marks - 1)
-            with pytest.raises(HTTPException):
-                run(check_values(body))
+        for name, found in (("MAX_PARTS", parts), ("MAX_VALUES", commas)):
+            if found:
+                patch.setattr(json_body, name, found - 1)
+                with pytest.raises(HTTPException):
+                    run(check_values(body))
+                patch.setattr(json_body, name, found)
 
 
 @pytest.mark.parametrize(
     "body",
     [
-        b"[" + b"1," * (MAX_VALUES - 1) + b"1]",
+        b"[" + b"1," * MAX_VALUES + b"1]",
+        b"[" + b"[]," * (MAX_PARTS - 2) + b"[]]",
+        b"[" + b'"",' * (MAX_PARTS - 2) + b'""]',
         b'"' + b"[{,:" * MAX_VALUES + b'"',
         b'"' + b'\\"[,' * MAX_VALUES + b'"',
         b'"' + b"\\\\" * MAX_VALUES * 2 + b'"',
         b'"' + b"a, b " * MAX_VALUES + b'"',
-        json.dumps([[["text, with [brackets]"] * 10] * 10] * 400).encode(),
+        json.dumps([[["text, with [brackets]"] * 10] * 10] * 900).encode(),
     ],
-    ids=range(6),
+    ids=range(8),
 )
 def test_a_body_of_few_values_is_read(body: bytes) -> None:
     assert read(body) == json.loads(body)
@@ -120,15 +126,15 @@ def test_a_body_of_few_values_is_read(body: bytes) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        b"[" + b"1," * MAX_VALUES + b"1]",
-        b"[" + b"[]," * MAX_VALUES + b"1]",
-        b"{" + b'"":"",' * MAX_VALUES + b'"":1}',
-        b"[" * 3 * MAX_VALUES,
-        b'["' + b'","' * MAX_VALUES + b'"]',
-        b'["\\\\"' + b',"\\\\"' * MAX_VALUES + b"]",
+        b"[" + b"1," * (MAX_VALUES + 1) + b"1]",
+        b"[" + b"[]," * MAX_PARTS + b"1]",
+        b"{" + b'"":1,' * MAX_PARTS + b'"":1}',
+        b"[" * 3 * MAX_PARTS,
+        b'["' + b'","' * MAX_PARTS + b'"]',
+        b'["\\\\"' + b',"\\\\"' * MAX_PARTS + b"]",
     ],
     ids=range(6),
 )
 def test_a_body_of_too_many_values_is_refused_before_it_is_parsed(body: bytes) -> None:
-    with pytest.raises(HTTPException, match=f"413: The body holds more than {MAX_VALUES} values"):
+    with pytest.raises(HTTPException, match=f"413: The body holds more than {MAX_PARTS} texts, lists and objects"):
         read(body)

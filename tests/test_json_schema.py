@@ -118,6 +118,8 @@ def test_a_pattern_that_looks_around_is_enforced() -> None:
         ({"properties": {str(at): {"pattern": "a"} for at in range(2000)}}, "repeat too much"),
         ({"pattern": "|".join(map(str, range(100_000)))}, "over 10000 characters"),
         ({"enum": list(range(10_001))}, "over 10000 parts"),
+        ({"const": [[1] * 9000] * 60}, "over 10000 parts"),
+        ({"anyOf": [{}] * 50_000}, "over 10000 parts"),
         ({"$ref": "#/" + "a/" * 10_000}, "longer than 2000 characters"),
         ({"const": [[1]] * 5000, "$ref": "#/const"}, "over 10000 parts"),
         ({"pattern": "(" * 5000}, 'is not a "regex"'),

@@ -322,7 +322,7 @@ BAD_BODIES: list[tuple[bytes, str]] = [
     (b"null", "body"),
     (b'{"prompt": NaN}', "body"),
     (b'{"prompt": "\xff"}', "body"),
-    (b'{"prompt": "\\ud800"}', "body"),
+    (b'{"prompt": "\\ud800', "body"),
     (b"[" * 100_000, "body"),
     (b'{"prompt": "Hi", "stop": [' + b"1," * 500_000 + b"1]}", "stop"),
     (b"{" + b",".join(b'"%d": 1' % number for number in range(50_000)) + b"}", "body"),

@@ -261,12 +261,12 @@ def test_of_a_list_only_the_first_bad_item_is_complained_of() -> None:
     message = {"role": "user", "content": "Hi", "images": ["!"] * 1000}
     with pytest.raises(ValidationError) as caught:
         ChatRequest.model_validate(CHAT | {"messages": [message] * 3})
-    assert [line["loc"] for line in caught.value.errors()] == [("messages", 0, "images", 0)]
+    assert [line["loc"] for line in caught.value.errors()] == [("messages", at, "images", 0) for at in range(3)]
 
 
 def test_a_message_of_many_unknown_fields_is_complained_of_once() -> None:
     message = {"role": "user", "content": "Hi"} | {str(number): 1 for number in range(100)}
-    with pytest.raises(ValidationError, match="more than 20 are unknown") as caught:
+    with pytest.raises(ValidationError, match="more than 5 are unknown") as caught:
         ChatRequest.model_validate(CHAT | {"messages": [message]})
     assert caught.value.error_count() == 1
 
