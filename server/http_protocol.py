@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import secrets
+import socket
+import struct
 from typing import Any
 
 import httptools
@@ -18,6 +20,7 @@ MAX_HEADERS = 100
 HEAD_SECONDS = 20.0  # for a request line and its headers, from their first byte
 LINGER_SECONDS = 5.0  # reading on after a refusal: closing at once could destroy the response on its way
 LINGER_BYTES = 16_777_216
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class RefusedError(Exception):
@@ -123,6 +126,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self.scope["http_version"] == "1.0":
             self.cycle.waiting_for_100_continue = False
             self.cycle.__class__ = Http10Cycle  # uvicorn has no other way to choose it
+            self.cycle.transport = ResettingTransport(self.cycle)
 
     def on_body(self, body: bytes) -> None:
         """Take a part of a body."""
@@ -209,6 +213,29 @@ class Http10Cycle(RequestResponseCycle):
         elif not self._has_length:
             self.expected_content_length = len(message.get("body", b""))
         await super().send(message)
+
+
+class ResettingTransport(asyncio.Transport):
+    """Resets a connection that is closed before its response is whole: without chunks nothing else would tell."""
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        super().__init__()
+        self._cycle = cycle
+        self._transport = cycle.transport
+        self.write = self._transport.write  # type: ignore[method-assign]
+        self.abort = self._transport.abort  # type: ignore[method-assign]
+        self.is_closing = self._transport.is_closing  # type: ignore[method-assign]
+        self.get_extra_info = self._transport.get_extra_info  # type: ignore[method-assign]
+        self.get_write_buffer_size = self._transport.get_write_buffer_size  # type: ignore[method-assign]
+
+    def close(self) -> None:
+        """Close the connection, or cut it."""
+        if self._cycle.response_complete:
+            self._transport.close()
+            return
+        connection = self._transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        self._transport.abort()
 
 
 def _origin_form(target: bytes) -> bytes:

@@ -18,6 +18,7 @@ from logs import configure_logging
 from main import create_app
 from middleware.request_context import RequestContextMiddleware
 from routers.dependencies import get_ollama_service
+from shutdown import Shutdown
 from simulator import Fault, Simulator
 from tests.api import CHAT, GENERATE, call, get, post
 from tests.conftest import MakeSettings
