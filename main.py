@@ -57,7 +57,7 @@ class App(FastAPI):
 
         The watch on the client is outermost: it needs the server's own `send`.
         """
-        app: ASGIApp = DirectRoutes(AsyncExitStackMiddleware(self.router), ollama.direct_router.routes)
+        app: ASGIApp = DirectRoutes(HeadMiddleware(AsyncExitStackMiddleware(self.router)), ollama.direct_router.routes)
         app = ProblemMiddleware(with_exception_handlers(app, self.exception_handlers))
         for layer, args, kwargs in reversed(self.user_middleware):
             app = layer(app, *args, **kwargs)
@@ -113,15 +113,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     if settings.api_keys:
         open_paths = health.OPEN_PATHS | page_paths(settings)
         middleware.append(Middleware(ApiKeyMiddleware, keys=settings.api_keys, open_paths=open_paths))
-    middleware += [
+    middleware.append(
         Middleware(
             RequestBodyMiddleware,
             max_bytes=settings.max_request_bytes,
             max_bytes_in_flight=settings.max_body_bytes_in_flight,
             timeout_seconds=settings.request_body_timeout,
-        ),
-        Middleware(HeadMiddleware),
-    ]
+        )
+    )
 
     app = App(
         title="Ollama service",

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from problems import problem
+from route_path import get_route_path
 
 LOCAL_HOSTS = ("*.localhost", "*.local", "*.internal")  # no public name server has these, as Ollama reckons too
 SINGLE_LABEL = re.compile(r"[a-z0-9_-]+")
@@ -52,7 +53,7 @@ class AllowedHostsMiddleware:
             if len(hosts) == 1 and len(self._known) < MAX_KNOWN:
                 self._known.add(hosts[0])
             return True
-        return scope["path"].startswith("/health") and all(_ip(name) for name in names)
+        return get_route_path(scope).startswith("/health") and all(_ip(name) for name in names)
 
     def _is_allowed_name(self, name: str) -> bool:
         if name in self._names or name.endswith(self._suffixes):

@@ -5,6 +5,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from middleware.body_budget import BodyBudget, BodyBudgetError
+from middleware.body_deadlines import BodyDeadline, BodyDeadlines
 from middleware.content_coding import CODINGS, Decoder, DecodingError
 from problems import problem
 
@@ -25,6 +26,7 @@ class RequestBodyMiddleware:
         self.max_bytes = max_bytes
         self.timeout_seconds = timeout_seconds
         self.budget = BodyBudget(max_bytes_in_flight)
+        self.deadlines = BodyDeadlines(timeout_seconds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -67,6 +69,21 @@ class RequestBodyMiddleware:
 class _Body:
     """The body of one request; what is wrong with it is raised where it is read."""
 
+    __slots__ = (
+        "_coding",
+        "_content_type",
+        "_deadline",
+        "_decoder",
+        "_is_arrived",
+        "_is_whole",
+        "_length",
+        "_limits",
+        "_receive",
+        "_size_bytes",
+        "_taken_bytes",
+        "_wire_bytes",
+    )
+
     def __init__(
         self, limits: RequestBodyMiddleware, receive: Receive, length: int | None, content_type: bytes
     ) -> None:
@@ -75,10 +92,10 @@ class _Body:
         self._length = length
         self._content_type = content_type
         self._wire_bytes = self._size_bytes = self._taken_bytes = 0
-        self._deadline = 0.0
+        self._deadline: BodyDeadline | None = None
         self._coding = ""
         self._decoder: Decoder | None = None
-        self._is_begun = self._is_arrived = self._is_whole = False
+        self._is_arrived = self._is_whole = False
 
     def decode(self, scope: Scope) -> Scope:
         """Decode the body; return the request as the application sees it."""
@@ -95,8 +112,10 @@ class _Body:
         """Return the next part of the body."""
         if self._is_whole:
             return await self._receive()
-        if not self._is_begun:
-            await self._begin()
+        if self._deadline is None:
+            if self._coding or b"=" in self._content_type or (self._length or 0) > SMALL_BYTES:
+                await self._prepare()
+            self._deadline = self._limits.deadlines.begin()
         message = await (self._read() if self._decoder is None else self._read_decoded(self._decoder))
         self._is_whole = not message.get("more_body", False)
         self._size_bytes += len(message.get("body", b""))
@@ -107,16 +126,17 @@ class _Body:
         return message
 
     def release(self) -> None:
-        """Give the memory back."""
+        """Give the memory back, and stop the clock."""
+        if self._deadline is not None:
+            self._deadline.end()
         if self._taken_bytes:
             self._limits.budget.give_back(self._taken_bytes)
 
-    async def _begin(self) -> None:
-        self._is_begun = True
-        if b"=" in self._content_type:
-            charset = CHARSET.search(self._content_type)
-            if charset and charset[1].lower() not in UTF8:
-                raise HTTPException(415, f"The charset {charset[1].decode('latin-1')} is not understood: send UTF-8.")
+    async def _prepare(self) -> None:
+        """Refuse what cannot be read, and wait until there is room for what can."""
+        charset = CHARSET.search(self._content_type)
+        if charset and charset[1].lower() not in UTF8:
+            raise HTTPException(415, f"The charset {charset[1].decode('latin-1')} is not understood: send UTF-8.")
         if self._coding:
             coding = self._coding.removeprefix("x-")
             if coding not in CODINGS:
@@ -125,7 +145,6 @@ class _Body:
             self._decoder = Decoder(coding)
         if self._length is not None and self._length > SMALL_BYTES:
             await self._take(self._length)
-        self._deadline = asyncio.get_running_loop().time() + self._limits.timeout_seconds
 
     async def _take(self, size: int) -> None:
         try:
@@ -136,8 +155,9 @@ class _Body:
         self._taken_bytes += size
 
     async def _read(self) -> Message:
+        assert self._deadline is not None  # noqa: S101 - set where reading begins
         try:
-            async with asyncio.timeout_at(self._deadline):
+            with self._deadline:
                 return await self._receive()
         except TimeoutError as error:
             detail = f"The body did not arrive within {self._limits.timeout_seconds:g} s (REQUEST_BODY_TIMEOUT)."

@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Awaitable
 from contextlib import suppress
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -36,9 +37,10 @@ class UnreadBodyMiddleware:
 
 def may_have_body(scope: Scope) -> bool:
     """Tell whether a request can have a body; in HTTP/1 one is announced, in HTTP/2 it need not be."""
-    if not scope["http_version"].startswith("1"):
-        return True
-    return any(name in {b"content-length", b"transfer-encoding"} for name, _ in scope["headers"])
+    for name, _ in scope["headers"]:
+        if name in {b"content-length", b"transfer-encoding"}:
+            return True
+    return not scope["http_version"].startswith("1")
 
 
 class _Exchange:
@@ -59,16 +61,17 @@ class _Exchange:
         self._received_bytes += len(message.get("body", b""))
         return message
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:  # no coroutine: each costs every token of a stream something
         """Pass a message on, but keep the end of the response back while the body is not read."""
-        if not self.is_read:
-            if message["type"] == "http.response.start":
-                if not self._is_rest_small():
-                    message = {**message, "headers": with_connection_close(self._scope, message.get("headers", ()))}
-            elif not message.get("more_body", False):
-                self.is_held_back = True
-                message = {**message, "more_body": True}
-        await self._send(message)
+        if self.is_read:
+            return self._send(message)
+        if message["type"] == "http.response.start":
+            if not self._is_rest_small():
+                message = {**message, "headers": with_connection_close(self._scope, message.get("headers", ()))}
+        elif not message.get("more_body", False):
+            self.is_held_back = True
+            message = {**message, "more_body": True}
+        return self._send(message)
 
     def _is_rest_small(self) -> bool:
         length = first_header(self._scope, b"content-length")

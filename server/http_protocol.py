@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import secrets
+import socket
+import struct
 from typing import Any
 
 import httptools
@@ -18,6 +20,7 @@ MAX_HEADERS = 100
 HEAD_SECONDS = 20.0  # for a request line and its headers, from their first byte
 LINGER_SECONDS = 5.0  # reading on after a refusal: closing at once could destroy the response on its way
 LINGER_BYTES = 16_777_216
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class RefusedError(Exception):
@@ -63,35 +66,37 @@ class HttpProtocol(HttpToolsProtocol):
             return
         self._received_bytes = len(data)
         self._has_progressed = False
+        rest: bytes | memoryview = data
         try:
-            self._parse(data)
+            while rest:
+                try:
+                    self.parser.feed_data(rest)
+                    break
+                except httptools.HttpParserUpgrade as offer:
+                    # the head is parsed again without the offer, and then the body that it really has
+                    self.parser.feed_data(self._head_without_offer)
+                    rest = memoryview(rest)[offer.args[0] :]
         except httptools.HttpParserError as error:
             self._refuse(error.__context__)
             return
+        if self._in_head or self._in_body:
+            self._limit_what_is_incomplete(len(data))
+
+    def _limit_what_is_incomplete(self, size: int) -> None:
         if self._has_progressed:
             self._stalled_bytes = 0
         else:
-            self._stalled_bytes += len(data)
-        if self._stalled_bytes > MAX_HEAD_BYTES and (self._in_head or self._in_body):
+            self._stalled_bytes += size
+        if self._stalled_bytes > MAX_HEAD_BYTES:
             self._refuse(_too_large())
         elif self._in_head and self._timer is None:
             self._timer = self.loop.call_later(HEAD_SECONDS, self._refuse, _too_slow())
 
-    def _parse(self, data: bytes | memoryview) -> None:
-        """Feed the parser; a head that offers an upgrade is fed again without it, and with the body it really has."""
-        while data:
-            try:
-                self.parser.feed_data(data)
-            except httptools.HttpParserUpgrade as offer:
-                self.parser.feed_data(self._head_without_offer)
-                data = memoryview(data)[offer.args[0] :]
-            else:
-                return
-
     def on_message_begin(self) -> None:
         """Note that a head is under way."""
         super().on_message_begin()
-        self._unset_keepalive_if_required()
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
         self._in_head = self._has_progressed = True
 
     def on_headers_complete(self) -> None:
@@ -102,13 +107,18 @@ class HttpProtocol(HttpToolsProtocol):
         """
         self._in_head = False
         self._has_progressed = True
-        self._stop_timer()
-        self._check_head()
+        if self._timer is not None:
+            self._stop_timer()
+        # to add up all headers would cost each request more
+        if len(self.headers) > MAX_HEADERS or self._received_bytes + self._stalled_bytes > MAX_HEAD_BYTES:
+            self._check_size()
+        self._stalled_bytes = 0
         if self.parser.should_upgrade():
             self._head_without_offer = self._build_head_without_offer()
             return
         self._in_body = True
-        self._unset_keepalive_if_required()
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
         if not self.url.startswith(b"/"):
             self.url = _origin_form(self.url)
         super().on_headers_complete()
@@ -116,6 +126,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self.scope["http_version"] == "1.0":
             self.cycle.waiting_for_100_continue = False
             self.cycle.__class__ = Http10Cycle  # uvicorn has no other way to choose it
+            self.cycle.transport = ResettingTransport(self.cycle)
 
     def on_body(self, body: bytes) -> None:
         """Take a part of a body."""
@@ -129,20 +140,17 @@ class HttpProtocol(HttpToolsProtocol):
             self._in_body = False
             super().on_message_complete()
 
-    def _check_head(self) -> None:
-        if len(self.headers) > MAX_HEADERS:
+    def _check_size(self) -> None:
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if len(self.headers) > MAX_HEADERS or size > MAX_HEAD_BYTES:
             raise _too_large()
-        # only then can it be; to add up all headers costs each request more
-        if self._received_bytes + self._stalled_bytes > MAX_HEAD_BYTES:
-            size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-            if size > MAX_HEAD_BYTES:
-                raise _too_large()
-        if self.parser.get_method() == b"CONNECT":
-            code, detail = "bad_request", "CONNECT is for proxies, which this service is not."
-            raise RefusedError(code, detail)
 
     def _build_head_without_offer(self) -> bytes:
-        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            code, detail = "bad_request", "CONNECT is for proxies, which this service is not."
+            raise RefusedError(code, detail)
+        lines = [b"%b %b HTTP/%b" % (method, self.url, self.parser.get_http_version().encode())]
         lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
         return b"\r\n".join([*lines, b"", b""])
 
@@ -205,6 +213,29 @@ class Http10Cycle(RequestResponseCycle):
         elif not self._has_length:
             self.expected_content_length = len(message.get("body", b""))
         await super().send(message)
+
+
+class ResettingTransport(asyncio.Transport):
+    """Resets a connection that is closed before its response is whole: without chunks nothing else would tell."""
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        super().__init__()
+        self._cycle = cycle
+        self._transport = cycle.transport
+        self.write = self._transport.write  # type: ignore[method-assign]
+        self.abort = self._transport.abort  # type: ignore[method-assign]
+        self.is_closing = self._transport.is_closing  # type: ignore[method-assign]
+        self.get_extra_info = self._transport.get_extra_info  # type: ignore[method-assign]
+        self.get_write_buffer_size = self._transport.get_write_buffer_size  # type: ignore[method-assign]
+
+    def close(self) -> None:
+        """Close the connection, or cut it."""
+        if self._cycle.response_complete:
+            self._transport.close()
+            return
+        connection = self._transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        self._transport.abort()
 
 
 def _origin_form(target: bytes) -> bytes:

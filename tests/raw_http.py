@@ -49,7 +49,7 @@ class Connection:
         if headers.get("transfer-encoding") != "chunked":
             return await self.reader.read()
         body = b""
-        while size := int(await self.reader.readline(), 16):
+        while size := int(await self.reader.readuntil(b"\r\n"), 16):
             body += await self.reader.readexactly(size)
             await self.reader.readexactly(2)
         await self.reader.readexactly(2)

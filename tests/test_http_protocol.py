@@ -12,7 +12,7 @@ import pytest
 from main import create_app
 from server import http_protocol
 from server.uvicorn_options import UVICORN_OPTIONS
-from simulator import Simulator
+from simulator import Fault, Simulator
 from tests.api import GENERATE
 from tests.conftest import MakeSettings
 from tests.raw_http import Connection, connect, post_head
@@ -136,6 +136,18 @@ async def test_http_1_0_is_answered_without_chunks(url: str, headers: bytes, bod
         assert answer.headers["connection"] == "close"
         assert answer.body
         assert await connection.is_closed()
+
+
+@pytest.mark.parametrize("version", [b"HTTP/1.0", b"HTTP/1.1"])
+async def test_a_stream_that_is_cut_can_be_told_from_one_that_ended(
+    url: str, simulator: Simulator, version: bytes
+) -> None:
+    simulator.fault(Fault(end_after=3))
+    async with connect(url) as connection:
+        head = post_head(GENERATE_PATH, length=len(STREAM)).replace(b"HTTP/1.1", version)
+        await connection.send(head + STREAM)
+        with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+            await connection.answer()
 
 
 # What is unusual, and allowed
