@@ -3,15 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Literal
 
 import uvicorn
 from starlette.types import ASGIApp
 
 
 @asynccontextmanager
-async def serve(app: ASGIApp) -> AsyncIterator[str]:
+async def serve(app: ASGIApp, lifespan: Literal["auto", "on", "off"] = "auto") -> AsyncIterator[str]:
     """Serve an app on a free loopback port, and give its address."""
-    config = uvicorn.Config(app, port=0, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=3)
+    config = uvicorn.Config(
+        app, port=0, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=3, lifespan=lifespan
+    )
     config.load()
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)
