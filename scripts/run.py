@@ -21,6 +21,7 @@ BANNER = """
 """
 ROOT = Path(__file__).parent.parent
 PROBE_SECONDS = 2.0
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # past any proxy, as the service itself
 SIMULATOR_START_SECONDS = 10.0
 
 
@@ -62,7 +63,7 @@ def port_is_free(settings: Settings) -> bool:
 def answers(base_url: str) -> bool:
     """Tell whether an Ollama answers there."""
     try:
-        with urllib.request.urlopen(f"{base_url}/api/version", timeout=PROBE_SECONDS):
+        with DIRECT.open(f"{base_url}/api/version", timeout=PROBE_SECONDS):
             return True
     except (OSError, urllib.error.URLError):
         return False
