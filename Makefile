@@ -1,50 +1,90 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench soak
+
+# Called with `make -f` from elsewhere, everything runs in the folder of this file, whatever its name.
+ROOT := $(shell cd "$$(dirname "$(strip $(MAKEFILE_LIST))")" && pwd -P)
+ifneq ($(CURDIR),$(ROOT))
+GOALS := $(or $(MAKECMDGOALS),help)
+.PHONY: $(GOALS)
+$(GOALS):
+	@$(MAKE) --no-print-directory -C "$(ROOT)" $@
+else
+
+.PHONY: help run test suite test-all test-other test-latest lint format bench soak
 
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
-BIN := $(VENV)/bin
+# Not the programs beside it: their first line cannot name an interpreter whose path has a space.
+BIN = $(VENV)/bin/python
+PIP = $(BIN) -m pip --disable-pip-version-check
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
 run: $(VENV)/run.stamp ## serve on :8000, with the built-in simulator if no Ollama answers
-	@$(BIN)/python -m scripts.run
+	@$(BIN) -m scripts.run
 
-test: lint ## lint, check types, and run all tests
-	$(BIN)/coverage run -m pytest
-	@printf 'branch coverage in percent: '; $(BIN)/coverage report --format=total --fail-under=95
+test: lint suite ## lint, check types, and run all tests
+
+suite: $(VENV)/dev.stamp ## run all tests
+	$(BIN) -m coverage run -m pytest
+	@printf 'branch coverage in percent: '; $(BIN) -m coverage report --format=total --fail-under=95
+
+test-all: ## run all tests on each supported Python that is found
+	@failed=; tested=; \
+	for version in $$(scripts/pythons.sh | cut -d ' ' -f 1); do \
+		python=$$(scripts/pythons.sh | sed -n "s/^$$version //p"); \
+		if [ -z "$$python" ]; then echo "Python $$version was not found"; continue; fi; \
+		echo "Python $$version: $$python"; tested="$$tested $$version"; \
+		$(MAKE) --no-print-directory suite PYTHON="$$python" VENV=".venv-$$version" || failed="$$failed $$version"; \
+	done; \
+	echo "tested on Python:$${tested:- none}; failed on:$${failed:- none}"; \
+	[ -n "$$tested" ] && [ -z "$$failed" ]
+
+test-other: ## run all tests on the newest Python that is found and is not the default one
+	@default=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	other=$$(scripts/pythons.sh | grep ' .' | grep -v "^$$default " | tail -n 1); \
+	if [ -z "$$other" ]; then echo "no Python was found beside $$default"; exit 0; fi; \
+	echo "Python $$other"; \
+	$(MAKE) --no-print-directory suite PYTHON="$${other#* }" VENV=".venv-$${other%% *}"
+
+test-latest: $(VENV)-latest/pip.stamp ## run all tests with the newest releases of all dependencies
+	sed -nE 's/^([A-Za-z0-9._-]+)==[^;]*/\1/p' requirements.txt requirements-dev.txt > $(VENV)-latest/requirements.txt
+	$(VENV)-latest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager -r $(VENV)-latest/requirements.txt
+	$(VENV)-latest/bin/python -m pip list
+	$(VENV)-latest/bin/python -m pytest
 
 lint: $(VENV)/dev.stamp ## ruff and mypy
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN) -m ruff check .
+	$(BIN) -m ruff format --check .
+	$(BIN) -m mypy
 
 format: $(VENV)/dev.stamp ## mend what ruff can mend
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
+	$(BIN) -m ruff check --fix .
+	$(BIN) -m ruff format .
 
 bench: $(VENV)/bench.stamp ## measure speed beside a plain service and nginx
-	$(BIN)/python -m benchmarks
+	$(BIN) -m benchmarks
 
 soak: $(VENV)/dev.stamp ## 10,000 requests, a third of them left early; looks for leaks
-	$(BIN)/python -m tests.soak
+	$(BIN) -m tests.soak
 
 $(VENV)/run.stamp: requirements.txt | $(VENV)/pip.stamp
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(PIP) install --quiet -r requirements.txt
 	@touch $@
 
 $(VENV)/dev.stamp: requirements.txt requirements-dev.txt | $(VENV)/pip.stamp
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(PIP) install --quiet -r requirements-dev.txt
 	@touch $@ $(VENV)/run.stamp
 
 $(VENV)/bench.stamp: requirements-bench.txt $(VENV)/dev.stamp
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	$(PIP) install --quiet -r requirements-bench.txt
 	@touch $@
 
-$(VENV)/pip.stamp:
+%/pip.stamp:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none was found; name yours: make run PYTHON=…"; exit 1; }
-	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is missing; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is missing; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	"$(PYTHON)" -m venv $*
 	@touch $@
+
+endif

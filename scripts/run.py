@@ -23,6 +23,7 @@ BANNER = """
 """
 ROOT = Path(__file__).parent.parent
 PROBE_SECONDS = 2.0
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # past any proxy, as the service itself
 SIMULATOR_START_SECONDS = 10.0
 
 
@@ -58,9 +59,8 @@ def main() -> int:
 
 def answers(base_url: str) -> bool:
     """Tell whether an Ollama answers there; it is asked without a proxy, as the service does."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"{base_url}/api/version", timeout=PROBE_SECONDS):
+        with DIRECT.open(f"{base_url}/api/version", timeout=PROBE_SECONDS):
             return True
     except (OSError, http.client.HTTPException):
         return False

@@ -149,8 +149,7 @@ async def load_is(client: aiohttp.ClientSession, url: str, *, running: int, queu
     """Wait for `/health` to tell these numbers."""
     wanted = {"running": running, "queued": queued}
     async with asyncio.timeout(1):
-        while (found := await load(client, url)) != wanted:
-            assert found is not None
+        while await load(client, url) != wanted:
             await asyncio.sleep(0.005)
 
 

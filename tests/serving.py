@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Literal
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -11,9 +12,9 @@ from server.uvicorn_options import UVICORN_OPTIONS
 
 
 @asynccontextmanager
-async def serve(app: ASGIApp) -> AsyncIterator[str]:
+async def serve(app: ASGIApp, lifespan: Literal["auto", "on", "off"] = "auto") -> AsyncIterator[str]:
     """Serve an app on a free loopback port, and give its address."""
-    config = uvicorn.Config(app, port=0, **(UVICORN_OPTIONS | {"timeout_graceful_shutdown": 3}))
+    config = uvicorn.Config(app, port=0, **(UVICORN_OPTIONS | {"timeout_graceful_shutdown": 3, "lifespan": lifespan}))
     config.load()
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)

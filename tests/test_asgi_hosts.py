@@ -12,6 +12,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from main import create_app
+from middleware.client_watch import ClientWatchMiddleware
 from simulator import Fault, Simulator
 from tests.api import CHAT, EMBEDDINGS, GENERATE, call
 from tests.conftest import MakeSettings
@@ -180,3 +181,31 @@ async def test_a_layer_s_task_is_not_left_cancelled_when_a_client_has_left(
         asking.cancel()
         await until(lambda: len(cancelling) == 1)
     assert cancelling == [0]
+
+
+async def test_a_cancellation_that_comes_too_late_for_the_app_does_not_reach_the_layer_around_it() -> None:
+    reached: list[str] = []
+    is_read, is_gone = asyncio.Event(), asyncio.Event()
+
+    async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()  # a part of the body
+        is_read.set()
+        await is_gone.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})  # where the lost client is noticed
+
+    watched = ClientWatchMiddleware(app, write_timeout_seconds=60)
+
+    async def layer(scope: Scope, receive: Receive, send: Send) -> None:
+        await watched(scope, receive, send)
+        await asyncio.sleep(0)
+        reached.append("the end")
+
+    async with serve(layer, lifespan="off") as url:
+        host, _, port = url.removeprefix("http://").partition(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"POST / HTTP/1.1\r\nHost: service\r\nContent-Length: 10\r\n\r\n12345")
+        await is_read.wait()
+        writer.transport.abort()
+        await asyncio.sleep(0.1)
+        is_gone.set()
+        await until(lambda: reached == ["the end"])

@@ -67,10 +67,10 @@ async def test_a_served_process_freezes_what_it_imported(simulator: Simulator, t
 async def test_an_error_within_the_lifespan_closes_the_connections(
     make_settings: MakeSettings, simulator: Simulator
 ) -> None:
-    app = create_app(make_settings())
+    app = create_app(make_settings(ollama_health_timeout=100))
     simulator.fault(Fault(path="/api/version", hang=True))
     with pytest.raises(LookupError):
-        async with app.router.lifespan_context(app):
+        async with asyncio.timeout(5), app.router.lifespan_context(app):
             service: OllamaService = app.state.ollama_service
             assert await service.generate("llama3.1", "Hi")
             assert simulator.open_connections >= 1

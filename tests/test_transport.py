@@ -388,21 +388,58 @@ async def test_a_dead_connection_is_replaced_once_for_a_question_too(
 
 @pytest.mark.parametrize("begun", [b"HTTP/1.1 200 OK\r\nContent-Ty", b"HTTP/1.1 102 Processing\r\n\r\n", b"H"])
 async def test_an_answer_that_has_begun_is_not_asked_for_again(make_settings: MakeSettings, begun: bytes) -> None:
-    answers = iter([ANSWER, begun])
     asked = 0
 
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal asked
-        for answer in answers:
-            await reader.readuntil(b"}")
+        while await reader.readuntil(b"}"):
             asked += 1
-            writer.write(answer)
+            if asked == 2:
+                writer.write(begun)
+                return
+            writer.write(ANSWER)
 
     async with listening(respond) as url, Transport(make_settings(ollama_base_url=url)) as transport:
         await whole(transport)
         with pytest.raises(OllamaResponseError):
             await whole(transport)
-    assert asked == 2
+        assert asked == 2
+        assert await whole(transport) == {"done": True}
+
+
+async def test_a_connection_that_dies_after_a_second_is_not_replaced(make_settings: MakeSettings) -> None:
+    """Until then the request may well have run."""
+    asked = 0
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        while await reader.readuntil(b"}"):
+            asked += 1
+            if asked == 2:
+                await asyncio.sleep(1.1)
+                return
+            writer.write(ANSWER)
+
+    async with listening(respond) as url, Transport(make_settings(ollama_base_url=url)) as transport:
+        await whole(transport)
+        with pytest.raises(OllamaResponseError, match="closed the connection before its answer"):
+            await whole(transport)
+        assert asked == 2
+        assert await whole(transport) == {"done": True}
+
+
+@either
+async def test_a_transport_that_was_closed_is_unavailable(
+    make_settings: MakeSettings, simulator: Simulator, ask: Ask
+) -> None:
+    async with Transport(make_settings()) as transport:
+        await ask(transport)
+    simulator.calls.clear()
+    with pytest.raises(OllamaUnavailableError, match="closed meanwhile"):
+        await ask(transport)
+    with pytest.raises(OllamaUnavailableError, match="closed meanwhile"):
+        await transport.get("/api/version")
+    assert simulator.calls == []
 
 
 async def test_words_that_nobody_asked_for_are_nobody_s_answer(make_settings: MakeSettings) -> None:
@@ -480,8 +517,14 @@ async def test_an_early_word_of_a_proxy_is_not_the_answer(make_settings: MakeSet
 
 async def test_another_protocol_is_not_understood(make_settings: MakeSettings) -> None:
     upgrade = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"
-    async with answering(upgrade) as url, Transport(make_settings(ollama_base_url=url)) as transport:
-        with pytest.raises(OllamaResponseError):
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"}")
+        writer.write(upgrade)
+        assert await reader.read() == b""  # until the connection is closed from the other side
+
+    async with listening(respond) as url, Transport(make_settings(ollama_base_url=url)) as transport:
+        with pytest.raises(OllamaResponseError, match="status 101"):
             await whole(transport)
 
 
@@ -588,6 +631,27 @@ async def test_a_connection_that_does_not_open_has_its_own_deadline(make_setting
             filler.close()
     assert "OLLAMA_CONNECT_TIMEOUT" in caught.value.detail
     assert caught.value.retryable
+
+
+@pytest.mark.asyncio(loop_factories=["asyncio"])  # uvloop's methods cannot be watched
+async def test_health_s_deadline_leaves_time_for_our_own_answer(
+    make_settings: MakeSettings, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulator.fault(Fault(path="/api/version", hang=True))
+    loop = asyncio.get_running_loop()
+    timers: list[float] = []
+    call_at = loop.call_at
+
+    def watched(when: float, *args: Any, **options: Any) -> asyncio.TimerHandle:
+        timers.append(when - loop.time())
+        return call_at(when, *args, **options)
+
+    monkeypatch.setattr(loop, "call_at", watched)
+    async with Transport(make_settings(ollama_health_timeout=100, ollama_connect_timeout=2)) as transport:
+        asking = asyncio.create_task(transport.get("/api/version"))
+        await simulator.received("/api/version")
+        asking.cancel()
+    assert [round(seconds) for seconds in timers if 10 < seconds < 1000 and round(seconds) != 60] == [97]
 
 
 async def test_health_has_its_own_deadline(make_settings: MakeSettings, simulator: Simulator) -> None:

@@ -16,6 +16,7 @@ FLAGS = [
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
+    "--no-proxy-server",
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
