@@ -29,7 +29,11 @@ POLICY = {
 # Redoc writes its styles into the page, and searches in a worker that it makes itself.
 REDOC_POLICY = POLICY | {"style-src": "'self' 'unsafe-inline'", "worker-src": "blob:"}
 
-PLAYGROUND_LINK = ("playground", "Playground", "Write to a model, watch it answer, compare texts, take it away as code.")
+PLAYGROUND_LINK = (
+    "playground",
+    "Playground",
+    "Write to a model, watch it answer, compare texts, take it away as code.",
+)
 DOCS_LINKS = (
     ("docs", "API documentation", "Every endpoint with examples that can be sent from the page."),
     ("redoc", "API reference", "The same, laid out for reading."),

@@ -1,24 +1,41 @@
 // Values as literals of other languages, so that any text can be pasted without changing what it says or does.
 
-/** Characters that cannot be seen, or that reorder what is seen: controls, formats, lone surrogates, line separators. */
-const INVISIBLE = /[\p{C}\p{Zl}\p{Zp}]/gu;
+/** Characters that cannot be seen, or that reorder what is seen: controls, formats, lone surrogates, unusual spaces. */
+const INVISIBLE = /(?! )[\p{C}\p{Z}]/gu;
 
 const hex = (number, digits) => number.toString(16).padStart(digits, "0");
 
-/** A JSON document, which is a JavaScript literal too. */
+const JSON_STYLE = {
+  step: 2,
+  space: " ",
+  trailing: "",
+  words: { true: "true", false: "false", null: "null" },
+  string: jsonString,
+  name: jsonString,
+};
+const JAVASCRIPT_STYLE = { ...JSON_STYLE, trailing: ",", name: (key) => (/^[a-z_]\w*$/i.test(key) ? key : jsonString(key)) };
+const PYTHON_STYLE = {
+  step: 4,
+  space: "",
+  trailing: ",",
+  words: { true: "True", false: "False", null: "None" },
+  string: pythonString,
+  name: pythonString,
+};
+
+/** A JSON document. */
 export function json(value, indent = 0) {
-  return write(value, indent, { step: 2, words: { true: "true", false: "false", null: "null" }, string: jsonString });
+  return write(value, indent, JSON_STYLE);
 }
 
-/** A JavaScript literal with its names unquoted where they may be. */
+/** A JavaScript literal, with names unquoted where they may be. */
 export function javascript(value, indent = 0) {
-  const name = (key) => (/^[a-z_]\w*$/i.test(key) ? key : jsonString(key));
-  return write(value, indent, { step: 2, words: { true: "true", false: "false", null: "null" }, string: jsonString, name, trailing: "," });
+  return write(value, indent, JAVASCRIPT_STYLE);
 }
 
 /** A Python literal. */
 export function python(value, indent = 0) {
-  return write(value, indent, { step: 4, words: { true: "True", false: "False", null: "None" }, string: pythonString, trailing: "," });
+  return write(value, indent, PYTHON_STYLE);
 }
 
 /** A word for a POSIX shell. */
@@ -43,14 +60,11 @@ function write(value, indent, style) {
   if (typeof value === "string") return style.string(value);
   if (typeof value !== "object" || value === null) return style.words[value] ?? String(value);
   const isList = Array.isArray(value);
-  const name = style.name ?? style.string;
   const entries = isList ? value : Object.entries(value).filter(([, item]) => item !== undefined);
   const [open, close] = isList ? "[]" : "{}";
   if (entries.length === 0) return open + close;
   const inner = indent + style.step;
-  const lines = entries.map((entry) => {
-    const text = isList ? write(entry, inner, style) : `${name(entry[0])}: ${write(entry[1], inner, style)}`;
-    return " ".repeat(inner) + text;
-  });
-  return `${open}\n${lines.join(",\n")}${style.trailing ?? ""}\n${" ".repeat(indent)}${close}`;
+  const parts = entries.map((entry) => (isList ? write(entry, inner, style) : `${style.name(entry[0])}: ${write(entry[1], inner, style)}`));
+  if (!isList && Object.keys(value).join() === "role,content") return `{${style.space}${parts.join(", ")}${style.space}}`;
+  return `${open}\n${parts.map((part) => " ".repeat(inner) + part).join(",\n")}${style.trailing}\n${" ".repeat(indent)}${close}`;
 }

@@ -20,8 +20,9 @@ function chatBody({ messages, settings }) {
 }
 
 function curl(request) {
-  const body = json(chatBody(request));
-  const [data, input] = body.length > MAX_ARGUMENT ? ["--data-binary @-", ` <<'JSON'\n${body}\nJSON`] : [`--data ${shell(body)}`, ""];
+  const body = json(chatBody(request), 2);
+  const isShort = body.length <= MAX_ARGUMENT;
+  const [data, input] = isShort ? [`--data ${shell(body)}`, ""] : ["--data-binary @-", ` <<'JSON'\n${body}\nJSON`];
   const lines = [
     `curl --no-buffer ${shell(`${request.base}/api/ollama/chat`)}`,
     "--header 'Content-Type: application/json'",
@@ -57,9 +58,9 @@ for (;;) {
   const frames = (rest + value).split("\\n\\n");
   rest = frames.pop() ?? "";
   for (const frame of frames) {
-    const data = frame.split("\\n").find((line) => line.startsWith("data: "));
+    const data = frame.split("\\n").find((line) => line.startsWith("data:"));
     if (!data) continue; // a heartbeat
-    const event = JSON.parse(data.slice("data: ".length));
+    const event = JSON.parse(data.slice("data:".length));
     if (event.type === "token") process.stdout.write(event.text);
     if (event.type === "error") throw new Error(\`\${event.code}: \${event.detail}\`);
     if (event.type === "done") isComplete = true;
@@ -142,16 +143,16 @@ function pythonInProcess({ messages, settings }) {
   const missing = Object.entries({ max_tokens: isPrompt ? undefined : maxTokens, think, fallback: fallback ? undefined : false })
     .filter(([, value]) => value !== undefined)
     .map(([name]) => name);
-  const call = lines(8, [
+  const call = lines(12, [
     `model=${pythonString(model)}`,
-    isPrompt ? `prompt=${pythonString(messages.at(-1).content)}` : `messages=${python(messages, 8)}`,
+    isPrompt ? `prompt=${pythonString(messages.at(-1).content)}` : `messages=${python(messages, 12)}`,
     isPrompt && system !== undefined ? `system=${pythonString(system)}` : undefined,
     temperature === undefined ? undefined : `temperature=${temperature}`,
     isPrompt && maxTokens !== undefined ? `max_tokens=${maxTokens}` : undefined,
     "stream=True",
   ]);
   const name = isPrompt ? "generate" : "chat";
-  const note = missing.length ? `    # ${name}() takes no ${missing.join(", ")}: the service's settings hold.\n` : "";
+  const note = missing.length ? `    # ${name}() does not take ${missing.join(", ")}: the defaults of the service apply.\n` : "";
   return `import asyncio
 from contextlib import aclosing
 
@@ -159,12 +160,14 @@ from services.ollama_service import ollama_service
 
 
 async def main() -> None:
-${note}    answer = await ollama_service.${name}(
-${call}    )
-    async with aclosing(answer):
-        async for text in answer:
-            print(text, end="", flush=True)
-    await ollama_service.disconnect()
+${note}    try:
+        answer = await ollama_service.${name}(
+${call}        )
+        async with aclosing(answer):
+            async for text in answer:
+                print(text, end="", flush=True)
+    finally:
+        await ollama_service.disconnect()
 
 
 asyncio.run(main())
