@@ -2,7 +2,7 @@ import asyncio
 import json
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
 from main import create_app
 from simulator import Fault, Simulator
@@ -168,10 +168,11 @@ async def test_the_queue_is_right_at_once_when_an_answer_begins_and_when_it_ends
     page = await open_playground(tab, url)
     queue = page.locator("#health-queue")
     await expect(queue).to_have_text("0 running · 0 waiting")
-    # The page's clock stands still, so that nothing is due to be asked again by itself.
-    await page.clock.install()
+    # The page's clock stands still, so that nothing is asked again because it is due.
+    await page.clock.install(time=0)
     await page.reload()
     await expect(queue).to_have_text("0 running · 0 waiting")
+    await page.clock.pause_at(60_000)
     await say(page, "Stop in the middle.")
     await expect(queue).to_have_text("1 running · 0 waiting")
     call = await simulator.received("/api/chat")
@@ -195,6 +196,22 @@ async def test_the_focus_stays_in_the_composer(url: str, tab: Tab, simulator: Si
     await say(page, "Until the end.")
     await expect(page.locator(".answer[data-state=ended]")).to_have_count(2)
     await expect(message).to_be_focused()
+
+
+async def test_on_a_touch_screen_the_focus_stays_in_the_composer_too(
+    url: str, browser: Browser, simulator: Simulator
+) -> None:
+    simulator.fault(Fault(stall_after=12))
+    async with await browser.new_context(has_touch=True, is_mobile=True) as context:
+        tab = Tab(await context.new_page())
+        page = await open_playground(tab, url)
+        await page.get_by_label("Your message").fill("A tap on Send.")
+        await page.get_by_role("button", name="Send").tap()
+        await expect(page.locator(".answer .text")).to_contain_text("[simulated")
+        await expect(page.get_by_role("button", name="Send")).to_be_focused()
+        await page.get_by_role("button", name="Stop").tap()
+        await expect(page.locator(".answer .figures")).to_contain_text("stopped")
+        assert await page.evaluate("() => document.activeElement.closest('#composer') !== null")
 
 
 async def test_the_focus_goes_back_when_an_answer_ends_below_it(url: str, tab: Tab, simulator: Simulator) -> None:
