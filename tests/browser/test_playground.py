@@ -106,6 +106,7 @@ async def test_similarities_show_as_a_heat_map(url: str, tab: Tab) -> None:
     await page.get_by_role("tab", name="Compare texts").click()
     await page.get_by_label("Texts, one a line").fill("the same words\nthe same words\nsomething else altogether")
     await page.get_by_role("button", name="Compare").click()
+    await expect(page.get_by_role("button", name="Compare")).to_be_focused()
     cells = page.locator(".heat tbody td")
     await expect(cells).to_have_count(9)
     values = [float(text) for text in await cells.all_text_contents()]
@@ -114,6 +115,7 @@ async def test_similarities_show_as_a_heat_map(url: str, tab: Tab) -> None:
     colours = [await cell.evaluate("cell => getComputedStyle(cell).backgroundColor") for cell in await cells.all()]
     assert colours[0] == colours[1] != colours[2]
     await expect(page.locator("#comparison-result")).to_contain_text("Closest: 1 and 2 (1.00)")
+    await expect(page.get_by_role("button", name="Compare")).to_be_focused()
     assert tab.trouble == []
 
 
