@@ -5,7 +5,7 @@ from string import Template
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from config import Settings
@@ -29,12 +29,17 @@ POLICY = {
 # Redoc writes its styles into the page, and searches in a worker that it makes itself.
 REDOC_POLICY = POLICY | {"style-src": "'self' 'unsafe-inline'", "worker-src": "blob:"}
 
-PLAYGROUND_LINK = ("playground", "Playground", "Write to a model, watch it answer, compare texts.")
+PLAYGROUND_LINK = (
+    "playground",
+    "Playground",
+    "Write to a model, watch it answer, compare texts, take it away as code.",
+)
 DOCS_LINKS = (
     ("docs", "API documentation", "Every endpoint with examples that can be sent from the page."),
     ("redoc", "API reference", "The same, laid out for reading."),
     ("openapi.json", "openapi.json", "The same, for code generators."),
 )
+NAVIGATION = {"playground": "Playground", "docs": "API docs", "redoc": "Reference"}
 HEALTH_LINK = ("health", "Health", "The state of the service, of Ollama and its queue.")
 
 
@@ -52,13 +57,15 @@ def pages_router(settings: Settings, version: str) -> APIRouter:
     """Return the routes of the pages that the settings do not switch off."""
     router = APIRouter(include_in_schema=False)
     links = [HEALTH_LINK]
+    pages = []
     if settings.docs_enabled:
         links = [*DOCS_LINKS, *links]
-        _add_page(router, "/docs", "docs.html")
-        _add_page(router, "/redoc", "redoc.html", REDOC_POLICY)
+        pages = ["docs", "redoc"]
     if settings.playground_enabled:
         links = [PLAYGROUND_LINK, *links]
-        _add_page(router, "/playground", "playground.html")
+        pages = ["playground", *pages]
+    for page in pages:
+        _add_page(router, page, pages, REDOC_POLICY if page == "redoc" else POLICY)
 
     template = Template((PAGES / "landing.html").read_text())
     landing = template.substitute(version=version, links="\n".join(_card(*link) for link in links))
@@ -78,16 +85,27 @@ def page_paths(settings: Settings) -> frozenset[str]:
     return frozenset({"/", "/assets/"} | docs | playground)
 
 
-def _add_page(router: APIRouter, path: str, file: str, policy: dict[str, str] = POLICY) -> None:
-    async def page(_request: Request) -> FileResponse:
-        return FileResponse(PAGES / file, headers=_headers(policy), media_type="text/html; charset=utf-8")
+def _add_page(router: APIRouter, name: str, pages: list[str], policy: dict[str, str]) -> None:
+    """Add a page with links to the pages beside it."""
+    html = Template((PAGES / f"{name}.html").read_text()).substitute(navigation=_navigation(name, pages))
+
+    async def page(_request: Request) -> HTMLResponse:
+        return HTMLResponse(html, headers=_headers(policy))
 
     async def without_slash(_request: Request) -> Response:
-        return RedirectResponse(f"..{path}", 308)
+        return RedirectResponse(f"../{name}", 308)
 
-    router.add_route(path, page, methods=["GET"], include_in_schema=False)
+    router.add_route(f"/{name}", page, methods=["GET"], include_in_schema=False)
     # what a page loads is named relative to it, and would not be found from below it
-    router.add_route(f"{path}/", without_slash, methods=["GET"], include_in_schema=False)
+    router.add_route(f"/{name}/", without_slash, methods=["GET"], include_in_schema=False)
+
+
+def _navigation(current: str, pages: list[str]) -> str:
+    links = []
+    for page in pages:
+        is_current = ' aria-current="page"' if page == current else ""
+        links.append(f'<a href="{page}"{is_current}>{NAVIGATION[page]}</a>')
+    return " ".join(links)
 
 
 def _headers(policy: dict[str, str]) -> dict[str, str]:

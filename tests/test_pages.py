@@ -11,6 +11,7 @@ from tests.serving import serve
 
 PAGES = Path(__file__).parent.parent / "pages"
 OURS = [path for path in PAGES.rglob("*.*") if "vendor" not in path.parts]
+SCRIPTS = [path for path in OURS if path.suffix == ".js"]
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/redoc", "/playground"])
@@ -78,6 +79,23 @@ async def test_the_playground_can_be_switched_off(make_settings: MakeSettings, c
             assert 'href="playground"' not in await response.text()
         async with client.get(f"{url}/docs") as response:
             assert response.status == 200
+
+
+async def test_a_page_that_is_switched_off_is_not_linked(
+    make_settings: MakeSettings, client: aiohttp.ClientSession
+) -> None:
+    async with serve(create_app(make_settings(playground_enabled=False))) as url:
+        for path in ("docs", "redoc"):
+            async with client.get(f"{url}/{path}") as response:
+                assert re.findall(r'<a href="(\w+)"', await response.text()) == ["docs", "redoc"]
+    async with serve(create_app(make_settings(docs_enabled=False))) as url, client.get(f"{url}/playground") as response:
+        assert re.findall(r'<a href="(\w+)"', await response.text()) == ["playground"]
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_scripts_never_read_text_as_html(path: Path) -> None:
+    dangerous = ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "DOMParser", "eval(", "srcdoc")
+    assert [name for name in dangerous if name in path.read_text()] == []
 
 
 async def test_pages_need_no_key(make_settings: MakeSettings, client: aiohttp.ClientSession) -> None:

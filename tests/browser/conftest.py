@@ -1,13 +1,14 @@
+import json
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright, expect
 
 from main import create_app
-from simulator import Simulator
+from simulator import Fault, Simulator
 from tests.conftest import MakeSettings
 from tests.serving import serve
 
@@ -79,6 +80,27 @@ async def tab(browser: Browser) -> AsyncIterator[Tab]:
         tab = Tab(page)
         tab.watch()
         yield tab
+
+
+async def open_playground(tab: Tab, url: str) -> Page:
+    """Open the playground and wait until it has its models."""
+    await tab.page.goto(f"{url}/playground")
+    await expect(tab.page.locator("#model option")).not_to_have_count(1)
+    return tab.page
+
+
+async def say(page: Page, text: str) -> None:
+    """Send a message."""
+    await page.get_by_label("Your message").fill(text)
+    await page.get_by_role("button", name="Send").click()
+
+
+def chat_answer(text: str) -> Fault:
+    """An answer of the upstream with this text."""
+    message = {"role": "assistant", "content": text}
+    line = {"model": "gpt-oss", "message": message, "done": True, "done_reason": "stop"}
+    body = json.dumps(line).encode() + b"\n"
+    return Fault(status=200, body=body, content_type="application/x-ndjson")
 
 
 # The browser lives in one event loop for all its tests, so that it starts once; what serves it has to live there too.

@@ -96,3 +96,15 @@ async def test_an_example_is_executed_under_the_prefix_of_a_proxy(
         assert tab.requests_elsewhere(f"{url}/ai") == []
         assert tab.trouble == []
     assert len(simulator.calls_to("/api/generate")) == 1
+
+
+@pytest.mark.parametrize("path", ["docs", "redoc", "playground"])
+async def test_a_page_links_to_the_pages_beside_it(url: str, tab: Tab, path: str) -> None:
+    await tab.page.goto(f"{url}/{path}")
+    pages = tab.page.get_by_role("navigation", name="Pages").get_by_role("link")
+    await expect(pages).to_have_text(["Playground", "API docs", "Reference"])
+    await expect(tab.page.locator(".bar [aria-current=page]")).to_have_attribute("href", path)
+    for link in await pages.all():
+        assert (await tab.page.request.get(f"{url}/{await link.get_attribute('href')}")).status == 200
+    await tab.page.get_by_role("link", name="Ollama service").click()
+    await expect(tab.page).to_have_url(f"{url}/")

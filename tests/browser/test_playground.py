@@ -2,29 +2,21 @@ import asyncio
 import json
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Browser, expect
 
 from main import create_app
 from simulator import Fault, Simulator
-from tests.browser.conftest import Tab
+from tests.browser.conftest import Tab, open_playground, say
 from tests.conftest import MakeSettings
 from tests.serving import serve
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SOON = 3.0
+REAL_OLLAMA = Fault(
+    path="/api/version", body=b'{"version": "0.24.0"}', content_type="application/json", status=200, times=None
+)
 EVIL = '<img src="x" onerror="document.title=\'owned\'"><script>document.title="owned"</script>'
-
-
-async def say(page: Page, text: str) -> None:
-    await page.get_by_label("Your message").fill(text)
-    await page.get_by_role("button", name="Send").click()
-
-
-async def open_playground(tab: Tab, url: str) -> Page:
-    await tab.page.goto(f"{url}/playground")
-    await expect(tab.page.locator("#model option")).not_to_have_count(1)
-    return tab.page
 
 
 async def test_text_grows_while_the_model_writes(url: str, tab: Tab, simulator: Simulator) -> None:
@@ -114,6 +106,7 @@ async def test_similarities_show_as_a_heat_map(url: str, tab: Tab) -> None:
     await page.get_by_role("tab", name="Compare texts").click()
     await page.get_by_label("Texts, one a line").fill("the same words\nthe same words\nsomething else altogether")
     await page.get_by_role("button", name="Compare").click()
+    await expect(page.get_by_role("button", name="Compare")).to_be_focused()
     cells = page.locator(".heat tbody td")
     await expect(cells).to_have_count(9)
     values = [float(text) for text in await cells.all_text_contents()]
@@ -122,6 +115,7 @@ async def test_similarities_show_as_a_heat_map(url: str, tab: Tab) -> None:
     colours = [await cell.evaluate("cell => getComputedStyle(cell).backgroundColor") for cell in await cells.all()]
     assert colours[0] == colours[1] != colours[2]
     await expect(page.locator("#comparison-result")).to_contain_text("Closest: 1 and 2 (1.00)")
+    await expect(page.get_by_role("button", name="Compare")).to_be_focused()
     assert tab.trouble == []
 
 
@@ -146,12 +140,118 @@ async def test_a_key_is_asked_for_and_kept_for_the_tab(make_settings: MakeSettin
 
 
 async def test_the_bar_shows_health_and_queue(make_settings: MakeSettings, tab: Tab, simulator: Simulator) -> None:
+    simulator.fault(REAL_OLLAMA)
     simulator.fault(Fault(hang=True))
     async with serve(create_app(make_settings())) as url:
         page = await open_playground(tab, url)
         await expect(page.locator("#health")).to_contain_text("Healthy")
+        await expect(page.locator("#health-ollama")).to_contain_text("Ollama 0.24.0")
+        await expect(page.locator("#health-simulator")).to_be_hidden()
         await say(page, "Take your time.")
         await expect(page.locator("#health-queue")).to_have_text("1 running · 0 waiting")
         await page.get_by_role("button", name="Stop").click()
         await simulator.stop()
         await expect(page.locator("#health-text")).to_have_text("Ollama is down")
+
+
+async def test_the_simulator_is_not_shown_as_a_healthy_ollama(url: str, tab: Tab) -> None:
+    page = await open_playground(tab, url)
+    await expect(page.locator("#health-simulator")).to_have_text("Simulator: answers are made up")
+    await expect(page.locator("#health-simulator")).to_be_visible()
+    await expect(page.locator("#health")).to_have_attribute("data-state", "simulated")
+    await expect(page.locator("#health")).not_to_contain_text("Healthy")
+    await expect(page.locator(".dot")).to_be_hidden()
+
+
+async def test_the_queue_is_right_at_once_when_an_answer_begins_and_when_it_ends(
+    url: str, tab: Tab, simulator: Simulator
+) -> None:
+    simulator.fault(Fault(stall_after=12))
+    page = await open_playground(tab, url)
+    queue = page.locator("#health-queue")
+    await expect(queue).to_have_text("0 running · 0 waiting")
+    # The page's clock stands still, so that nothing is asked again because it is due.
+    await page.clock.install(time=0)
+    await page.reload()
+    await expect(queue).to_have_text("0 running · 0 waiting")
+    await page.clock.pause_at(60_000)
+    await say(page, "Stop in the middle.")
+    await expect(queue).to_have_text("1 running · 0 waiting")
+    call = await simulator.received("/api/chat")
+    await page.keyboard.press("Escape")
+    async with asyncio.timeout(SOON):
+        await call.ended_event.wait()
+    await page.clock.run_for(500)
+    await expect(queue).to_have_text("0 running · 0 waiting")
+
+
+async def test_the_focus_stays_in_the_composer(url: str, tab: Tab, simulator: Simulator) -> None:
+    simulator.fault(Fault(stall_after=12))
+    page = await open_playground(tab, url)
+    message = page.get_by_label("Your message")
+    await say(page, "A click on Send.")
+    await expect(message).to_be_focused()
+    await expect(page.locator(".answer .text")).to_contain_text("[simulated")
+    await page.get_by_role("button", name="Stop").click()
+    await expect(page.locator(".answer .figures")).to_contain_text("stopped")
+    await expect(message).to_be_focused()
+    await say(page, "Until the end.")
+    await expect(page.locator(".answer[data-state=ended]")).to_have_count(2)
+    await expect(message).to_be_focused()
+
+
+async def test_on_a_touch_screen_the_focus_stays_in_the_composer_too(
+    url: str, browser: Browser, simulator: Simulator
+) -> None:
+    simulator.fault(Fault(stall_after=12))
+    async with await browser.new_context(has_touch=True, is_mobile=True) as context:
+        tab = Tab(await context.new_page())
+        page = await open_playground(tab, url)
+        await page.get_by_label("Your message").fill("A tap on Send.")
+        await page.get_by_role("button", name="Send").tap()
+        await expect(page.locator(".answer .text")).to_contain_text("[simulated")
+        await expect(page.get_by_role("button", name="Send")).to_be_focused()
+        await page.get_by_role("button", name="Stop").tap()
+        await expect(page.locator(".answer .figures")).to_contain_text("stopped")
+        assert await page.evaluate("() => document.activeElement.closest('#composer') !== null")
+
+
+async def test_the_focus_goes_back_when_an_answer_ends_below_it(url: str, tab: Tab, simulator: Simulator) -> None:
+    simulator.seconds_per_token = 0.03
+    page = await open_playground(tab, url)
+    await say(page, "Focus the Stop button.")
+    await page.get_by_role("button", name="Stop").focus()
+    await expect(page.locator(".answer[data-state=ended]")).to_have_count(1)
+    await expect(page.get_by_label("Your message")).to_be_focused()
+
+
+async def test_escape_stops_the_model(url: str, tab: Tab, simulator: Simulator) -> None:
+    simulator.seconds_per_token = 0.02
+    simulator.fault(Fault(endless=True))
+    page = await open_playground(tab, url)
+    await say(page, "Go on for ever.")
+    call = await simulator.received("/api/chat")
+    await page.get_by_label("Temperature").focus()
+    await page.keyboard.press("Escape")
+    async with asyncio.timeout(SOON):
+        await call.ended_event.wait()
+    assert call.outcome == "client_gone"
+    await expect(page.get_by_label("Your message")).to_be_focused()
+    await expect(page.locator("#announcement")).to_have_text("The answer was stopped.")
+
+
+async def test_enter_sends_and_shift_enter_starts_a_line(url: str, tab: Tab, simulator: Simulator) -> None:
+    simulator.fault(Fault(stall_after=12))
+    page = await open_playground(tab, url)
+    message = page.get_by_label("Your message")
+    await message.press_sequentially("One")
+    await message.press("Shift+Enter")
+    await message.press_sequentially("two")
+    await message.press("Enter")
+    await expect(message).to_have_value("")
+    call = await simulator.received("/api/chat")
+    assert call.body["messages"] == [{"role": "user", "content": "One\ntwo"}]
+    await message.press_sequentially("Too early")
+    await message.press("Enter")
+    await expect(message).to_have_value("Too early")
+    assert len(simulator.calls_to("/api/chat")) == 1

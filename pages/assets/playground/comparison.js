@@ -10,14 +10,16 @@ export function startComparison({ onUnauthorized }) {
     event.preventDefault();
     const texts = byId("texts").value.split("\n").map((line) => line.trim()).filter(Boolean);
     const button = byId("compare");
-    button.disabled = true;
+    if (button.ariaDisabled === "true") return;
+    // Not `disabled`, which would take the focus away from it.
+    button.ariaDisabled = "true";
     try {
       show(...(await compare(texts)));
     } catch (error) {
       if (error.code === "unauthorized") onUnauthorized();
       else show(failure(error instanceof Problem ? error : new Problem(String(error))));
     } finally {
-      button.disabled = false;
+      button.ariaDisabled = "false";
     }
   });
 }

@@ -1,6 +1,7 @@
-// Starts the page: tabs, key, health, models, and the two things one can do.
+// Starts the page: tabs, key, health, models, and the three things one can do.
 
 import { hasKey, keepKey } from "./api.js";
+import { showCode, startCode } from "./code.js";
 import { startComparison } from "./comparison.js";
 import { startConversation } from "./conversation.js";
 import { byId } from "./elements.js";
@@ -16,6 +17,7 @@ function select(tab) {
     each.tabIndex = isChosen ? 0 : -1;
     byId(each.getAttribute("aria-controls")).hidden = !isChosen;
   }
+  if (tab.id === "tab-code") showCode();
 }
 
 for (const [at, tab] of tabs.entries()) {
@@ -62,5 +64,6 @@ byId("change-key").hidden = !hasKey();
 if (matchMedia("(max-width: 820px)").matches) byId("settings").open = false;
 startConversation({ onUnauthorized: askForKey });
 startComparison({ onUnauthorized: askForKey });
+startCode();
 watchHealth({ onHealthy: refreshModels });
 refreshModels();

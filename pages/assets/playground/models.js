@@ -3,6 +3,13 @@
 import { call } from "./api.js";
 import { byId, make } from "./elements.js";
 
+let preset = "gpt-oss";
+
+/** The model that answers when a request names none, as far as the service has told. */
+export function defaultModel() {
+  return preset;
+}
+
 /** Fills both selections; what was chosen stays chosen. */
 export async function loadModels() {
   const note = byId("models-note");
@@ -14,8 +21,8 @@ export async function loadModels() {
     const missing = Object.keys(configured).filter((name) => configured[name] === false);
     const embeds = (model) => model.capabilities?.includes("embedding");
     const writers = list.models.filter((model) => !embeds(model) || model.capabilities.includes("completion"));
-    const [first, , embedding] = Object.keys(configured);
-    fill("model", first, writers, missing.filter((name) => name !== embedding));
+    const embedding = Object.keys(configured).at(-1);
+    fill("model", preset, writers, missing.filter((name) => name !== embedding));
     fill("embedding-model", embedding, list.models.filter((model) => !model.capabilities?.length || embeds(model)), []);
     note.textContent = list.stale ? "Ollama does not answer; this is the last known list." : "";
   } catch (problem) {
@@ -28,7 +35,9 @@ export async function loadModels() {
 
 async function configuredModels() {
   const response = await fetch("health", { cache: "no-store" });
-  return (await response.json()).ollama.models;
+  const { models } = (await response.json()).ollama;
+  [preset] = Object.keys(models);
+  return models;
 }
 
 function fill(id, preset, models, missing) {
