@@ -71,7 +71,7 @@ async def test_after_the_attempts_are_used_up_requests_are_refused_at_once(
             seen = await see(other.ask(client, url))
             check_unavailable(seen, at_once=True)
             assert 25 <= int(seen.headers["Retry-After"]) <= 30
-            assert time.monotonic() - started < 0.2
+            assert time.monotonic() - started < 2
         assert len(simulator.calls) == calls
 
 

@@ -47,7 +47,7 @@ async def launched(
         "-c",
         code,
         cwd=cwd,
-        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "SHUTDOWN_DELAY": "0"} | environment,
         stdin=terminal,
         stdout=PIPE,
         stderr=STDOUT,

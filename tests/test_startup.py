@@ -48,6 +48,7 @@ async def test_the_start_says_which_file_was_read_and_what_was_set(simulator: Si
         "OLLAMA_API_KEY=(secret)",
         "MAX_TOKENS=7",
         "TOP_P=0.5",
+        "SHUTDOWN_DELAY=0.0",
         "API_KEYS=(2",
         "secrets)",
         f"PORT={service.port}",
