@@ -22,7 +22,7 @@ help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
 run: $(VENV)/run.stamp ## serve on :8000, with the built-in simulator if no Ollama answers
-	@$(BIN) -m scripts.run
+	@$(BIN) -m server.launcher
 
 test: lint suite ## lint, check types, and run all tests
 

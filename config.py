@@ -18,16 +18,16 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from addresses import (
+from configuration.addresses import (
     check_origin,
     has_credentials,
     normalize_base_url,
     normalize_host_name,
     normalize_listen_host,
 )
-from dotenv_file import DotenvError, DotenvSource, misspelt_names
-from services.keep_alive import KeepAlive
-from services.model_names import ModelName
+from configuration.dotenv_file import DotenvError, DotenvSource, misspelt_names
+from services.ollama.types.durations import KeepAlive
+from services.ollama.types.model_names import ModelName
 
 MAX_SHOWN_LENGTH = 200
 MISSPELT_API_KEYS = ("API_KEY", "APIKEY", "APIKEYS")

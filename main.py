@@ -23,28 +23,28 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from config import Settings, env_files, get_settings
-from listening import is_loopback, listen_problem
-from logs import configure_logging
 from middleware.allowed_hosts import LOCAL_HOSTS, AllowedHostsMiddleware
 from middleware.api_keys import ApiKeyMiddleware
-from middleware.client_watch import ClientWatchMiddleware
+from middleware.client_disconnect import ClientDisconnectMiddleware
 from middleware.exception_handlers import with_exception_handlers
 from middleware.head_requests import HeadMiddleware
-from middleware.problem_answers import ProblemMiddleware
-from middleware.request_body import RequestBodyMiddleware
+from middleware.problem_handler import ProblemHandlerMiddleware
+from middleware.request_body.limits import RequestBodyMiddleware
+from middleware.request_body.unread import UnreadBodyMiddleware
 from middleware.request_context import RequestContextMiddleware
 from middleware.server_errors import ServerErrorMiddleware
-from middleware.unread_body import UnreadBodyMiddleware
 from routers import health, ollama
-from routers.direct import DirectRoutes
-from routers.documentation import DESCRIPTION, TAGS, complete_schema, operation_id
+from routers.direct_route import DirectRoutes
+from routers.openapi.schema import DESCRIPTION, TAGS, complete_schema, operation_id
 from routers.pages import page_paths, pages_router
 from routers.trailing_slash import TrailingSlashFallback
+from server.listening import is_loopback, listen_problem
+from server.logging import configure_logging
+from server.shutdown import Shutdown
+from server.startup import end_with_supervisor, log_settings, log_upstream
 from server.uvicorn_options import UVICORN_OPTIONS
-from services.health import ComponentChecks
+from services.components import ComponentChecks
 from services.ollama_service import OllamaService, ollama_service
-from shutdown import Shutdown
-from startup import end_with_supervisor, report_settings, report_upstream
 
 EXPOSED_HEADERS = ["X-Request-ID", "X-Model", "X-Model-Fallback", "Retry-After"]
 
@@ -58,10 +58,10 @@ class App(FastAPI):
         The watch on the client is outermost: it needs the server's own `send`.
         """
         app: ASGIApp = DirectRoutes(HeadMiddleware(AsyncExitStackMiddleware(self.router)), ollama.direct_router.routes)
-        app = ProblemMiddleware(with_exception_handlers(app, self.exception_handlers))
+        app = ProblemHandlerMiddleware(with_exception_handlers(app, self.exception_handlers))
         for layer, args, kwargs in reversed(self.user_middleware):
             app = layer(app, *args, **kwargs)
-        return ClientWatchMiddleware(app, self.state.settings.client_write_timeout)
+        return ClientDisconnectMiddleware(app, self.state.settings.client_write_timeout)
 
     def openapi(self) -> dict[str, Any]:
         """Return the description of the API."""
@@ -81,9 +81,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         configure_logging(settings)
         end_with_supervisor()
-        report_settings(settings, files)
+        log_settings(settings, files)
         await service.connect()
-        report = asyncio.create_task(report_upstream(service))
+        report = asyncio.create_task(log_upstream(service))
         try:
             with shutdown.hooked():
                 yield

@@ -6,9 +6,9 @@ from pydantic import SecretStr
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from problems import problem
-from request_log import note
-from route_path import get_route_path
+from routers.responses.problems import problem
+from routers.route_path import get_route_path
+from server.request_log import note
 
 FINGERPRINT_LENGTH = 8
 """Hexadecimal digits of a key's SHA-256, by which the log names it."""

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from problems import EXPECTED, problem_for
+from routers.responses.problems import EXPECTED, problem_for
 
 DEFAULTS = {
     defaults.http_exception_handler,

@@ -8,12 +8,12 @@ from urllib.parse import quote
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from headers import with_connection_close
-from request_log import Outcome, RequestNotes, log_request, request_id, request_notes
-from route_path import get_route_path
+from middleware.trace_context import trace_id_in
+from routers.asgi_scope import with_connection_close
+from routers.route_path import get_route_path
+from server.request_log import Outcome, RequestNotes, log_request, request_id, request_notes
+from server.shutdown import Shutdown
 from services.call_stats import call_stats
-from shutdown import Shutdown
-from trace_context import trace_id_in
 
 logger = logging.getLogger(__name__)
 

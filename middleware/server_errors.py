@@ -3,8 +3,8 @@ import logging
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from problems import problem
-from request_log import note, request_notes
+from routers.responses.problems import problem
+from server.request_log import note, request_notes
 
 logger = logging.getLogger(__name__)
 

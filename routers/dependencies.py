@@ -2,9 +2,9 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from services.health import ComponentChecks
+from server.shutdown import Shutdown
+from services.components import ComponentChecks
 from services.ollama_service import OllamaService
-from shutdown import Shutdown
 
 
 async def get_ollama_service(request: Request) -> OllamaService:

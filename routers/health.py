@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
-from routers import examples
 from routers.dependencies import ComponentChecksDep, OllamaServiceDep, ShutdownDep
-from routers.documentation import answers
-from schemas import HealthResponse, Liveness, Readiness
-from services.errors import OllamaError
+from routers.openapi import examples
+from routers.openapi.schema import success_response
+from routers.schemas.ollama import HealthResponse, Liveness, Readiness
+from services.ollama.errors import OllamaError
 from services.ollama_service import OllamaService
 from services.upstream import Health
 
@@ -24,7 +24,7 @@ router = APIRouter(prefix="/health", tags=["health"])
     "",
     summary="Report on the service",
     response_model=HealthResponse,
-    responses=answers("All is well.", examples.HEALTHY)
+    responses=success_response("All is well.", examples.HEALTHY)
     | {
         503: {
             "model": HealthResponse,
@@ -42,7 +42,7 @@ async def health(service: OllamaServiceDep, checks: ComponentChecksDep) -> JSONR
     """
     ollama, models, components = await asyncio.gather(_ollama(service), service.configured_models(), checks.run())
     up = {"ollama": ollama is not None, **components}
-    running, queued = await service.load()
+    running, queued = await service.queue_stats()
     outcomes = await service.outcomes()
     content = {
         "status": "healthy" if all(up.values()) else "degraded",

@@ -7,13 +7,12 @@ import orjson
 from fastapi import APIRouter, Body, Query
 from starlette.responses import Response
 
-from request_log import note
-from routers import examples
 from routers.dependencies import OllamaServiceDep, ShutdownDep
-from routers.direct import DirectRoute
-from routers.documentation import MODEL_HEADERS, answers, problems, stream_answers
-from routers.streaming import StreamingAnswer, model_headers
-from schemas import (
+from routers.direct_route import DirectRoute
+from routers.openapi import examples
+from routers.openapi.schema import MODEL_HEADERS, problems, stream_response, success_response
+from routers.responses.streaming import StreamingCompletion, model_headers
+from routers.schemas.ollama import (
     ChatRequest,
     ChatResponse,
     EmbeddingsRequest,
@@ -22,7 +21,8 @@ from schemas import (
     GenerateResponse,
     ModelsResponse,
 )
-from services.completion import Completion
+from server.request_log import note
+from services.ollama.events import Completion
 
 LIST_PROBLEMS = problems(
     "bad_request",
@@ -65,7 +65,7 @@ direct_router = APIRouter(prefix="/api/ollama", tags=["ollama"], route_class=Dir
     "/models",
     summary="List the installed models",
     response_model=ModelsResponse,
-    responses=answers("The models that requests may name.", examples.MODELS_ANSWERS) | LIST_PROBLEMS,
+    responses=success_response("The models that requests may name.", examples.MODELS_ANSWERS) | LIST_PROBLEMS,
 )
 async def models(
     service: OllamaServiceDep,
@@ -84,7 +84,7 @@ async def models(
     "/generate",
     summary="Answer a prompt",
     response_model=GenerateResponse,
-    responses=stream_answers(examples.GENERATE_ANSWERS) | MODEL_PROBLEMS,
+    responses=stream_response(examples.GENERATE_ANSWERS) | MODEL_PROBLEMS,
 )
 async def generate(
     body: Annotated[GenerateRequest, Body(openapi_examples=examples.GENERATE)],
@@ -99,8 +99,8 @@ async def generate(
     """
     request = body.to_completion_request()
     if body.stream:
-        return StreamingAnswer(request, service, shutdown)
-    async with shutdown.cutoff():
+        return StreamingCompletion(request, service, shutdown)
+    async with shutdown.drain_guard():
         return _answer(await service.complete(request))
 
 
@@ -108,7 +108,7 @@ async def generate(
     "/chat",
     summary="Continue a conversation",
     response_model=ChatResponse,
-    responses=stream_answers(examples.CHAT_ANSWERS) | MODEL_PROBLEMS,
+    responses=stream_response(examples.CHAT_ANSWERS) | MODEL_PROBLEMS,
 )
 async def chat(
     body: Annotated[ChatRequest, Body(openapi_examples=examples.CHAT)],
@@ -123,8 +123,8 @@ async def chat(
     """
     request = body.to_completion_request()
     if body.stream:
-        return StreamingAnswer(request, service, shutdown)
-    async with shutdown.cutoff():
+        return StreamingCompletion(request, service, shutdown)
+    async with shutdown.drain_guard():
         completion = await service.complete(request)
     message = {
         "role": "assistant",
@@ -139,7 +139,7 @@ async def chat(
     "/embeddings",
     summary="Turn texts into vectors",
     response_model=EmbeddingsResponse,
-    responses=answers(
+    responses=success_response(
         "One flat vector for a text, a list of vectors for a list.", examples.EMBEDDINGS_ANSWERS, MODEL_HEADERS
     )
     | MODEL_PROBLEMS,
@@ -154,7 +154,7 @@ async def embeddings(
     Compare only vectors of the same model. Therefore no other model ever answers in place of one that is not installed.
     """
     is_one = isinstance(body.text, str)
-    async with shutdown.cutoff():
+    async with shutdown.drain_guard():
         found = await service.embed(
             [body.text] if isinstance(body.text, str) else body.text,
             model=body.model,

@@ -1,7 +1,7 @@
 from fastapi import APIRouter
 from starlette.types import Receive, Scope, Send
 
-from route_path import get_route_path
+from routers.route_path import get_route_path
 
 
 class TrailingSlashFallback:

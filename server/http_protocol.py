@@ -10,8 +10,8 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from problems import problem
-from request_log import request_id
+from routers.responses.problems import problem
+from server.request_log import request_id
 
 logger = logging.getLogger(__name__)
 

@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from services.errors import OllamaError
-from services.model_list import parse_models
-from services.model_names import ModelName
+from services.ollama.errors import OllamaError
+from services.ollama.model_list import parse_models
+from services.ollama.types.model_names import ModelName
 from services.single_flight import SingleFlight
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class ModelCatalog:
         self._fetch = fetch
         self._ttl_seconds = ttl_seconds
         self._snapshot: _Snapshot | None = None
-        self._expired = False
+        self._invalidated = False
         self._last_miss = -float("inf")
         self._failure: OllamaError | None = None
         self._failed_at = -float("inf")
@@ -103,7 +103,7 @@ class ModelCatalog:
 
     def invalidate(self) -> None:
         """Note that the list was found wrong; the next caller refreshes it."""
-        self._expired = True
+        self._invalidated = True
 
     async def _installed(self) -> dict[ModelName, str]:
         snapshot = self._snapshot
@@ -125,7 +125,9 @@ class ModelCatalog:
 
     def _is_fresh(self) -> bool:
         snapshot = self._snapshot
-        return snapshot is not None and not self._expired and time.monotonic() - snapshot.taken_at < self._ttl_seconds
+        return (
+            snapshot is not None and not self._invalidated and time.monotonic() - snapshot.taken_at < self._ttl_seconds
+        )
 
     async def _refresh(self) -> _Snapshot:
         try:
@@ -140,7 +142,7 @@ class ModelCatalog:
         for name in models:
             installed.setdefault(ModelName.parse(name), name)
         self._snapshot = _Snapshot(list(models.values()), installed, time.monotonic())
-        self._expired = False
+        self._invalidated = False
         self._failure = None
         return self._snapshot
 

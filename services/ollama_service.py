@@ -7,23 +7,23 @@ from copy import deepcopy
 from typing import Any, Literal, TypeVar, overload
 
 from config import Settings, get_settings
-from services.completion import Completion, CompletionRequest, Served, Token
-from services.completion_stream import CompletionStream
-from services.embedding import Embeddings, fetch_vectors
-from services.errors import (
+from services.completion import CompletionStream
+from services.model_catalog import ModelList
+from services.ollama.client import OllamaClient
+from services.ollama.embeddings import Embeddings, fetch_vectors
+from services.ollama.errors import (
     InvalidRequestError,
     ModelNotFoundError,
     NotFoundError,
     OllamaError,
     OllamaResponseError,
 )
-from services.grammar_harm import Harm, find_harm
-from services.json_schema import JsonSchema, resolver
-from services.model_catalog import ModelList
-from services.model_names import ModelName, short_name
+from services.ollama.events import Completion, CompletionRequest, ResolvedModel, Token
+from services.ollama.types.grammar_harm import Harm, find_harm
+from services.ollama.types.json_schema import JsonSchema, resolver
+from services.ollama.types.model_names import ModelName, short_name
 from services.outcomes import Outcomes
 from services.per_loop import PerLoop
-from services.transport import Transport
 from services.upstream import Health, Upstream
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class OllamaService:
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[Upstream]:
-        async with Transport(self.settings) as transport:
+        async with OllamaClient(self.settings) as transport:
             upstream = Upstream(self.settings, transport)
             try:
                 yield upstream
@@ -195,10 +195,10 @@ class OllamaService:
         """
         return await (await self._upstreams.get()).health()
 
-    async def load(self) -> tuple[int, int]:
+    async def queue_stats(self) -> tuple[int, int]:
         """Return how many requests run in Ollama and how many wait for a place."""
-        admission = (await self._upstreams.get()).admission
-        return admission.running, admission.queued
+        limiter = (await self._upstreams.get()).limiter
+        return limiter.running, limiter.queued
 
     async def outcomes(self) -> Outcomes:
         """Return when generation requests of this event loop last succeeded and failed."""
@@ -232,15 +232,15 @@ class OllamaService:
         """
         upstream = await self._upstreams.get()
 
-        async def attempt(served: Served, model: str) -> Completion:
-            answer = await upstream.transport.post(request.path, self._body(request, model, stream=False))
+        async def attempt(served: ResolvedModel, model: str) -> Completion:
+            answer = await upstream.client.post(request.path, self._body(request, model, stream=False))
             return Completion.read(answer, request, served)
 
         self._check_num_ctx(request)
-        upstream.availability.check()
+        upstream.breaker.check()
         target = await self._choose(upstream, request)
         self._check_format(upstream, request)
-        async with upstream.admission.place():
+        async with upstream.limiter.slot():
             try:
                 completion = await self._with_fallback(upstream, request, target, attempt)
             except OllamaError as error:
@@ -251,7 +251,7 @@ class OllamaService:
 
     @asynccontextmanager
     async def stream(
-        self, request: CompletionRequest, chosen: Callable[[Served], None] = lambda _: None
+        self, request: CompletionRequest, chosen: Callable[[ResolvedModel], None] = lambda _: None
     ) -> AsyncIterator[CompletionStream]:
         """Open an answer that comes in pieces; leaving stops the model if it is still at work.
 
@@ -262,17 +262,17 @@ class OllamaService:
         """
         upstream = await self._upstreams.get()
 
-        async def attempt(served: Served, model: str) -> CompletionStream:
+        async def attempt(served: ResolvedModel, model: str) -> CompletionStream:
             chosen(served)
-            opening = upstream.transport.stream(request.path, self._body(request, model, stream=True))
+            opening = upstream.client.stream(request.path, self._body(request, model, stream=True))
             return CompletionStream(served, await stack.enter_async_context(opening), request)
 
         self._check_num_ctx(request)
-        upstream.availability.check()
+        upstream.breaker.check()
         target = await self._choose(upstream, request)
         self._check_format(upstream, request)
         chosen(target[0])
-        async with upstream.admission.place(), AsyncExitStack() as stack:
+        async with upstream.limiter.slot(), AsyncExitStack() as stack:
             stream = None
             try:
                 stream = await self._with_fallback(upstream, request, target, attempt)
@@ -302,16 +302,16 @@ class OllamaService:
         """
         upstream = await self._upstreams.get()
         requested = model or self.settings.embedding_model
-        upstream.availability.check()
+        upstream.breaker.check()
         exact = await upstream.exact_name(requested)
         if exact is None:
             raise upstream.unknown(requested)
         body = self._with_constants({"model": exact, "options": {}}, keep_alive)
-        async with upstream.admission.place():
-            with upstream.availability.attempt():
+        async with upstream.limiter.slot():
+            with upstream.breaker.attempt():
                 try:
                     vectors, tokens = await fetch_vectors(
-                        upstream.transport, body, texts, dimensions=dimensions, truncate=truncate
+                        upstream.client, body, texts, dimensions=dimensions, truncate=truncate
                     )
                 except NotFoundError as error:
                     upstream.catalog.invalidate()
@@ -324,7 +324,7 @@ class OllamaService:
 
     # Choosing the model
 
-    async def _choose(self, upstream: Upstream, request: CompletionRequest) -> tuple[Served, str]:
+    async def _choose(self, upstream: Upstream, request: CompletionRequest) -> tuple[ResolvedModel, str]:
         """Return who is to answer, with the exact name for Ollama.
 
         Raises:
@@ -333,10 +333,10 @@ class OllamaService:
         requested = request.model or self.settings.default_model
         exact = await upstream.exact_name(requested)
         if exact is not None:
-            return Served(short_name(exact), requested, fallback=False), exact
+            return ResolvedModel(short_name(exact), requested, fallback=False), exact
         return await self._fall_back(upstream, request, "is not installed")
 
-    async def _fall_back(self, upstream: Upstream, request: CompletionRequest, why: str) -> tuple[Served, str]:
+    async def _fall_back(self, upstream: Upstream, request: CompletionRequest, why: str) -> tuple[ResolvedModel, str]:
         requested, default = request.model or self.settings.default_model, self.settings.default_model
         if not request.allow_fallback or ModelName.parse(requested) == ModelName.parse(default):
             raise upstream.unknown(requested)
@@ -344,19 +344,19 @@ class OllamaService:
         if exact is None:
             raise upstream.unknown(requested)
         logger.warning("model %s %s; %s answers", requested, why, exact)
-        return Served(short_name(exact), requested, fallback=True), exact
+        return ResolvedModel(short_name(exact), requested, fallback=True), exact
 
     async def _with_fallback(
         self,
         upstream: Upstream,
         request: CompletionRequest,
-        target: tuple[Served, str],
-        attempt: Callable[[Served, str], Awaitable[T]],
+        target: tuple[ResolvedModel, str],
+        attempt: Callable[[ResolvedModel, str], Awaitable[T]],
     ) -> T:
         """Make the attempt, and a second one with the default model if the first has no model to run."""
         served, exact = target
         try:
-            with upstream.availability.attempt():
+            with upstream.breaker.attempt():
                 return await attempt(served, exact)
         except NotFoundError as error:
             upstream.catalog.invalidate()
@@ -371,7 +371,7 @@ class OllamaService:
             except ModelNotFoundError:
                 raise error from None
         try:
-            with upstream.availability.attempt():
+            with upstream.breaker.attempt():
                 return await attempt(*target)
         except NotFoundError as error:
             raise upstream.unknown(served.requested_model) from error

@@ -2,7 +2,7 @@
 
 import time
 
-from services.errors import (
+from services.ollama.errors import (
     InvalidRequestError,
     ModelNotFoundError,
     NotFoundError,
@@ -25,7 +25,7 @@ NO_FAILURE_OF_OLLAMA = (
 class Outcomes:
     """The last success and the last failure of Ollama in generation requests; Unix times in seconds.
 
-    A client that leaves, a refusal of our own, and a request that Ollama rightly refuses count as neither.
+    A client that leaves, a error_from_response of our own, and a request that Ollama rightly refuses count as neither.
     """
 
     def __init__(self) -> None:

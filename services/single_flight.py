@@ -2,7 +2,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
-from services.errors import OllamaUnavailableError
+from services.ollama.errors import OllamaUnavailableError
 
 T = TypeVar("T")
 

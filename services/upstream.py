@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from config import Settings
-from services.admission import Admission
-from services.availability import Availability
-from services.errors import InvalidRequestError, ModelNotFoundError, OllamaError, OllamaResponseError
+from services.circuit_breaker import CircuitBreaker
+from services.concurrency_limiter import ConcurrencyLimiter
 from services.model_catalog import ModelCatalog
-from services.model_list import parse_models
-from services.model_names import ModelName
+from services.ollama.client import OllamaClient
+from services.ollama.errors import InvalidRequestError, ModelNotFoundError, OllamaError, OllamaResponseError
+from services.ollama.model_list import parse_models
+from services.ollama.types.model_names import ModelName
 from services.outcomes import Outcomes
 from services.single_flight import SingleFlight
-from services.transport import Transport
 
 logger = logging.getLogger(__name__)
 
@@ -36,14 +36,14 @@ class Health:
 class Upstream:
     """The Ollama server as one event loop sees it."""
 
-    def __init__(self, settings: Settings, transport: Transport) -> None:
-        self.transport = transport
-        self.admission = Admission(
+    def __init__(self, settings: Settings, transport: OllamaClient) -> None:
+        self.client = transport
+        self.limiter = ConcurrencyLimiter(
             places=settings.ollama_max_connections,
             queue_size=settings.ollama_queue_size,
             queue_timeout_seconds=settings.ollama_queue_timeout,
         )
-        self.availability = Availability(cooldown_seconds=settings.ollama_down_cooldown)
+        self.breaker = CircuitBreaker(cooldown_seconds=settings.ollama_down_cooldown)
         self.catalog = ModelCatalog(self._tags, ttl_seconds=settings.ollama_models_ttl)
         self.health = SingleFlight(self._probe)
         self._version: tuple[int, int] | None = None
@@ -93,7 +93,7 @@ class Upstream:
         if wanted.is_cloud:  # it runs elsewhere, and is never loaded here
             return False
         try:
-            running = parse_models(await self.transport.get("/api/ps"))
+            running = parse_models(await self.client.get("/api/ps"))
         except OllamaError:
             return False
         return not running.skipped and wanted not in map(ModelName.parse, running.models)
@@ -104,15 +104,15 @@ class Upstream:
         return ModelNotFoundError(detail, available=self.catalog.names)
 
     async def _tags(self) -> Any:
-        answer = await self.transport.get("/api/tags")
-        self.availability.succeeded()
+        answer = await self.client.get("/api/tags")
+        self.breaker.succeeded()
         return answer
 
     async def _probe(self) -> Health:
         """Ask for the version: https://docs.ollama.com/api/version."""
         started_at = time.monotonic()
         try:
-            answer = await self.transport.get("/api/version")
+            answer = await self.client.get("/api/version")
             if not isinstance(answer, dict) or not isinstance(answer.get("version"), str):
                 detail = "What answers there is not Ollama."
                 raise OllamaResponseError(detail)
@@ -124,7 +124,7 @@ class Upstream:
         if self._probe_failed:
             logger.info("the health probe of Ollama succeeds again")
         self._probe_failed = False
-        self.availability.succeeded()
+        self.breaker.succeeded()
         found = VERSION.match(answer["version"])
         self._version = (int(found[1]), int(found[2])) if found else None
         return Health(answer["version"], round((time.monotonic() - started_at) * 1000, 3))

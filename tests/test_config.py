@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from addresses import normalize_base_url
 from config import Settings, get_settings
+from configuration.addresses import normalize_base_url
 
 REPOSITORY = Path(__file__).parent.parent
 

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 
 import main
 from main import create_app
-from services.errors import ModelNotFoundError, OllamaError
+from services.ollama.errors import ModelNotFoundError, OllamaError
 from services.ollama_service import OllamaService
 from simulator import Fault, Simulator
 from tests.api import GENERATE, get, post, problem_in
@@ -77,7 +77,7 @@ async def test_an_error_within_the_lifespan_closes_the_connections(
             await simulator.received("/api/version")
             raise LookupError
     await until(lambda: simulator.open_connections == 0)
-    assert [task for task in asyncio.all_tasks() if "report_upstream" in repr(task)] == []
+    assert [task for task in asyncio.all_tasks() if "log_upstream" in repr(task)] == []
 
 
 # Exception handlers

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from config import Settings
-from problems import TABLE
+from routers.responses.problems import PROBLEMS_BY_CODE
 from simulator import Fault, Simulator
 
 README = Path(__file__).parent.parent / "README.md"
@@ -129,4 +129,4 @@ def test_the_errors_table_names_each_code_with_its_status() -> None:
     stated: dict[str, int] = {}
     for codes, statuses, *_ in table_rows("Errors"):
         stated |= dict(zip(re.findall(r"`(\w+)`", codes), map(int, statuses.split(",")), strict=True))
-    assert stated == {code: status for code, (status, _) in TABLE.items()}
+    assert stated == {code: status for code, (status, _) in PROBLEMS_BY_CODE.items()}

@@ -10,11 +10,11 @@ import pytest
 
 from main import create_app
 from services.ollama_service import OllamaService
-from tests import test_grammar_harm
 from tests.integration.ollama_server import OllamaServer
 from tests.integration.streams import NDJSON, SSE, TEXT, events
 from tests.integration.tiny_models import UNLOADABLE
 from tests.integration.upstreams import ActualOllama, Api, settings_for
+from tests.services.ollama.types import test_grammar_harm
 from tests.serving import serve
 
 MODEL = "llama3.1"

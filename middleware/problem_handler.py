@@ -1,0 +1,17 @@
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from routers.responses.problems import EXPECTED, problem_for
+
+
+class ProblemHandlerMiddleware:
+    """Answers a request that failed with a problem document; a bug goes on to `RequestContextMiddleware`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        try:
+            await self._app(scope, receive, send)
+        except EXPECTED as error:
+            await problem_for(error)(scope, receive, send)

@@ -1,0 +1,135 @@
+"""Failures as problem documents (RFC 9457): one table says which status each has."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from server.request_log import note, request_id
+from services.ollama.errors import InvalidRequestError, ModelNotFoundError, OllamaError
+
+MAX_FIELDS = 20
+MAX_NAME_LENGTH = 200
+MEDIA_TYPE = "application/problem+json"
+
+PROBLEMS_BY_CODE: dict[str, tuple[int, str]] = {
+    "invalid_request": (422, "The request is not valid"),
+    "model_not_found": (404, "The model is not installed"),
+    "rejected_by_ollama": (400, "Ollama refused the request"),
+    "ollama_unavailable": (503, "Ollama cannot be reached"),
+    "ollama_busy": (503, "Ollama is busy"),
+    "overloaded": (503, "Too many requests wait"),
+    "shutting_down": (503, "The service is ending"),
+    "timeout": (504, "A deadline passed"),
+    "ollama_error": (502, "Ollama failed"),
+    "unauthorized": (401, "An API key is needed"),
+    "host_not_allowed": (421, "The host name is not allowed"),
+    "bad_request": (400, "This is not HTTP as it is spoken here"),
+    "request_timeout": (408, "The request did not arrive in time"),
+    "payload_too_large": (413, "The request is too large"),
+    "unsupported_media_type": (415, "The body is encoded in a way that is not understood"),
+    "headers_too_large": (431, "The headers are too large"),
+    "not_found": (404, "No such page"),
+    "method_not_allowed": (405, "The method is not allowed here"),
+    "internal_error": (500, "The service failed"),
+}
+
+EXPECTED = (OllamaError, RequestValidationError, HTTPException)
+HTTP_CODES = {
+    400: "invalid_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "request_timeout",
+    413: "payload_too_large",
+    415: "unsupported_media_type",
+    503: "overloaded",
+}
+NOT_RUN = {408, 503}  # of those above: sending the request again is safe, and may help
+
+
+def problem(
+    code: str,
+    detail: str,
+    *,
+    retryable: bool = False,
+    headers: Mapping[str, str] | None = None,
+    **members: Any,
+) -> Response:
+    """Return a problem document; `members` are those that only some problems have."""
+    status, title = PROBLEMS_BY_CODE[code]
+    note(error=code)
+    body = {
+        "success": False,
+        "type": f"urn:problem:{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "retryable": retryable,
+        "request_id": request_id.get(),
+        **members,
+    }
+    return Response(orjson.dumps(body), status, headers, MEDIA_TYPE)
+
+
+def problem_for(error: OllamaError | RequestValidationError | HTTPException) -> Response:
+    """Return the problem document that says what went wrong."""
+    match error:
+        case OllamaError():
+            return _ollama_problem(error)
+        case RequestValidationError():
+            fields = [_field(line, error.body) for line in error.errors()[:MAX_FIELDS]]
+            detail = "; ".join(f"{line['field']}: {line['message']}" for line in fields)
+            return problem("invalid_request", detail, errors=fields)
+        case HTTPException():
+            code = HTTP_CODES.get(error.status_code, "internal_error")
+            members = {"errors": [{"field": "body", "message": error.detail}]} if code == "invalid_request" else {}
+            retryable = error.status_code in NOT_RUN
+            return problem(code, error.detail, retryable=retryable, headers=_with_head(error.headers), **members)
+
+
+def _ollama_problem(error: OllamaError) -> Response:
+    status, _ = PROBLEMS_BY_CODE[error.code]
+    headers = {"Retry-After": str(math.ceil(error.retry_after_seconds or 1))} if status == 503 else None  # noqa: PLR2004
+    members: dict[str, Any] = {}
+    if isinstance(error, ModelNotFoundError):
+        members["available"] = error.available
+    if isinstance(error, InvalidRequestError):
+        members["errors"] = [{"field": error.field, "message": error.detail}]
+    return problem(error.code, error.detail, retryable=error.retryable, headers=headers, **members)
+
+
+def _with_head(headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """Return the headers with an `Allow` that is sorted, and names HEAD wherever GET is allowed."""
+    if not headers or "Allow" not in headers:
+        return headers
+    methods = set(headers["Allow"].split(", "))
+    return {**headers, "Allow": ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))}
+
+
+def _field(line: dict[str, Any], body: Any) -> dict[str, str]:
+    where, *path = line["loc"]
+    if where == "body":
+        path = _without_types(path, body, is_missing=line["type"] == "missing")
+    message = line["msg"].removeprefix("Value error, ")
+    if line["type"] == "json_invalid":
+        path, message = [], f"not valid JSON at byte {line['loc'][1]}: {line['ctx']['error']}"
+    elif not path and line["type"] in {"model_attributes_type", "missing"}:
+        message = "a JSON object is needed, with the header Content-Type: application/json"
+    return {"field": ".".join(map(str, path))[:MAX_NAME_LENGTH] or "body", "message": message}
+
+
+def _without_types(path: list[Any], body: Any, *, is_missing: bool) -> list[Any]:
+    """Leave out what names a branch of a union, and is no place in the body."""
+    found = []
+    for at, part in enumerate(path, 1):
+        if (isinstance(body, dict) and part in body) or (isinstance(body, list) and isinstance(part, int)):
+            found.append(part)
+            body = body[part]
+        elif is_missing and at == len(path):
+            found.append(part)
+    return found

@@ -1,0 +1,93 @@
+"""What the service says when it starts: its settings, and whether Ollama answers."""
+
+import asyncio
+import logging
+import multiprocessing
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from config import Settings, misspelt_settings
+from configuration.addresses import without_credentials
+from server.listening import is_loopback
+from services.ollama.errors import OllamaError
+from services.ollama_service import OllamaService
+
+logger = logging.getLogger(__name__)
+
+SHORT_KEY_LENGTH = 16
+
+
+def log_settings(settings: Settings, files: Sequence[Path]) -> None:
+    """Log which `.env` files were read, whether API keys are on, and each setting that is not at its default.
+
+    `files` are those that were looked for; none if the settings are not those of the process.
+    """
+    if files:
+        read = " and ".join(str(path) for path in files if path.exists())
+        logger.info("settings from the environment and %s", read or "no .env file")
+        for sentence in misspelt_settings(files):
+            logger.warning("%s", sentence)
+    changed = [
+        f"{name.upper()}={_shown(getattr(settings, name))}"
+        for name, field in Settings.model_fields.items()
+        if getattr(settings, name) != field.default
+    ]
+    logger.info("settings that are not at their defaults: %s", " ".join(changed) or "none")
+    _report_keys(settings)
+
+
+def _report_keys(settings: Settings) -> None:
+    if not settings.api_keys:
+        if not is_loopback(settings.host):
+            logger.warning("no API keys: whoever reaches %s may call the service (API_KEYS)", settings.host)
+        else:
+            logger.info("no API keys: every program on this machine may call the service (API_KEYS)")
+        return
+    logger.info("API keys are needed: %d set", len(settings.api_keys))
+    if any(len(key.get_secret_value()) < SHORT_KEY_LENGTH for key in settings.api_keys):
+        logger.warning("an API key is shorter than %d characters and may be guessed", SHORT_KEY_LENGTH)
+
+
+def _shown(value: object) -> str:
+    match value:
+        case SecretStr():
+            return "(secret)"
+        case tuple():
+            return f"({len(value)} secrets)" if isinstance(value[0], SecretStr) else ",".join(map(str, value))
+        case str() if "://" in value:
+            return without_credentials(value)
+        case _:
+            return str(value)
+
+
+def end_with_supervisor() -> None:
+    """End this worker process when the process that started it is gone; a no-op in any other process."""
+    supervisor = multiprocessing.parent_process()
+    if supervisor is None or sys.platform == "win32":
+        return
+    loop = asyncio.get_running_loop()
+    sentinel = supervisor.sentinel
+
+    def end() -> None:
+        loop.remove_reader(sentinel)
+        signal.raise_signal(signal.SIGTERM)
+
+    loop.add_reader(sentinel, end)
+
+
+async def log_upstream(service: OllamaService) -> None:
+    """Log which Ollama is used, whether it answers, and what is missing there."""
+    address = without_credentials(service.settings.ollama_base_url)
+    try:
+        health = await service.health()
+    except OllamaError:
+        logger.warning("Ollama at %s does not answer; the service goes on and tries again at each request", address)
+        return
+    logger.info("Ollama at %s answers, version %s", address, health.version)
+    for name, is_installed in (await service.configured_models()).items():
+        if is_installed is False:
+            logger.warning("model %s is missing: ollama pull %s", name, name)

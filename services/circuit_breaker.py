@@ -1,0 +1,82 @@
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from services.ollama.errors import (
+    InvalidRequestError,
+    OllamaConnectTimeoutError,
+    OllamaError,
+    OllamaTimeoutError,
+    OllamaUnavailableError,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class CircuitBreaker:
+    """Remembers that Ollama could not be reached, and refuses requests for a while.
+
+    After the cooldown one request goes through as a probe while others are still refused. Any sign of life ends it.
+    """
+
+    def __init__(self, *, cooldown_seconds: float) -> None:
+        self._cooldown_seconds = cooldown_seconds
+        self._down_until: float | None = None
+        self._cause: OllamaError | None = None
+        self._probing = False
+
+    def check(self) -> None:
+        """Refuse the request if Ollama counts as down.
+
+        Raises:
+            OllamaUnavailableError: with the seconds until the next probe.
+        """
+        if self._down_until is None:
+            return
+        seconds_left = self._down_until - time.monotonic()
+        if seconds_left > 0 or self._probing:
+            cause, seconds = self._cause, max(seconds_left, 1)
+            if cause is not None and not cause.retryable:
+                raise OllamaUnavailableError(cause.detail, retry_after_seconds=seconds, retryable=False)
+            detail = "Ollama could not be reached a moment ago; it is tried again soon."
+            raise OllamaUnavailableError(detail, retry_after_seconds=seconds)
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Watch one request to Ollama; its outcome decides whether Ollama counts as down.
+
+        Raises:
+            OllamaUnavailableError: if Ollama counts as down.
+        """
+        self.check()
+        probing = self._down_until is not None
+        self._probing = self._probing or probing
+        try:
+            yield
+        except (OllamaUnavailableError, OllamaConnectTimeoutError) as error:
+            self._failed(error)
+            error.retry_after_seconds = error.retry_after_seconds or self._cooldown_seconds
+            raise
+        except OllamaError as error:
+            if not isinstance(error, OllamaTimeoutError | InvalidRequestError):
+                self.succeeded()
+            raise
+        else:
+            self.succeeded()
+        finally:
+            if probing:
+                self._probing = False
+
+    def succeeded(self) -> None:
+        """Note that Ollama answered."""
+        if self._down_until is not None:
+            logger.info("Ollama can be reached again")
+        self._down_until = self._cause = None
+
+    def _failed(self, error: OllamaError) -> None:
+        if self._down_until is None:
+            seconds = self._cooldown_seconds
+            logger.warning("Ollama cannot be reached; requests are refused for %g s: %s", seconds, error.log_message)
+        self._cause = error
+        self._down_until = time.monotonic() + self._cooldown_seconds

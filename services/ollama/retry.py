@@ -1,0 +1,86 @@
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential_jitter,
+)
+
+from services.call_stats import count_attempt
+from services.ollama.errors import OllamaBusyError, OllamaError, OllamaUnavailableError
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+RETRYABLE = (OllamaUnavailableError, OllamaBusyError)
+MAX_PAUSE_SECONDS = 10
+"""A longer `Retry-After` is passed on to the client at once: a pause keeps the request's place from others."""
+
+
+async def retry(
+    attempt: Callable[[], Awaitable[T]],
+    first_error: OllamaError,
+    *,
+    attempts: int,
+    backoff_seconds: float,
+    give_up_at: float,
+) -> T:
+    """Go on after a first attempt that certainly did not run: make others with growing pauses, `attempts` in all.
+
+    A pause is at least as long as the `Retry-After` of the last answer. There is none, and no further attempt, where it
+    would be longer than `MAX_PAUSE_SECONDS` or last until `give_up_at` (of the monotonic clock).
+
+    The first attempt is made without tenacity, which adds 35 µs to it.
+
+    Raises:
+        OllamaError: that of the last attempt.
+    """
+    backoff = wait_exponential_jitter(multiplier=backoff_seconds, max=MAX_PAUSE_SECONDS, jitter=backoff_seconds)
+
+    def wait(state: RetryCallState) -> float:
+        return max(backoff(state), _retry_after_seconds(state))
+
+    def is_too_long(state: RetryCallState) -> bool:
+        seconds = state.upcoming_sleep
+        if seconds <= MAX_PAUSE_SECONDS and time.monotonic() + seconds < give_up_at:
+            return False
+        message = _message(state)
+        logger.warning(
+            "attempt %d failed, the next would be too late in %.1f s: %s", state.attempt_number, seconds, message
+        )
+        return True
+
+    retrying = AsyncRetrying(
+        stop=lambda state: stop_after_attempt(attempts)(state) or is_too_long(state),
+        wait=wait,
+        retry=retry_if_exception(lambda error: isinstance(error, RETRYABLE) and error.retryable),
+        before_sleep=_log_retry,
+        reraise=True,
+    )
+    async for state in retrying:
+        with state:
+            if state.retry_state.attempt_number == 1:
+                raise first_error
+            count_attempt()
+            return await attempt()
+    raise first_error  # not reached: tenacity raises the last error itself
+
+
+def _retry_after_seconds(state: RetryCallState) -> float:
+    error = state.outcome and state.outcome.exception()
+    return (error.wait_seconds or 0) if isinstance(error, OllamaBusyError) else 0
+
+
+def _log_retry(state: RetryCallState) -> None:
+    logger.warning("attempt %d failed, next in %.1f s: %s", state.attempt_number, state.upcoming_sleep, _message(state))
+
+
+def _message(state: RetryCallState) -> str:
+    error = state.outcome and state.outcome.exception()
+    return error.log_message if isinstance(error, OllamaError) else str(error)

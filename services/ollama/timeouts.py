@@ -1,0 +1,45 @@
+"""Limits on how long something may take, with an error of ours when it is over."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from types import TracebackType
+
+from services.ollama.errors import OllamaError, OllamaTimeoutError
+
+
+class Timeout:
+    """`asyncio.timeout` that raises an `OllamaError`; a class, for a generator costs 4 µs more each time."""
+
+    def __init__(self, seconds: float | None, error: Callable[[], OllamaError]) -> None:
+        self._timeout = asyncio.timeout(seconds)
+        self._error = error
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            await self._timeout.__aexit__(kind, error, traceback)
+        except TimeoutError as timeout:
+            raise self._error() from timeout
+
+    def expire(self) -> None:
+        """End it now."""
+        self._timeout.reschedule(0)
+
+
+def deadline(seconds: float, setting: str, waiting_for: str, *, share: float = 1) -> Timeout:
+    """Limit what `async with` holds to a share of a setting.
+
+    Raises:
+        OllamaTimeoutError: naming the setting, when the time is over.
+    """
+    return Timeout(seconds * share, partial(timeout_error, seconds, setting, waiting_for))
+
+
+def timeout_error(seconds: float, setting: str, waiting_for: str) -> OllamaTimeoutError:
+    """Return the error for a deadline that passed."""
+    return OllamaTimeoutError(f"Ollama took longer than {seconds:g} s for {waiting_for} ({setting}).")

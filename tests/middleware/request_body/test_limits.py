@@ -1,0 +1,305 @@
+"""Bodies: codings, time to arrive, memory together."""
+
+import asyncio
+import gzip
+import io
+import json
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from main import create_app
+from middleware.request_body import budget as body_budget
+from middleware.request_body.budget import BodyBudget, BodyBudgetError
+from middleware.request_body.content_coding import MAX_MEMBERS
+from simulator import Simulator
+from tests.api import GENERATE, call, get, problem_in
+from tests.conftest import MakeSettings
+from tests.raw_http import connect, post_head
+from tests.service_process import run_service
+from tests.serving import serve
+
+GENERATE_PATH = "/api/ollama/generate"
+BODY = json.dumps(GENERATE).encode()
+JSON = {"Content-Type": "application/json"}
+
+
+def raw_deflate(data: bytes) -> bytes:
+    compressor = zlib.compressobj(wbits=-15)
+    return compressor.compress(data) + compressor.flush()
+
+
+async def byte_by_byte(data: bytes) -> AsyncIterator[bytes]:
+    for at in range(len(data)):
+        yield data[at : at + 1]
+
+
+# Content codings
+
+CODED = [
+    ("gzip", gzip.compress(BODY)),
+    ("GZip", gzip.compress(BODY)),
+    ("x-gzip", gzip.compress(BODY)),
+    ("gzip", gzip.compress(BODY[:5]) + gzip.compress(b"") + gzip.compress(BODY[5:])),
+    ("deflate", zlib.compress(BODY)),
+    ("deflate", raw_deflate(BODY)),
+    ("identity", BODY),
+    ("", BODY),
+    ("identity, gzip", gzip.compress(BODY)),
+]
+
+
+@pytest.mark.parametrize(("coding", "data"), CODED)
+@pytest.mark.parametrize("pieces", [False, True])
+async def test_an_encoded_body_is_decoded(
+    client: aiohttp.ClientSession, url: str, simulator: Simulator, coding: str, data: bytes, pieces: bool
+) -> None:
+    headers = JSON | {"Content-Encoding": coding}
+    answer = await call(
+        client, "POST", url + GENERATE_PATH, data=byte_by_byte(data) if pieces else data, headers=headers
+    )
+    assert answer.status == 200, answer.body
+    (seen,) = simulator.calls_to("/api/generate")
+    assert seen.body["prompt"] == GENERATE["prompt"]
+    assert "Content-Encoding" not in seen.headers
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd", "compress", "gzip, gzip", "deflate, gzip", "nonsense"])
+async def test_another_coding_is_refused_by_its_name(client: aiohttp.ClientSession, url: str, coding: str) -> None:
+    answer = await call(client, "POST", url + GENERATE_PATH, data=BODY, headers=JSON | {"Content-Encoding": coding})
+    assert coding in problem_in(answer, "unsupported_media_type")["detail"]
+    assert answer.headers["Accept-Encoding"] == "gzip, deflate"
+
+
+@pytest.mark.parametrize(
+    ("coding", "data", "words"),
+    [
+        ("gzip", BODY, "not gzip"),
+        ("gzip", gzip.compress(BODY)[:-3], "ends too early"),
+        ("gzip", gzip.compress(BODY) + b"garbage", "not gzip"),
+        ("gzip", gzip.compress(b"") * (MAX_MEMBERS + 1), "members"),
+        ("deflate", BODY, "not deflate"),
+        ("deflate", b"x", "ends too early"),
+        ("deflate", zlib.compress(BODY)[:-3], "ends too early"),
+        ("deflate", zlib.compress(BODY) + b"garbage", "goes on"),
+    ],
+)
+async def test_a_body_that_is_not_what_it_says_is_refused(
+    client: aiohttp.ClientSession, url: str, simulator: Simulator, coding: str, data: bytes, words: str
+) -> None:
+    answer = await call(client, "POST", url + GENERATE_PATH, data=data, headers=JSON | {"Content-Encoding": coding})
+    document = problem_in(answer, "invalid_request")
+    assert words in document["detail"]
+    assert document["errors"] == [{"field": "body", "message": document["detail"]}]
+    assert simulator.calls_to("/api/generate") == []
+
+
+async def test_a_compression_bomb_is_stopped_at_the_limit(simulator: Simulator, tmp_path: Path) -> None:
+    compressor = zlib.compressobj(wbits=31)
+    bomb = b"".join(compressor.compress(bytes(1_000_000)) for _ in range(400)) + compressor.flush()
+    assert len(bomb) < 1_000_000
+    async with run_service(simulator.url, tmp_path) as service, aiohttp.ClientSession() as client:
+        before = service.resident_kb
+        headers = JSON | {"Content-Encoding": "gzip"}
+        answers = [
+            call(client, "POST", service.url + GENERATE_PATH, data=io.BytesIO(bomb), headers=headers) for _ in range(4)
+        ]
+        for answer in await asyncio.gather(*answers):
+            problem_in(answer, "payload_too_large")
+        assert service.resident_kb - before < 200_000
+
+
+@pytest.mark.parametrize("charset", ["utf-16", "iso-8859-1", '"UTF-16LE"', "utf-32"])
+async def test_another_charset_is_refused_by_its_name(client: aiohttp.ClientSession, url: str, charset: str) -> None:
+    headers = {"Content-Type": f"application/json; charset={charset}"}
+    answer = await call(client, "POST", url + GENERATE_PATH, data=BODY, headers=headers)
+    assert charset.strip('"') in problem_in(answer, "unsupported_media_type")["detail"]
+
+
+@pytest.mark.parametrize("content_type", ["application/json; charset=UTF-8", 'application/json;charset="utf-8"'])
+async def test_utf_8_may_be_named_and_marked(client: aiohttp.ClientSession, url: str, content_type: str) -> None:
+    for data in (BODY, b"\xef\xbb\xbf" + BODY):
+        answer = await call(client, "POST", url + GENERATE_PATH, data=data, headers={"Content-Type": content_type})
+        assert answer.status == 200, answer.body
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/x-www-form-urlencoded", "text/plain", "multipart/form-data; a=b"]
+)
+async def test_what_is_not_sent_as_json_gets_a_hint(client: aiohttp.ClientSession, url: str, content_type: str) -> None:
+    answer = await call(client, "POST", url + GENERATE_PATH, data=BODY, headers={"Content-Type": content_type})
+    assert "Content-Type: application/json" in problem_in(answer, "invalid_request")["detail"]
+
+
+# The time a body may take
+
+
+@pytest.mark.parametrize("announced", [True, False])
+@pytest.mark.parametrize("drips", [True, False])
+async def test_a_body_has_to_arrive_in_time(
+    make_settings: MakeSettings, simulator: Simulator, announced: bool, drips: bool
+) -> None:
+    head = (
+        post_head(GENERATE_PATH, length=len(BODY))
+        if announced
+        else post_head(GENERATE_PATH, "Transfer-Encoding: chunked")
+    )
+    async with serve(create_app(make_settings(request_body_timeout=0.4))) as url, connect(url) as connection:
+        await connection.send(head)
+
+        async def drip() -> None:
+            while True:
+                await connection.send(b" " if announced else b"1\r\n \r\n")
+                await asyncio.sleep(0.02)
+
+        dripping = asyncio.create_task(drip()) if drips else None
+        answer = await connection.answer()
+        assert (answer.status, answer.json()["code"]) == (408, "request_timeout")
+        assert answer.json()["retryable"] is True
+        assert "REQUEST_BODY_TIMEOUT" in answer.json()["detail"]
+        assert answer.headers["connection"] == "close"
+        if dripping:
+            dripping.cancel()
+    assert simulator.calls_to("/api/generate") == []
+
+
+async def test_an_answer_may_take_longer_than_its_request_could(
+    client: aiohttp.ClientSession, make_settings: MakeSettings, simulator: Simulator
+) -> None:
+    simulator.seconds_per_token = 0.05
+    async with serve(create_app(make_settings(request_body_timeout=0.2))) as url:
+        assert (await call(client, "POST", url + GENERATE_PATH, data=BODY, headers=JSON)).status == 200
+
+
+# The memory that bodies may take together
+
+LARGE = json.dumps(GENERATE | {"system": "x" * 1_000_000}).encode()
+
+
+async def test_large_bodies_wait_unread_while_small_ones_pass(
+    client: aiohttp.ClientSession, make_settings: MakeSettings, simulator: Simulator
+) -> None:
+    settings = make_settings(max_request_bytes=len(LARGE), max_body_bytes_in_flight=2 * len(LARGE))
+    async with serve(create_app(settings)) as url, AsyncExitStack() as stack:
+        parked = [await stack.enter_async_context(connect(url)) for _ in range(3)]
+        for connection in parked:
+            await connection.send(post_head(GENERATE_PATH, length=len(LARGE)) + LARGE[:1000])
+        for encoded in (BODY, gzip.compress(BODY)):
+            headers = JSON | ({"Content-Encoding": "gzip"} if encoded != BODY else {})
+            assert (await call(client, "POST", url + GENERATE_PATH, data=encoded, headers=headers)).status == 200
+        await parked[0].send(LARGE[1000:])
+        assert (await parked[0].answer()).status == 200
+        for connection in parked[2:]:  # for which there is room now
+            await connection.send(LARGE[1000:])
+            assert (await connection.answer()).status == 200
+    assert len(simulator.calls_to("/api/generate")) == 4
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_a_body_for_which_there_is_no_room_is_turned_away(
+    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, announced: bool
+) -> None:
+    monkeypatch.setattr(body_budget, "WAIT_SECONDS", 0.2)
+    settings = make_settings(max_request_bytes=len(LARGE), max_body_bytes_in_flight=len(LARGE))
+    async with serve(create_app(settings)) as url, connect(url) as parked, connect(url) as other:
+        await parked.send(post_head(GENERATE_PATH, length=len(LARGE)) + LARGE[:1000])
+        await asyncio.sleep(0.1)
+        if announced:
+            await other.send(post_head(GENERATE_PATH, length=len(LARGE)))
+        else:
+            await other.send(post_head(GENERATE_PATH, "Transfer-Encoding: chunked"))
+            await other.send(b"%x\r\n%b\r\n" % (100_000, LARGE[:100_000]))
+        answer = await other.answer()
+        assert (answer.status, answer.json()["code"], answer.json()["retryable"]) == (503, "overloaded", True)
+        assert int(answer.headers["retry-after"]) >= 1
+        await parked.send(LARGE[1000:])
+        assert (await parked.answer()).status == 200
+    async with serve(create_app(settings)) as url, connect(url) as alone:
+        await alone.send(post_head(GENERATE_PATH, length=len(LARGE)) + LARGE)
+        assert (await alone.answer()).status == 200
+
+
+async def test_room_is_given_back_on_every_path(
+    client: aiohttp.ClientSession, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(body_budget, "WAIT_SECONDS", 0.3)
+    settings = make_settings(max_request_bytes=len(LARGE), max_body_bytes_in_flight=len(LARGE))
+    broken = b"[" + LARGE[1:]
+    async with serve(create_app(settings)) as url:
+        for _ in range(3):
+            async with connect(url) as leaver:
+                await leaver.send(post_head(GENERATE_PATH, length=len(LARGE)) + LARGE[:100_000])
+                await asyncio.sleep(0.05)
+            assert (await call(client, "POST", url + GENERATE_PATH, data=broken, headers=JSON)).status == 422
+            headers = JSON | {"Content-Encoding": "gzip"}
+            coded = gzip.compress(LARGE)
+            assert (await call(client, "POST", url + GENERATE_PATH, data=coded, headers=headers)).status == 200
+            assert (await call(client, "POST", url + GENERATE_PATH, data=LARGE, headers=JSON)).status == 200
+
+
+async def test_who_waits_for_room_is_served_in_order() -> None:
+    budget = BodyBudget(100)
+    await budget.take(80)
+    order: list[int] = []
+
+    async def take(size: int) -> None:
+        await budget.take(size)
+        order.append(size)
+
+    tasks = [asyncio.create_task(take(size)) for size in (50, 10, 40)]
+    await asyncio.sleep(0)
+    tasks[1].cancel()
+    await asyncio.sleep(0)
+    assert order == []
+    budget.give_back(80)
+    await asyncio.gather(tasks[0], tasks[2])
+    assert order == [50, 40]
+    assert budget.used_bytes == 90
+
+
+async def test_room_that_comes_at_the_moment_of_a_cancel_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    budget = BodyBudget(10)
+    await budget.take(10)
+    waiting = asyncio.create_task(budget.take(10))
+    await asyncio.sleep(0)
+    budget.give_back(10)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert budget.used_bytes == 0
+    monkeypatch.setattr(body_budget, "WAIT_SECONDS", 0.01)
+    await budget.take(10)
+    with pytest.raises(BodyBudgetError):
+        await budget.take(1)
+    budget.give_back(10)
+    await budget.take(10)
+
+
+async def test_clients_that_send_much_and_pause_take_little_memory(simulator: Simulator, tmp_path: Path) -> None:
+    size = 20_000_000
+    async with run_service(simulator.url, tmp_path) as service, AsyncExitStack() as stack:
+        before = service.resident_kb
+        connections = [await stack.enter_async_context(connect(service.url)) for _ in range(40)]
+        for connection in connections:
+            connection.writer.write(post_head(GENERATE_PATH, length=size) + bytes(size - 1))
+        async with aiohttp.ClientSession() as client:
+            for _ in range(20):
+                await asyncio.sleep(0.1)
+                assert (await get(client, f"{service.url}/health/live")).status == 200
+            answer = await call(client, "POST", service.url + GENERATE_PATH, data=BODY, headers=JSON)
+        assert answer.status == 200
+        assert service.resident_kb - before < 250_000
+
+
+async def test_the_body_of_a_request_without_a_key_is_not_kept(simulator: Simulator, tmp_path: Path) -> None:
+    async with run_service(simulator.url, tmp_path, api_keys="right") as service, AsyncExitStack() as stack:
+        before = service.resident_kb
+        connections = [await stack.enter_async_context(connect(service.url)) for _ in range(20)]
+        for connection in connections:
+            connection.writer.write(post_head(GENERATE_PATH, length=20_000_000) + bytes(19_000_000))
+        for connection in connections:
+            assert (await connection.answer()).status == 401
+        assert service.resident_kb - before < 60_000

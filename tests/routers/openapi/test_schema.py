@@ -1,0 +1,144 @@
+"""openapi.json: what it promises is what the service does."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+from pydantic import TypeAdapter
+
+from config import Settings
+from main import create_app
+from routers.openapi import examples
+from routers.responses.problems import PROBLEMS_BY_CODE
+from routers.schemas.ollama import (
+    ChatResponse,
+    EmbeddingsResponse,
+    GenerateResponse,
+    HealthResponse,
+    ModelsResponse,
+    Problem,
+)
+from services.ollama.events import Event
+
+REQUESTS = [
+    pytest.param(path, example["value"], id=f"{path}-{name}")
+    for path, named in {
+        "generate": examples.GENERATE,
+        "chat": examples.CHAT,
+        "embeddings": examples.EMBEDDINGS,
+    }.items()
+    for name, example in named.items()
+]
+ANSWERS = [
+    (GenerateResponse, examples.GENERATE_ANSWERS),
+    (ChatResponse, examples.CHAT_ANSWERS),
+    (EmbeddingsResponse, examples.EMBEDDINGS_ANSWERS),
+    (ModelsResponse, examples.MODELS_ANSWERS),
+    (HealthResponse, examples.HEALTHY | examples.DEGRADED),
+]
+
+
+def description(**values: Any) -> dict[str, Any]:
+    return create_app(Settings(_env_file=None, **values)).openapi()
+
+
+@pytest.fixture(scope="module")
+def openapi() -> dict[str, Any]:
+    return description()
+
+
+def operations(openapi: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, item in openapi["paths"].items():
+        for operation in item.values():
+            yield path, operation
+
+
+@pytest.mark.parametrize(("path", "body"), REQUESTS)
+async def test_an_example_request_can_be_sent_as_it_stands(
+    path: str, body: dict[str, Any], url: str, client: aiohttp.ClientSession
+) -> None:
+    async with client.post(f"{url}/api/ollama/{path}", json=body) as response:
+        assert response.status == 200, await response.text()
+        if not body.get("stream"):
+            assert (await response.json())["success"] is True
+
+
+@pytest.mark.parametrize(("kind", "named"), ANSWERS, ids=lambda value: getattr(value, "__name__", ""))
+def test_an_example_answer_has_the_shape_of_an_answer(kind: type, named: dict[str, Any]) -> None:
+    for example in named.values():
+        TypeAdapter(kind).validate_json(json.dumps(example["value"]), strict=True, extra="forbid")
+
+
+def test_an_example_stream_has_the_shape_of_a_stream() -> None:
+    for example in examples.NDJSON.values():
+        events = [json.loads(line) for line in example["value"].splitlines()]
+        for event in events:
+            fields = set(event) - {"type"}
+            kinds = {kind.__dataclass_fields__["type"].default: kind for kind in Event.__args__}
+            assert fields == set(kinds[event["type"]].__dataclass_fields__) - {"type"}
+        assert events[0]["type"] == "start"
+        assert events[-1]["type"] in {"done", "error"}
+
+
+def test_every_operation_says_what_a_newcomer_needs(openapi: dict[str, Any]) -> None:
+    for path, operation in operations(openapi):
+        assert operation["summary"]
+        assert len(operation["description"]) > 30, path
+        body = operation.get("requestBody", {}).get("content", {}).get("application/json")
+        assert body is None or len(body["examples"]) >= 3
+
+
+def test_every_field_of_a_request_is_described(openapi: dict[str, Any]) -> None:
+    for name in ("GenerateRequest", "ChatRequest", "EmbeddingsRequest"):
+        for field, schema in openapi["components"]["schemas"][name]["properties"].items():
+            assert schema.get("description"), f"{name}.{field}"
+
+
+def test_failures_are_problem_documents_and_nothing_else(openapi: dict[str, Any]) -> None:
+    assert not {"HTTPValidationError", "ValidationError"} & openapi["components"]["schemas"].keys()
+    documented = set()
+    for path, operation in operations(openapi):
+        for status, response in operation["responses"].items():
+            if not path.startswith("/api/") or status == "200":
+                continue
+            (media_type,) = response["content"]
+            assert media_type == "application/problem+json"
+            for code, example in response["content"][media_type]["examples"].items():
+                assert PROBLEMS_BY_CODE[code][0] == int(status) == example["value"]["status"]
+                Problem.model_validate(example["value"])
+                documented.add(code)
+    assert documented == PROBLEMS_BY_CODE.keys() - {"not_found", "method_not_allowed"}
+
+
+def test_streams_are_media_types_to_choose_from(openapi: dict[str, Any]) -> None:
+    for path in ("/api/ollama/generate", "/api/ollama/chat"):
+        content = openapi["paths"][path]["post"]["responses"]["200"]["content"]
+        assert list(content) == ["application/json", "text/event-stream", "application/x-ndjson", "text/plain"]
+        assert all(form["examples"] for form in content.values())
+    events = openapi["components"]["schemas"]["StreamEvent"]["discriminator"]["mapping"]
+    assert set(events) == {"start", "thinking", "token", "tool_call", "done", "error"}
+
+
+def test_every_reference_leads_somewhere(openapi: dict[str, Any]) -> None:
+    schemas = openapi["components"]["schemas"]
+    text = json.dumps(openapi)
+    refs = {part.partition('"')[0] for part in text.split("#/components/schemas/")[1:]}
+    assert refs == schemas.keys()
+
+
+def test_a_generated_client_may_leave_out_what_has_a_default(openapi: dict[str, Any]) -> None:
+    schemas = openapi["components"]["schemas"]
+    assert schemas["GenerateRequest"]["required"] == ["prompt"]
+    assert "default" not in schemas["GenerateRequest"]["properties"]["stream"]
+    assert openapi["paths"]["/api/ollama/generate"]["post"]["operationId"] == "generate"
+
+
+def test_the_key_is_described_only_where_one_is_needed() -> None:
+    assert "securitySchemes" not in description()["components"]
+    guarded = description(api_keys="correct-horse")
+    assert set(guarded["components"]["securitySchemes"]) == {"Bearer", "X-API-Key"}
+    for path, operation in operations(guarded):
+        assert ("security" in operation) == path.startswith("/api/")
+    assert "correct-horse" not in json.dumps(guarded)

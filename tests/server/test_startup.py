@@ -1,0 +1,153 @@
+"""What the service says when it starts, and when it does not."""
+
+import asyncio
+import errno
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from server.listening import is_loopback, listen_problem
+from simulator import Simulator
+from tests.service_process import ROOT, free_port, run_service, unreachable
+
+SECRET = "hush-hush-hush-hush"
+
+
+def start(cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `python main.py` where it should not start."""
+    variables = {"PATH": os.environ["PATH"], "SERVICE_ENV_FILE": os.devnull, "PORT": str(free_port())}
+    return subprocess.run(
+        [sys.executable, ROOT / "main.py"],
+        cwd=cwd,
+        env=variables | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+async def test_the_start_says_which_file_was_read_and_what_was_set(simulator: Simulator, tmp_path: Path) -> None:
+    file = tmp_path / "settings"
+    file.write_text(f"API_KEYS={SECRET},another-{SECRET}\nOLLAMA_API_KEY={SECRET}\nTOP_P=0.5\nMAX_TOKEN=1\n")
+    async with run_service(simulator.url, tmp_path, service_env_file=file, max_tokens=7) as service:
+        log = service.log
+    assert f"settings from the environment and {file}" in log
+    (changed,) = re.findall("settings that are not at their defaults: (.*)", log)
+    assert changed.split() == [
+        f"OLLAMA_BASE_URL={simulator.url}",
+        "OLLAMA_API_KEY=(secret)",
+        "MAX_TOKENS=7",
+        "TOP_P=0.5",
+        "SHUTDOWN_DELAY=0.0",
+        "API_KEYS=(2",
+        "secrets)",
+        f"PORT={service.port}",
+    ]
+    assert "API keys are needed: 2 set" in log
+    assert f"{file} line 4: MAX_TOKEN is no setting of the service; MAX_TOKENS is" in log
+    assert SECRET not in log
+
+
+async def test_the_start_says_that_no_keys_are_needed_and_that_a_key_has_another_name(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    upstream = simulator.url.replace("://", f"://user:{SECRET}@")
+    async with run_service(upstream, tmp_path, api_key=SECRET) as service:
+        log = service.log
+    assert "no API keys: every program on this machine may call the service (API_KEYS)" in log
+    assert "API_KEY is set, which is no setting of the service; API_KEYS is" in log
+    assert SECRET not in log
+
+
+async def test_several_processes_say_it_too(simulator: Simulator, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"web_concurrency": 2, "pythonwarnings": "default::UserWarning", "host": "0.0.0.0"}
+    async with run_service(simulator.url, tmp_path, **settings) as service:
+        async with asyncio.timeout(20):
+            while service.log.count("no API keys: whoever reaches 0.0.0.0 may call the service") < 2:
+                await asyncio.sleep(0.05)
+
+
+async def test_keys_beside_the_code_close_the_service_from_any_working_directory(
+    simulator: Simulator, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    folder = tmp_path / "service"
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", "tests", "docs", "benchmarks", "__pycache__"))
+    (folder / ".env").write_text(f"API_KEYS={SECRET}\n")
+    async with run_service(simulator.url, tmp_path, folder / "main.py", service_env_file="") as service:
+        async with client.get(f"{service.url}/api/ollama/models") as response:
+            assert response.status == 401
+        headers = {"X-API-Key": SECRET}
+        async with client.get(f"{service.url}/api/ollama/models", headers=headers) as response:
+            assert response.status == 200
+
+
+def test_keys_in_a_line_that_cannot_be_parsed_stop_the_start_with_one_line(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text('TOP_P=0.5\nAPI_KEYS="hush1","hush2"\n')
+    ended = start(tmp_path, SERVICE_ENV_FILE="")
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith(f"{tmp_path / '.env'} line 2: text after the closing quote of API_KEYS")
+
+
+@pytest.mark.parametrize("host", ["x86_64-conda-linux-gnu", "192.0.2.1", "2001:db8::1"])
+def test_a_host_that_cannot_be_listened_on_stops_the_start_with_one_line(host: str, tmp_path: Path) -> None:
+    ended = start(tmp_path, HOST=host)
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith(f"HOST got {host!r}, takes an address of this machine or a name for one: ")
+
+
+def test_a_port_in_use_stops_the_start_with_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = start(tmp_path, PORT=str(port))
+    assert ended.returncode == 1
+    assert ended.stderr == f"Port {port} of 127.0.0.1 is in use. Free it, or choose another with PORT.\n"
+
+
+@pytest.mark.parametrize("workers", ["0", "two"])
+def test_a_bad_number_of_processes_stops_the_start_with_one_line(workers: str, tmp_path: Path) -> None:
+    ended = start(tmp_path, WEB_CONCURRENCY=workers)
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith(f"WEB_CONCURRENCY got {workers!r}, takes ")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])
+def test_hosts_that_can_be_listened_on(host: str) -> None:
+    assert listen_problem(host, free_port()) is None
+
+
+def test_a_port_that_needs_rights_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    problem = listen_problem("127.0.0.1", 80)
+    assert problem == "PORT got 80, takes one that this user may listen on, such as 8000: Permission denied."
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("127.0.0.1", True), ("127.1.2.3", True), ("::1", True), ("LocalHost", True), ("0.0.0.0", False), ("::", False)],
+)
+def test_loopback_hosts(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
+
+
+async def test_a_worker_ends_with_the_process_that_started_it(simulator: Simulator, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"web_concurrency": 2, "pythonwarnings": "default::UserWarning"}
+    async with run_service(simulator.url, tmp_path, **settings) as service:
+        service.process.send_signal(signal.SIGKILL)
+        await service.exit_code(5)
+        await unreachable(service.url)

@@ -1,0 +1,141 @@
+import time
+from typing import Any
+
+import pytest
+
+from services.ollama.events import satisfies
+from services.ollama.types.json_schema import JsonSchema, schema_validator
+
+
+def doubling(levels: int) -> dict[str, Any]:
+    """Return a schema of a few hundred bytes in which each level asks for the next one twice."""
+    steps = {str(level): {"allOf": [{"$ref": f"#/$defs/{level + 1}"}] * 2} for level in range(levels)}
+    return {"$ref": "#/$defs/0", "$defs": steps | {str(levels): {"type": "object"}}}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "banana"},
+        {"type": "object", "minProperties": -1},
+        {"pattern": "("},
+        {"$ref": "http://example.org/schema"},
+        {"$ref": "#/nowhere"},
+        {"$schema": "http://example.org/meta"},
+    ],
+    ids=str,
+)
+def test_a_schema_that_cannot_be_used_is_refused(schema: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        schema_validator(schema)
+
+
+@pytest.mark.parametrize("schema", [{"$ref": "#"}, {"not": {"$ref": "#"}}, {"allOf": [{"$ref": "#"}]}], ids=str)
+def test_a_schema_that_refers_to_itself_does_no_harm(schema: dict[str, Any]) -> None:
+    assert isinstance(satisfies('{"keep": true}', schema), bool)
+
+
+def test_a_schema_whose_references_multiply_is_refused_at_once() -> None:
+    started_at = time.process_time()
+    with pytest.raises(ValueError, match="over 10000 parts"):
+        schema_validator(doubling(40))
+    assert time.process_time() - started_at < 1
+
+
+def test_references_in_reasonable_number_are_followed() -> None:
+    schema = doubling(5)
+    assert satisfies("{}", schema)
+    assert not satisfies("[]", schema)
+
+
+def test_names_with_slashes_are_found_behind_their_escapes() -> None:
+    schema = {"$ref": "#/$defs/a~1b", "$defs": {"a/b": doubling(40)["$defs"]["40"]}}
+    assert satisfies("{}", schema)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$defs": {"a": {"$anchor": "a"}}, "$ref": "#a"},
+        {"$dynamicRef": "#a"},
+        {"allOf": [{}], "$ref": "#/allOf/1"},
+    ],
+    ids=str,
+)
+def test_what_cannot_be_bounded_is_refused(schema: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"not taken|leads nowhere"):
+        schema_validator(schema)
+
+
+def test_references_into_lists_are_followed_and_counted() -> None:
+    levels: list[dict[str, Any]] = [{"allOf": [{"$ref": f"#/allOf/{level + 1}"}] * 2} for level in range(40)]
+    with pytest.raises(ValueError, match="over 10000 parts"):
+        schema_validator({"allOf": [*levels, {}]})
+
+
+def test_a_schema_nested_without_end_is_refused() -> None:
+    schema: dict[str, Any] = {}
+    for _ in range(400):
+        schema = {"items": schema}
+    with pytest.raises(ValueError, match="nested"):
+        schema_validator(schema)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "string", "pattern": r"^https?://[^?#]+$"},
+        {"type": "string", "pattern": r"^\(?\d{3}\)?[-. ]?\d{3}$"},
+        {"type": "string", "pattern": r"^(?:a|b)c$"},
+        {"type": "string", "pattern": r"^(?=.*[A-Z])(?!.*x)(?<=^).{8,64}$"},
+        {"type": "string", "pattern": r"^(a|b)\1$"},
+        {"type": "string", "pattern": r"^[\w .,!?'-]{1,1000}$"},
+        {"type": "string", "pattern": r"^\p{L}{1,50}$"},
+        {"enum": [{"$id": "a", "pattern": "(", "$ref": "nowhere"}]},
+        {"const": {"pattern": "(?x)", "$anchor": "a"}},
+        {"default": {"pattern": "("}, "examples": [{"$ref": "nowhere"}], "x-note": {"pattern": "("}},
+        {"properties": {"pattern": {"type": "string"}, "$ref": {"type": "string"}, "$id": {"type": "string"}}},
+        {"$defs": {"pattern": {"type": "object"}}, "dependentRequired": {"pattern": ["$ref"]}},
+    ],
+    ids=str,
+)
+def test_a_schema_is_taken(schema: dict[str, Any]) -> None:
+    assert JsonSchema(schema) == schema
+
+
+def test_a_pattern_that_looks_around_is_enforced() -> None:
+    schema = {"type": "string", "pattern": r"^(?=.*[A-Z])(?=.*\d).{8,}$"}
+    assert satisfies('"Password1"', schema)
+    assert not satisfies('"password1"', schema)
+
+
+@pytest.mark.parametrize(
+    ("schema", "complaint"),
+    [
+        ({"properties": {str(at): {"pattern": r"(\w\W){0,8192}<i>"} for at in range(100)}}, "repeat too much"),
+        ({"patternProperties": {r"\p{L}{1,2000}": {}}}, "repeat too much"),
+        ({"pattern": "((a{0,100}){0,100}){0,100}"}, "repeat too much"),
+        ({"properties": {str(at): {"pattern": "a"} for at in range(2000)}}, "repeat too much"),
+        ({"pattern": "|".join(map(str, range(100_000)))}, "over 10000 characters"),
+        ({"enum": list(range(10_001))}, "over 10000 parts"),
+        ({"const": [[1] * 9000] * 60}, "over 10000 parts"),
+        ({"anyOf": [{}] * 50_000}, "over 10000 parts"),
+        ({"$ref": "#/" + "a/" * 10_000}, "longer than 2000 characters"),
+        ({"const": [[1]] * 5000, "$ref": "#/const"}, "over 10000 parts"),
+        ({"pattern": "(" * 5000}, 'is not a "regex"'),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_schema_that_costs_too_much_is_refused_at_once(schema: dict[str, Any], complaint: str) -> None:
+    started_at = time.process_time()
+    with pytest.raises(ValueError, match=complaint) as caught:
+        schema_validator(schema)
+    assert len(str(caught.value)) < 500
+    assert time.process_time() - started_at < 1
+
+
+def test_a_schema_is_compiled_once() -> None:
+    schema = JsonSchema({"type": "object"})
+    assert JsonSchema.of(schema) is schema
+    assert satisfies("{}", schema)
+    assert not satisfies("[]", schema)

@@ -1,0 +1,223 @@
+"""Places and the queue for them, without a server."""
+
+import asyncio
+import gc
+import random
+from contextlib import suppress
+
+import pytest
+
+from services.concurrency_limiter import MAX_RETRY_AFTER_SECONDS, MIN_RETRY_AFTER_SECONDS, ConcurrencyLimiter
+from services.ollama.errors import OverloadedError
+
+
+def limiter(*, places: int = 1, queue_size: int = 10, queue_timeout_seconds: float = 5.0) -> ConcurrencyLimiter:
+    return ConcurrencyLimiter(places=places, queue_size=queue_size, queue_timeout_seconds=queue_timeout_seconds)
+
+
+async def turns(times: int = 5) -> None:
+    for _ in range(times):
+        await asyncio.sleep(0)
+
+
+async def hold(gate: ConcurrencyLimiter, until: asyncio.Event) -> None:
+    async with gate.slot():
+        await until.wait()
+
+
+async def test_places_are_given_at_once_and_given_back() -> None:
+    gate = limiter(places=2)
+    async with gate.slot(), gate.slot():
+        assert (gate.running, gate.queued) == (2, 0)
+    assert (gate.running, gate.queued) == (0, 0)
+
+
+async def test_those_who_wait_are_served_in_the_order_they_came() -> None:
+    gate, served = limiter(), list[int]()
+
+    async def run(number: int) -> None:
+        async with gate.slot():
+            served.append(number)
+            await asyncio.sleep(0)
+
+    async with gate.slot():
+        tasks = [asyncio.create_task(run(number)) for number in range(8)]
+        await turns()
+        assert gate.queued == 8
+        tasks[3].cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert served == [0, 1, 2, 4, 5, 6, 7]
+    assert (gate.running, gate.queued) == (0, 0)
+
+
+async def test_a_newcomer_does_not_overtake_one_that_waits() -> None:
+    gate, served = limiter(), list[str]()
+
+    async def run(name: str) -> None:
+        async with gate.slot():
+            served.append(name)
+
+    async with gate.slot():
+        waiting = asyncio.create_task(run("waits"))
+        await turns()
+    await run("newcomer")  # the place is free for not a moment
+    await waiting
+    assert served == ["waits", "newcomer"]
+
+
+async def test_a_full_queue_refuses_at_once_and_names_its_setting() -> None:
+    gate, end = limiter(queue_size=1), asyncio.Event()
+    async with gate.slot():
+        waiting = asyncio.create_task(hold(gate, end))
+        await turns()
+        with pytest.raises(OverloadedError, match="OLLAMA_QUEUE_SIZE") as caught:
+            await gate.slot().__aenter__()
+        assert caught.value.retryable
+    end.set()
+    await waiting
+
+
+async def test_without_a_queue_the_next_is_refused() -> None:
+    gate = limiter(queue_size=0)
+    async with gate.slot():
+        with pytest.raises(OverloadedError):
+            await gate.slot().__aenter__()
+    async with gate.slot():
+        assert gate.running == 1
+
+
+async def test_a_wait_that_is_too_long_ends_and_names_its_setting() -> None:
+    gate = limiter(queue_timeout_seconds=0.02)
+    async with gate.slot():
+        with pytest.raises(OverloadedError, match=r"0\.02 s \(OLLAMA_QUEUE_TIMEOUT\)"):
+            await gate.slot().__aenter__()
+        assert (gate.running, gate.queued) == (1, 0)
+    assert gate.running == 0
+
+
+async def test_an_error_inside_gives_the_place_back() -> None:
+    gate = limiter()
+    with pytest.raises(ZeroDivisionError):
+        async with gate.slot():
+            raise ZeroDivisionError
+    assert gate.running == 0
+
+
+async def test_one_cancelled_in_the_moment_it_is_called_passes_the_place_on() -> None:
+    gate, end = limiter(), asyncio.Event()
+    place = gate.slot()
+    await place.__aenter__()
+    called, behind = (asyncio.create_task(hold(gate, end)) for _ in range(2))
+    await turns()
+    await place.__aexit__(None, None, None)  # `called` has its place now, and does not know it yet
+    called.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await called
+    await turns()
+    assert (gate.running, gate.queued) == (1, 0)
+    end.set()
+    await behind
+    assert gate.running == 0
+
+
+async def test_one_whose_time_is_over_in_the_moment_it_is_called_passes_the_place_on() -> None:
+    gate = limiter(queue_timeout_seconds=0.02)
+    place = gate.slot()
+    await place.__aenter__()
+    called = asyncio.create_task(gate.slot().__aenter__())
+    await turns()
+    loop = asyncio.get_running_loop()
+    due = loop.time() + 0.02
+    while loop.time() < due:  # the loop stands still, so that both happen in its next round
+        pass
+    await place.__aexit__(None, None, None)
+    with suppress(OverloadedError):
+        await called
+        gate.running -= 1  # it was quicker, and holds the place rightly
+    assert (gate.running, gate.queued) == (0, 0)
+
+
+async def test_a_cancelled_crowd_leaves_no_one_behind() -> None:
+    gate = limiter(places=3, queue_size=50)
+    tasks = [asyncio.create_task(hold(gate, asyncio.Event())) for _ in range(40)]
+    await turns()
+    assert (gate.running, gate.queued) == (3, 37)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert (gate.running, gate.queued) == (0, 0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_whatever_happens_no_more_run_than_there_are_places_and_none_is_lost(seed: int) -> None:
+    rng, gate, running = random.Random(seed), limiter(places=3, queue_size=20, queue_timeout_seconds=0.004), 0
+
+    async def work() -> None:
+        nonlocal running
+        async with gate.slot():
+            running += 1
+            assert running <= 3
+            try:
+                await asyncio.sleep(rng.random() * 0.002)
+                if rng.random() < 0.2:
+                    raise ZeroDivisionError
+            finally:
+                running -= 1
+
+    tasks = []
+    for _ in range(300):
+        tasks.append(asyncio.create_task(work()))
+        if rng.random() < 0.5:
+            await asyncio.sleep(rng.random() * 0.001)
+        if rng.random() < 0.4:
+            rng.choice(tasks).cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    kinds = {type(result) for result in results}
+    assert {type(None), asyncio.CancelledError} <= kinds
+    assert kinds <= {type(None), OverloadedError, ZeroDivisionError, asyncio.CancelledError}
+    assert (gate.running, gate.queued) == (0, 0)
+
+
+async def test_a_place_whose_holder_is_forgotten_comes_back() -> None:
+    gate = limiter()
+
+    async def hold_and_yield() -> None:
+        place = gate.slot()
+        await place.__aenter__()
+        assert gate.running == 1
+
+    await hold_and_yield()
+    gc.collect()
+    await turns()
+    assert gate.running == 0
+
+
+async def retry_after(gate: ConcurrencyLimiter) -> float:
+    with pytest.raises(OverloadedError) as caught:
+        await gate.slot().__aenter__()
+    assert caught.value.retry_after_seconds is not None
+    return caught.value.retry_after_seconds
+
+
+async def test_retry_after_follows_how_long_requests_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("services.limiter.time.monotonic", lambda: now)
+    gate = limiter(places=2, queue_size=0)
+    async with gate.slot(), gate.slot():
+        assert await retry_after(gate) == MIN_RETRY_AFTER_SECONDS  # nothing is known yet
+    for _ in range(20):
+        async with gate.slot():
+            now += 30.0
+    async with gate.slot(), gate.slot():
+        slow = await retry_after(gate)
+    assert slow == pytest.approx(15.0, rel=0.2)
+    for _ in range(20):
+        async with gate.slot():
+            now += 4.0
+    async with gate.slot(), gate.slot():
+        assert await retry_after(gate) == pytest.approx(2.0, rel=0.2)
+    for _ in range(20):
+        async with gate.slot():
+            now += 10_000.0
+    async with gate.slot(), gate.slot():
+        assert await retry_after(gate) == MAX_RETRY_AFTER_SECONDS

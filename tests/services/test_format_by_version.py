@@ -1,0 +1,128 @@
+"""Schemas that some versions of Ollama cannot take: refused where this one cannot."""
+
+import json
+from typing import Any
+
+import aiohttp
+import pytest
+
+from main import create_app
+from services.ollama.errors import InvalidRequestError
+from services.ollama.events import CompletionRequest
+from services.ollama_service import OllamaService
+from simulator import Fault, Simulator
+from tests.api import COMPLETIONS, GENERATE, post, problem_in, succeed
+from tests.conftest import MakeSettings
+from tests.serving import serve
+
+ENDS_SERVER = {"type": "string", "pattern": "^(?:a|b)c$"}
+ENDS_RUNNER = {"type": "string", "pattern": r"^\d{3}$"}
+HARMS_ALL = {"type": "string", "minLength": 3, "maxLength": 2}
+HARMLESS = {"type": "string", "pattern": "^[^*]+$"}
+
+NEW_MODEL = {"name": "llama3.1:latest", "model": "llama3.1:latest", "details": {}, "capabilities": ["completion"]}
+NEW_DETAILS = {"name": "llama3.1:latest", "model": "llama3.1:latest", "details": {"context_length": 4096}}
+OLD_MODEL = {"name": "llama3.1:latest", "model": "llama3.1:latest", "details": {"families": None}}
+
+
+def answer_with(simulator: Simulator, path: str, body: Any) -> None:
+    content = json.dumps(body).encode()
+    simulator.fault(Fault(path=path, body=content, content_type="application/json", times=None))
+
+
+def be(simulator: Simulator, version: str, model: dict[str, Any]) -> None:
+    """Let the simulator say that it is of a version, and list one model."""
+    answer_with(simulator, "/api/version", {"version": version})
+    answer_with(simulator, "/api/tags", {"models": [model]})
+
+
+def generations(simulator: Simulator) -> list[str]:
+    return [seen.path for seen in simulator.calls if seen.method == "POST"]
+
+
+@pytest.mark.parametrize(
+    ("version", "model"),
+    [("0.24.0", OLD_MODEL), ("0.24.0", NEW_MODEL), ("v0.9.1", NEW_MODEL), ("0.0.0", OLD_MODEL), ("dev", OLD_MODEL)],
+)
+async def test_ollama_before_0_30_is_sent_no_schema_that_harms_it(
+    client: aiohttp.ClientSession,
+    make_settings: MakeSettings,
+    simulator: Simulator,
+    version: str,
+    model: dict[str, Any],
+) -> None:
+    be(simulator, version, model)
+    app = create_app(make_settings())
+    async with serve(app) as url:
+        await app.state.ollama_service.health()
+        for endpoint, body in COMPLETIONS:
+            for schema in (ENDS_SERVER, ENDS_RUNNER, HARMS_ALL):
+                for stream in (False, True):
+                    answer = await post(client, url, endpoint, body | {"format": schema, "stream": stream})
+                    document = problem_in(answer, "invalid_request")
+                    assert [line["field"] for line in document["errors"]] == ["format"]
+                    assert "This Ollama cannot take" in document["detail"]
+        assert not generations(simulator)
+        await succeed(client, url, "generate", GENERATE | {"format": HARMLESS})
+
+
+@pytest.mark.parametrize(
+    ("version", "model"),
+    [
+        ("0.30.0", NEW_MODEL),
+        ("0.33.0-rc2", OLD_MODEL),
+        ("1.0", OLD_MODEL),
+        ("0.0.0", NEW_MODEL),
+        ("0.0.0", NEW_DETAILS),
+    ],
+)
+async def test_newer_ollama_is_sent_what_it_can_take(
+    client: aiohttp.ClientSession,
+    make_settings: MakeSettings,
+    simulator: Simulator,
+    version: str,
+    model: dict[str, Any],
+) -> None:
+    be(simulator, version, model)
+    app = create_app(make_settings())
+    async with serve(app) as url:
+        await app.state.ollama_service.health()
+        for endpoint, body in COMPLETIONS:
+            for schema in (ENDS_SERVER, ENDS_RUNNER):
+                assert (await post(client, url, endpoint, body | {"format": schema})).status != 422
+                assert simulator.calls[-1].body["format"] == schema
+            problem_in(await post(client, url, endpoint, body | {"format": HARMS_ALL}), "invalid_request")
+    assert len(generations(simulator)) == 4
+
+
+@pytest.mark.parametrize(("schema", "is_refused"), [(ENDS_SERVER, True), (HARMS_ALL, True), (ENDS_RUNNER, False)])
+async def test_what_may_end_a_server_is_not_sent_to_one_of_unknown_version(
+    make_settings: MakeSettings, simulator: Simulator, schema: dict[str, Any], is_refused: bool
+) -> None:
+    simulator.fault(Fault(path="/api/tags", status=500, times=None))
+    service = OllamaService(make_settings())
+    request = CompletionRequest(
+        path="/api/generate", model="llama3.1", content={"prompt": "Hi"}, response_format=schema
+    )
+    try:
+        if is_refused:
+            with pytest.raises(InvalidRequestError, match="This Ollama cannot take"):
+                await service.complete(request)
+        else:
+            await service.complete(request)
+    finally:
+        await service.disconnect()
+    assert len(generations(simulator)) == (not is_refused)
+
+
+async def test_a_bad_schema_from_within_the_process_is_refused_before_it_is_sent(
+    make_settings: MakeSettings, simulator: Simulator
+) -> None:
+    service = OllamaService(make_settings())
+    request = CompletionRequest(
+        path="/api/generate", model="llama3.1", content={"prompt": "Hi"}, response_format={"type": "banana"}
+    )
+    with pytest.raises(InvalidRequestError, match="not a usable JSON schema"):
+        await service.complete(request)
+    await service.disconnect()
+    assert not generations(simulator)
