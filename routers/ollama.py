@@ -22,7 +22,7 @@ from routers.schemas.ollama import (
     ModelsResponse,
 )
 from server.request_log import note
-from services.ollama.events import Completion
+from services.completion import Completion
 
 LIST_PROBLEMS = problems(
     "bad_request",
@@ -57,8 +57,7 @@ MODEL_PROBLEMS = problems(
 )
 
 
-router = APIRouter(prefix="/api/ollama", tags=["ollama"])
-direct_router = APIRouter(prefix="/api/ollama", tags=["ollama"], route_class=DirectRoute)
+router = APIRouter(prefix="/api/ollama", tags=["ollama"], route_class=DirectRoute)
 
 
 @router.get(
@@ -80,7 +79,7 @@ async def models(
     return _json({"success": True, **asdict(found)})
 
 
-@direct_router.post(
+@router.post(
     "/generate",
     summary="Answer a prompt",
     response_model=GenerateResponse,
@@ -104,7 +103,7 @@ async def generate(
         return _answer(await service.complete(request))
 
 
-@direct_router.post(
+@router.post(
     "/chat",
     summary="Continue a conversation",
     response_model=ChatResponse,
@@ -135,7 +134,7 @@ async def chat(
     return _answer(completion, message=message)
 
 
-@direct_router.post(
+@router.post(
     "/embeddings",
     summary="Turn texts into vectors",
     response_model=EmbeddingsResponse,

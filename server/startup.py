@@ -1,18 +1,22 @@
-"""What the service says when it starts: its settings, and whether Ollama answers."""
+"""Start and end of the app: its lifespan, and what it logs about settings and Ollama."""
 
 import asyncio
 import logging
 import multiprocessing
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
+from fastapi import FastAPI
 from pydantic import SecretStr
 
 from config import Settings, misspelt_settings
 from configuration.addresses import without_credentials
 from server.listening import is_loopback
+from server.logging import configure_logging
+from server.shutdown import Shutdown
 from services.ollama.errors import OllamaError
 from services.ollama_service import OllamaService
 
@@ -91,3 +95,28 @@ async def log_upstream(service: OllamaService) -> None:
     for name, is_installed in (await service.configured_models()).items():
         if is_installed is False:
             logger.warning("model %s is missing: ollama pull %s", name, name)
+
+
+def lifespan(
+    service: OllamaService, shutdown: Shutdown, env_files: Sequence[Path]
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Return the app's lifespan: connect and report at the start, drain and disconnect at the end."""
+
+    @asynccontextmanager
+    async def run(_app: FastAPI) -> AsyncIterator[None]:
+        configure_logging(service.settings)
+        end_with_supervisor()
+        log_settings(service.settings, env_files)
+        await service.connect()
+        report = asyncio.create_task(log_upstream(service))
+        try:
+            with shutdown.hooked():
+                yield
+        finally:
+            report.cancel()
+            try:
+                await asyncio.wait({report})
+            finally:
+                await service.disconnect()
+
+    return run

@@ -1,30 +1,27 @@
-"""What a caller wants done with Ollama, and the one instance that does it."""
+"""High-level Ollama API and its singleton."""
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from copy import deepcopy
 from typing import Any, Literal, TypeVar, overload
 
 from config import Settings, get_settings
-from services.completion import CompletionStream
+from services.call_stats import count_attempt
+from services.completion import Completion, CompletionRequest, CompletionStream, ResolvedModel
 from services.model_catalog import ModelList
+from services.model_selection import ModelSelection
 from services.ollama.client import OllamaClient
 from services.ollama.embeddings import Embeddings, fetch_vectors
 from services.ollama.errors import (
-    InvalidRequestError,
-    ModelNotFoundError,
     NotFoundError,
     OllamaError,
-    OllamaResponseError,
 )
-from services.ollama.events import Completion, CompletionRequest, ResolvedModel, Token
-from services.ollama.types.grammar_harm import Harm, find_harm
-from services.ollama.types.json_schema import JsonSchema, resolver
-from services.ollama.types.model_names import ModelName, short_name
-from services.outcomes import Outcomes
+from services.ollama.events import Token
+from services.ollama.types.model_names import short_name
 from services.per_loop import PerLoop
-from services.upstream import Health, Upstream
+from services.request_builder import check_format, check_num_ctx, completion_body, with_constants
+from services.upstream import Health, Outcomes, Upstream, client_options
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +54,8 @@ class OllamaService:
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[Upstream]:
-        async with OllamaClient(self.settings) as transport:
-            upstream = Upstream(self.settings, transport)
+        async with OllamaClient(client_options(self.settings), on_attempt=count_attempt) as client:
+            upstream = Upstream(self.settings, client)
             try:
                 yield upstream
             finally:
@@ -233,16 +230,19 @@ class OllamaService:
         upstream = await self._upstreams.get()
 
         async def attempt(served: ResolvedModel, model: str) -> Completion:
-            answer = await upstream.client.post(request.path, self._body(request, model, stream=False))
+            answer = await upstream.client.post(
+                request.path, completion_body(self.settings, request, model, stream=False)
+            )
             return Completion.read(answer, request, served)
 
-        self._check_num_ctx(request)
+        check_num_ctx(self.settings, request)
         upstream.breaker.check()
-        target = await self._choose(upstream, request)
-        self._check_format(upstream, request)
+        selection = ModelSelection(upstream, self.settings.default_model)
+        target = await selection.choose(request)
+        check_format(request, runs_llama_server=upstream.runs_llama_server)
         async with upstream.limiter.slot():
             try:
-                completion = await self._with_fallback(upstream, request, target, attempt)
+                completion = await selection.run(request, target, attempt)
             except OllamaError as error:
                 upstream.outcomes.failed(error)
                 raise
@@ -264,18 +264,19 @@ class OllamaService:
 
         async def attempt(served: ResolvedModel, model: str) -> CompletionStream:
             chosen(served)
-            opening = upstream.client.stream(request.path, self._body(request, model, stream=True))
+            opening = upstream.client.stream(request.path, completion_body(self.settings, request, model, stream=True))
             return CompletionStream(served, await stack.enter_async_context(opening), request)
 
-        self._check_num_ctx(request)
+        check_num_ctx(self.settings, request)
         upstream.breaker.check()
-        target = await self._choose(upstream, request)
-        self._check_format(upstream, request)
+        selection = ModelSelection(upstream, self.settings.default_model)
+        target = await selection.choose(request)
+        check_format(request, runs_llama_server=upstream.runs_llama_server)
         chosen(target[0])
         async with upstream.limiter.slot(), AsyncExitStack() as stack:
             stream = None
             try:
-                stream = await self._with_fallback(upstream, request, target, attempt)
+                stream = await selection.run(request, target, attempt)
                 yield stream
             except OllamaError as error:
                 upstream.outcomes.failed(error)
@@ -306,7 +307,7 @@ class OllamaService:
         exact = await upstream.exact_name(requested)
         if exact is None:
             raise upstream.unknown(requested)
-        body = self._with_constants({"model": exact, "options": {}}, keep_alive)
+        body = with_constants(self.settings, {"model": exact, "options": {}}, keep_alive)
         async with upstream.limiter.slot():
             with upstream.breaker.attempt():
                 try:
@@ -321,107 +322,6 @@ class OllamaService:
                     raise
         upstream.outcomes.succeeded()
         return Embeddings(vectors, short_name(exact), tokens)
-
-    # Choosing the model
-
-    async def _choose(self, upstream: Upstream, request: CompletionRequest) -> tuple[ResolvedModel, str]:
-        """Return who is to answer, with the exact name for Ollama.
-
-        Raises:
-            ModelNotFoundError: if the model is not installed and the default may not or can not answer for it.
-        """
-        requested = request.model or self.settings.default_model
-        exact = await upstream.exact_name(requested)
-        if exact is not None:
-            return ResolvedModel(short_name(exact), requested, fallback=False), exact
-        return await self._fall_back(upstream, request, "is not installed")
-
-    async def _fall_back(self, upstream: Upstream, request: CompletionRequest, why: str) -> tuple[ResolvedModel, str]:
-        requested, default = request.model or self.settings.default_model, self.settings.default_model
-        if not request.allow_fallback or ModelName.parse(requested) == ModelName.parse(default):
-            raise upstream.unknown(requested)
-        exact = await upstream.exact_name(default)
-        if exact is None:
-            raise upstream.unknown(requested)
-        logger.warning("model %s %s; %s answers", requested, why, exact)
-        return ResolvedModel(short_name(exact), requested, fallback=True), exact
-
-    async def _with_fallback(
-        self,
-        upstream: Upstream,
-        request: CompletionRequest,
-        target: tuple[ResolvedModel, str],
-        attempt: Callable[[ResolvedModel, str], Awaitable[T]],
-    ) -> T:
-        """Make the attempt, and a second one with the default model if the first has no model to run."""
-        served, exact = target
-        try:
-            with upstream.breaker.attempt():
-                return await attempt(served, exact)
-        except NotFoundError as error:
-            upstream.catalog.invalidate()
-            if served.fallback:
-                raise upstream.unknown(served.requested_model) from error
-            target = await self._fall_back(upstream, request, "is gone")
-        except OllamaResponseError as error:
-            if served.fallback or not request.allow_fallback or not await upstream.failed_to_load(exact, error):
-                raise
-            try:
-                target = await self._fall_back(upstream, request, f"could not be loaded ({error.detail})")
-            except ModelNotFoundError:
-                raise error from None
-        try:
-            with upstream.breaker.attempt():
-                return await attempt(*target)
-        except NotFoundError as error:
-            raise upstream.unknown(served.requested_model) from error
-
-    # Bodies
-
-    def _check_num_ctx(self, request: CompletionRequest) -> None:
-        num_ctx = self.settings.ollama_num_ctx
-        if num_ctx is not None and request.options.get("num_ctx", num_ctx) != num_ctx:
-            detail = f"num_ctx is {num_ctx} for all requests (OLLAMA_NUM_CTX): changing it reloads the model."
-            raise InvalidRequestError(detail, field="options.num_ctx")
-
-    @staticmethod
-    def _check_format(upstream: Upstream, request: CompletionRequest) -> None:
-        """Refuse a schema that would end or hang this Ollama; where its version is not known, one that may."""
-        if not isinstance(request.response_format, dict):
-            return
-        try:
-            request.response_format = schema = JsonSchema.of(request.response_format)
-        except ValueError as error:
-            raise InvalidRequestError(f"not a usable JSON schema: {error}", field="format") from error
-        found = find_harm(schema, resolver(schema))
-        if found is None:
-            return
-        tolerated = {True: Harm.ENDS_SERVER_BEFORE_0_30, False: None, None: Harm.ENDS_RUNNER_BEFORE_0_30}
-        worst_tolerated = tolerated[upstream.runs_llama_server]
-        if worst_tolerated is None or found.harm > worst_tolerated:
-            raise InvalidRequestError(f"This Ollama cannot take {found}.", field="format")
-
-    def _body(self, request: CompletionRequest, model: str, *, stream: bool) -> dict[str, Any]:
-        settings = self.settings
-        options = {
-            "num_predict": settings.max_tokens,
-            "temperature": settings.temperature,
-            "top_p": settings.top_p,
-            "frequency_penalty": settings.frequency_penalty,
-            "presence_penalty": settings.presence_penalty,
-        }
-        body = {"model": model, "stream": stream, **request.content, "options": options | request.options}
-        if request.response_format is not None:
-            body["format"] = request.response_format
-        return self._with_constants(body, request.keep_alive)
-
-    def _with_constants(self, body: dict[str, Any], keep_alive: float | str | None) -> dict[str, Any]:
-        """Add what is sent with every request when set."""
-        num_ctx = self.settings.ollama_num_ctx
-        if num_ctx is not None:
-            body["options"]["num_ctx"] = num_ctx
-        keep_alive = self.settings.ollama_keep_alive if keep_alive is None else keep_alive
-        return body if keep_alive is None else body | {"keep_alive": keep_alive}
 
 
 def _named(**values: Any) -> dict[str, Any]:

@@ -10,11 +10,19 @@ from config import Settings
 from services.circuit_breaker import CircuitBreaker
 from services.concurrency_limiter import ConcurrencyLimiter
 from services.model_catalog import ModelCatalog
-from services.ollama.client import OllamaClient
-from services.ollama.errors import InvalidRequestError, ModelNotFoundError, OllamaError, OllamaResponseError
+from services.ollama.client import ClientOptions, OllamaClient
+from services.ollama.errors import (
+    InvalidRequestError,
+    ModelNotFoundError,
+    NotFoundError,
+    OllamaError,
+    OllamaResponseError,
+    OverloadedError,
+    RejectedByOllamaError,
+    ShuttingDownError,
+)
 from services.ollama.model_list import parse_models
 from services.ollama.types.model_names import ModelName
-from services.outcomes import Outcomes
 from services.single_flight import SingleFlight
 
 logger = logging.getLogger(__name__)
@@ -23,6 +31,31 @@ LOAD_FAILURE_STATUS = 500
 FIRST_WITH_LLAMA_SERVER = (0, 30)
 VERSION = re.compile(r"v?(\d{1,9})\.(\d{1,9})")
 NO_LOAD_FAILURE = ("while running the model", "unexpectedly stopped", "invalid format", "in format")
+
+NO_FAILURE_OF_OLLAMA = (
+    InvalidRequestError,
+    ModelNotFoundError,
+    NotFoundError,
+    OverloadedError,
+    RejectedByOllamaError,
+    ShuttingDownError,
+)
+
+
+def client_options(settings: Settings) -> ClientOptions:
+    """Return what the client needs of the settings."""
+    key = settings.ollama_api_key
+    return ClientOptions(
+        base_url=settings.ollama_base_url,
+        api_key=key.get_secret_value() if key else None,
+        max_connections=settings.ollama_max_connections,
+        connect_timeout=settings.ollama_connect_timeout,
+        request_timeout=settings.ollama_request_timeout,
+        stream_idle_timeout=settings.ollama_stream_idle_timeout,
+        health_timeout=settings.ollama_health_timeout,
+        retry_attempts=settings.ollama_retry_attempts,
+        retry_backoff=settings.ollama_retry_backoff,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +66,33 @@ class Health:
     latency_ms: float
 
 
+class Outcomes:
+    """The last success and the last failure of Ollama in generation requests; Unix times in seconds.
+
+    A client that leaves, a error_from_response of our own, and a request that Ollama rightly refuses count as neither.
+    """
+
+    def __init__(self) -> None:
+        self.last_success: float | None = None
+        self.last_failure: float | None = None
+        self.last_failure_code: str | None = None
+
+    def succeeded(self) -> None:
+        """Note that an answer is whole."""
+        self.last_success = time.time()
+
+    def failed(self, error: OllamaError) -> None:
+        """Note how a request ended that was sent to Ollama."""
+        if not isinstance(error, NO_FAILURE_OF_OLLAMA):
+            self.last_failure = time.time()
+            self.last_failure_code = error.code
+
+
 class Upstream:
     """The Ollama server as one event loop sees it."""
 
-    def __init__(self, settings: Settings, transport: OllamaClient) -> None:
-        self.client = transport
+    def __init__(self, settings: Settings, client: OllamaClient) -> None:
+        self.client = client
         self.limiter = ConcurrencyLimiter(
             places=settings.ollama_max_connections,
             queue_size=settings.ollama_queue_size,

@@ -16,7 +16,8 @@ from pydantic import (
     model_validator,
 )
 
-from services.ollama.events import CompletionRequest, Timings, Usage, Warning_
+from services.completion import CompletionRequest
+from services.ollama.events import Timings, Usage, Warning_
 from services.ollama.types.durations import KeepAlive
 from services.ollama.types.images import plain_base64
 from services.ollama.types.json_schema import JsonSchema

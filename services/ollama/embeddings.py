@@ -6,7 +6,7 @@ from typing import Any
 
 from services.ollama.client import OllamaClient
 from services.ollama.errors import NoSuchEndpointError, OllamaResponseError
-from services.ollama.events import number
+from services.ollama.response_parser import number
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,13 @@
-"""The error for a response that is no success: by its status, or an error object in a 200.
+"""Mapping of failures to `OllamaError`: responses by their status or error object, and aiohttp's exceptions.
 
 See https://docs.ollama.com/api/errors.
 """
 
+import os
+import re
 from typing import Any
 
+import aiohttp
 import orjson
 
 from services.ollama.error_messages import error_message, plain_text_message, says_quota_is_used_up
@@ -17,7 +20,7 @@ from services.ollama.errors import (
     OllamaUnavailableError,
     RejectedByOllamaError,
 )
-from services.ollama.retry_after import parse_retry_after
+from services.ollama.retry import parse_retry_after
 
 BUSY_STATUSES = (429, 503)
 HINTS = {
@@ -30,6 +33,9 @@ HINTS = {
     504: "A gateway in front of Ollama waited too long for its answer.",
 }
 SIGN_IN = "Ollama is not signed in; `ollama signin` does so."
+
+TLS_ALERT = re.compile(r"b['\"]\\x15\\x03\\x0[0-4]\\x00\\x02[^ ]{1,8}['\"]")
+"""How aiohttp shows the seven bytes with which a TLS server answers plain HTTP."""
 
 
 def error_from_response(status: int, body: bytes, retry_after: str | None) -> OllamaError:
@@ -106,3 +112,39 @@ def _status_in(document: dict[str, Any]) -> int | None:
 
 def _is_message_alone(document: dict[str, Any]) -> bool:
     return isinstance(document.get("message") or document.get("detail"), str)
+
+
+def invalid_response() -> OllamaResponseError:
+    """Return the error for an answer that is not what Ollama gives."""
+    return OllamaResponseError("Ollama's answer could not be understood.")
+
+
+def map_aiohttp_error(error: Exception) -> OllamaError:
+    """Return our error for one of aiohttp's; why exactly is for the log only."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            return tls_error(f"certificate: {_tls_reason(error.os_error)}")
+        case aiohttp.ClientConnectorSSLError():
+            return tls_error(f"TLS: {_tls_reason(error.os_error)}")
+        case aiohttp.ClientConnectorError():
+            return OllamaUnavailableError("Ollama could not be reached.", log_detail=_network_reason(error))
+        case aiohttp.ClientConnectionError():
+            return OllamaResponseError("Ollama closed the connection before its answer.")
+        case aiohttp.ClientPayloadError():
+            return OllamaResponseError("Ollama's answer was cut short.")
+    is_tls_alert = TLS_ALERT.search(str(error)) is not None
+    return tls_error("the server speaks TLS; the address needs https") if is_tls_alert else invalid_response()
+
+
+def _tls_reason(error: Exception) -> str:
+    reason = getattr(error, "verify_message", None) or getattr(error, "reason", None) or type(error).__name__
+    return str(reason).replace("_", " ").lower() if str(reason).isupper() else str(reason)
+
+
+def _network_reason(error: aiohttp.ClientConnectorError) -> str:
+    cause = error.os_error
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"name: {cause.strerror or cause}"
+    if isinstance(cause, ConnectionResetError):
+        return "TLS: the handshake was cut off"
+    return f"network: {os.strerror(cause.errno)}" if cause.errno else f"network: {type(cause).__name__}"

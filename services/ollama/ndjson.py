@@ -1,6 +1,8 @@
-"""JSON lines from any split of bytes."""
+"""Newline-delimited JSON: lines from any split of bytes, and the token list that large ones carry."""
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
+LARGE_BYTES = 65_536
+_KEY = b'"context":['
 
 
 class LineTooLongError(ValueError):
@@ -38,3 +40,15 @@ class LineSplitter:
     def rest(self) -> bytes:
         r"""Return what came after the last `\n`: Ollama's single-object answers end without one."""
         return b"".join(self._parts).strip()
+
+
+def without_context(chunk: bytes) -> bytes:
+    """Return a large line with an empty `context`, the token ids that nobody reads: they take seconds to parse.
+
+    The key cannot occur in a JSON string, where its quotes are escaped.
+    """
+    if len(chunk) < LARGE_BYTES:
+        return chunk
+    start = chunk.find(_KEY) + len(_KEY)
+    end = chunk.find(b"]", start)
+    return chunk[:start] + chunk[end:] if start >= len(_KEY) and end > 0 else chunk

@@ -1,6 +1,10 @@
+"""Retries of requests that certainly did not run, with exponential backoff and `Retry-After`."""
+
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 from tenacity import (
@@ -11,7 +15,6 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
-from services.call_stats import count_attempt
 from services.ollama.errors import OllamaBusyError, OllamaError, OllamaUnavailableError
 
 logger = logging.getLogger(__name__)
@@ -19,6 +22,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 RETRYABLE = (OllamaUnavailableError, OllamaBusyError)
+MAX_RETRY_AFTER_SECONDS = 3600.0
 MAX_PAUSE_SECONDS = 10
 """A longer `Retry-After` is passed on to the client at once: a pause keeps the request's place from others."""
 
@@ -28,10 +32,11 @@ async def retry(
     first_error: OllamaError,
     *,
     attempts: int,
+    on_attempt: Callable[[], None],
     backoff_seconds: float,
     give_up_at: float,
 ) -> T:
-    """Go on after a first attempt that certainly did not run: make others with growing pauses, `attempts` in all.
+    """Retry after a first attempt that certainly did not run, with growing pauses and `attempts` in all.
 
     A pause is at least as long as the `Retry-After` of the last answer. There is none, and no further attempt, where it
     would be longer than `MAX_PAUSE_SECONDS` or last until `give_up_at` (of the monotonic clock).
@@ -67,7 +72,7 @@ async def retry(
         with state:
             if state.retry_state.attempt_number == 1:
                 raise first_error
-            count_attempt()
+            on_attempt()
             return await attempt()
     raise first_error  # not reached: tenacity raises the last error itself
 
@@ -84,3 +89,25 @@ def _log_retry(state: RetryCallState) -> None:
 def _message(state: RetryCallState) -> str:
     error = state.outcome and state.outcome.exception()
     return error.log_message if isinstance(error, OllamaError) else str(error)
+
+
+def parse_retry_after(value: str | None) -> float | None:
+    """Return the seconds that `Retry-After` asks to wait, at most an hour, or None if it is absent or malformed.
+
+    Takes seconds, with a fraction too, and an HTTP date; one in the past says nothing.
+    """
+    if value is None or not value.isascii():
+        return None
+    text = value.strip()
+    try:
+        seconds = float(text) if text[:1].isdigit() else _seconds_until(text)
+    except (ValueError, OverflowError):
+        return None
+    return min(seconds, MAX_RETRY_AFTER_SECONDS) if seconds >= 0 else None
+
+
+def _seconds_until(http_date: str) -> float:
+    moment = parsedate_to_datetime(http_date)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return (moment - datetime.now(UTC)).total_seconds()

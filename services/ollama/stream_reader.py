@@ -1,4 +1,4 @@
-"""An answer that comes in pieces: JSON objects out of bytes, and how long may pass between them."""
+"""Reader of streamed responses: JSON objects out of bytes, with an idle timeout."""
 
 import asyncio
 from contextlib import suppress
@@ -6,10 +6,9 @@ from typing import Any, Protocol
 
 import orjson
 
-from services.ollama.answer_context import without_context
-from services.ollama.error_mapping import error_in
+from services.ollama.error_mapping import error_in, invalid_response
 from services.ollama.errors import OllamaError, OllamaResponseError
-from services.ollama.ndjson import LineSplitter, LineTooLongError
+from services.ollama.ndjson import LineSplitter, LineTooLongError, without_context
 from services.ollama.timeouts import timeout_error
 
 END_OF_BODY_SECONDS = 0.25
@@ -28,7 +27,7 @@ class Body(Protocol):
         """Give up the rest; the connection is closed unless it is at its end."""
 
 
-class ChunkReader:
+class StreamReader:
     """The JSON objects of one answer, in batches: what arrived together is read together."""
 
     def __init__(self, body: Body, idle_seconds: float) -> None:
@@ -128,8 +127,3 @@ def _chunk(line: bytes) -> dict[str, Any]:
     if ("error" in chunk or "done" not in chunk) and (failure := error_in(chunk)) is not None:
         raise failure
     return chunk
-
-
-def invalid_response() -> OllamaResponseError:
-    """Return the error for an answer that is not what Ollama gives."""
-    return OllamaResponseError("Ollama's answer could not be understood.")

@@ -1,21 +1,23 @@
-"""Routes that are served past FastAPI: to a client they are the same."""
+"""Routes that leave FastAPI's dependency solving out: to a client they are like any other."""
 
 from typing import Any
 
 import aiohttp
 import pytest
-from fastapi import FastAPI
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from starlette.applications import Starlette
 from starlette.routing import Mount
-from starlette.types import Receive, Scope, Send
 
 from main import create_app
 from routers.dependencies import OllamaServiceDep, get_component_checks, get_ollama_service
-from routers.direct_route import DirectRoute, DirectRoutes
+from routers.direct_route import DirectRoute
 from routers.schemas.ollama import GenerateRequest
 from services.ollama_service import OllamaService
 from simulator import Simulator
-from tests.api import CHAT, COMPLETIONS, EMBEDDINGS, GENERATE, call, get, post, problem_in, succeed
+from tests.api import CHAT, COMPLETIONS, EMBEDDINGS, GENERATE, call, post, problem_in, succeed
 from tests.conftest import MakeSettings
 from tests.serving import serve
 
@@ -105,23 +107,32 @@ async def test_only_the_exact_path_is_one(client: aiohttp.ClientSession, url: st
     problem_in(await call(client, "POST", url + path, json=CHAT), "not_found")
 
 
-async def test_fastapi_does_not_serve_them(client: aiohttp.ClientSession, make_settings: MakeSettings) -> None:
-    app = create_app(make_settings())
-    fastapis = app.router.middleware_stack
+@pytest.mark.parametrize(("endpoint", "body"), [*COMPLETIONS, ("embeddings", EMBEDDINGS)])
+async def test_telemetry_sees_the_route(
+    client: aiohttp.ClientSession,
+    make_settings: MakeSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    endpoint: str,
+    body: Any,
+) -> None:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    async with serve(create_app(make_settings())) as url:
+        await succeed(client, url, endpoint, body)
+    routes = [(span.attributes or {}).get("http.route") for span in exporter.get_finished_spans()]
+    assert f"/api/ollama/{endpoint}" in routes
 
-    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
-        assert scope["type"] == "lifespan"
-        await fastapis(scope, receive, send)
 
-    app.router.middleware_stack = refuse
-    async with serve(app) as url:
-        for endpoint, body in [*COMPLETIONS, ("embeddings", EMBEDDINGS)]:
-            await succeed(client, url, endpoint, body)
-        assert (await get(client, f"{url}/health/live")).status == 500
+async def test_another_method_is_not_allowed(client: aiohttp.ClientSession, url: str) -> None:
+    answer = await call(client, "PUT", f"{url}/api/ollama/chat", json=CHAT)
+    problem_in(answer, "method_not_allowed")
+    assert answer.headers["Allow"] == "POST"
 
 
 async def test_an_endpoint_of_another_form_stops_the_start() -> None:
     async def malformed(body: GenerateRequest, service: OllamaServiceDep, accept: str) -> None: ...
 
     with pytest.raises(TypeError, match="malformed has to take body, service and shutdown"):
-        DirectRoutes(FastAPI(), [DirectRoute("/there", malformed, methods=["POST"])])
+        DirectRoute("/there", malformed, methods=["POST"])

@@ -7,8 +7,8 @@ import aiohttp
 import pytest
 
 from main import create_app
+from services.completion import CompletionRequest
 from services.ollama.errors import InvalidRequestError
-from services.ollama.events import CompletionRequest
 from services.ollama_service import OllamaService
 from simulator import Fault, Simulator
 from tests.api import COMPLETIONS, GENERATE, post, problem_in, succeed

@@ -8,7 +8,7 @@ from starlette.types import Message
 
 from routers.responses.streaming import StreamingCompletion
 from server.shutdown import Shutdown
-from services.ollama.events import CompletionRequest
+from services.completion import CompletionRequest
 from services.ollama.timeouts import Timeout
 from services.ollama_service import OllamaService
 from simulator import Simulator

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routers.responses.streaming import stream_format_for
+from routers.responses.negotiation import negotiate_stream_format
 from simulator import Fault, Simulator
 from tests.api import CHAT, COMPLETIONS, GENERATE, call, fault_id, post, problem_in, serve_quietly, succeed
 from tests.conftest import MakeSettings
@@ -60,7 +60,7 @@ ACCEPTS: list[tuple[str | None, str]] = [
 
 @pytest.mark.parametrize(("accept", "form"), [pair for pair in ACCEPTS if pair[0] is not None])
 def test_accept_names_the_form(accept: str, form: str) -> None:
-    assert stream_format_for(accept).media_type.partition(";")[0] == form
+    assert negotiate_stream_format(accept).media_type.partition(";")[0] == form
 
 
 @pytest.mark.parametrize(("accept", "form"), [(None, TEXT), ("text/html", TEXT), (SSE, SSE), (NDJSON, NDJSON)])
@@ -86,24 +86,24 @@ accepts = st.lists(st.tuples(ranges, qualities).map("".join), max_size=5).map(",
 
 @given(accepts | st.text())
 def test_whatever_accept_says_there_is_a_form(accept: str) -> None:
-    assert stream_format_for(accept).media_type.partition(";")[0] in FORMS
+    assert negotiate_stream_format(accept).media_type.partition(";")[0] in FORMS
 
 
 @given(accepts)
 def test_a_form_that_is_wanted_most_is_taken(accept: str) -> None:
-    assert stream_format_for(f"{accept},{NDJSON};q=1.1").media_type == NDJSON
+    assert negotiate_stream_format(f"{accept},{NDJSON};q=1.1").media_type == NDJSON
 
 
 @given(accepts)
 def test_a_form_that_is_not_named_is_not_taken(accept: str) -> None:
-    chosen = stream_format_for(accept).media_type
+    chosen = negotiate_stream_format(accept).media_type
     assert chosen.partition(";")[0] == TEXT or chosen in accept.lower()
 
 
 @given(accepts)
 def test_case_and_spaces_make_no_difference(accept: str) -> None:
     spaced = accept.upper().replace(",", " , ").replace(";", " ; ")
-    assert stream_format_for(spaced) == stream_format_for(accept)
+    assert negotiate_stream_format(spaced) == negotiate_stream_format(accept)
 
 
 # What a stream is

@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from routers.schemas.ollama import ChatRequest, EmbeddingsRequest, GenerateRequest
-from services.ollama.events import CompletionRequest
+from services.completion import CompletionRequest
 from tests.api import CHAT, EMBEDDINGS, GENERATE
 
 PIXEL = "iVBORw0KGgo="

@@ -27,6 +27,7 @@ from services.ollama.errors import (
     OllamaUnavailableError,
     RejectedByOllamaError,
 )
+from services.upstream import client_options
 from simulator import Call, Fault, Simulator
 from tests.api import fault_id
 from tests.conftest import MakeSettings
@@ -45,7 +46,9 @@ Respond = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 @pytest.fixture
 async def transport(make_settings: MakeSettings) -> AsyncIterator[OllamaClient]:
-    async with OllamaClient(make_settings(ollama_request_timeout=0.5, ollama_stream_idle_timeout=0.2)) as transport:
+    async with OllamaClient(
+        client_options(make_settings(ollama_request_timeout=0.5, ollama_stream_idle_timeout=0.2))
+    ) as transport:
         yield transport
 
 
@@ -136,7 +139,7 @@ async def test_a_question_has_no_body(transport: OllamaClient, simulator: Simula
 
 @either
 async def test_the_api_key_goes_upstream(make_settings: MakeSettings, simulator: Simulator, ask: Ask) -> None:
-    async with OllamaClient(make_settings(ollama_api_key=SecretStr("hush"))) as transport:
+    async with OllamaClient(client_options(make_settings(ollama_api_key=SecretStr("hush")))) as transport:
         await ask(transport)
         await transport.get("/api/tags")
     assert {seen.headers.get("Authorization") for seen in simulator.calls} == {"Bearer hush"}
@@ -146,7 +149,7 @@ async def test_the_api_key_goes_upstream(make_settings: MakeSettings, simulator:
 async def test_a_body_of_megabytes_is_sent_whole_each_time(make_settings: MakeSettings, simulator: Simulator) -> None:
     simulator.fault(Fault(status=503, message="busy"))
     prompt = "x" * 3_000_000
-    async with OllamaClient(make_settings()) as transport:
+    async with OllamaClient(client_options(make_settings())) as transport:
         await transport.post(PATH, BODY | {"prompt": prompt, "stream": False})
     assert [(seen.status, len(seen.body["prompt"])) for seen in calls(simulator)] == [
         (503, 3_000_000),
@@ -169,7 +172,7 @@ async def test_health_and_generation_do_not_share_connections(transport: OllamaC
 
 
 async def test_a_base_url_may_have_a_path(make_settings: MakeSettings, simulator: Simulator) -> None:
-    async with OllamaClient(make_settings(ollama_base_url=f"{simulator.url}/ollama/api/")) as transport:
+    async with OllamaClient(client_options(make_settings(ollama_base_url=f"{simulator.url}/ollama/api/"))) as transport:
         with pytest.raises(NoSuchEndpointError):
             await transport.get("/api/tags")
     assert [seen.path for seen in simulator.calls] == ["/ollama/api/tags"]
@@ -177,7 +180,7 @@ async def test_a_base_url_may_have_a_path(make_settings: MakeSettings, simulator
 
 async def test_the_password_of_a_base_url_goes_upstream(make_settings: MakeSettings, simulator: Simulator) -> None:
     address = simulator.url.replace("://", "://user:word@")
-    async with OllamaClient(make_settings(ollama_base_url=address)) as transport:
+    async with OllamaClient(client_options(make_settings(ollama_base_url=address))) as transport:
         await whole(transport)
     assert calls(simulator)[0].headers["Authorization"] == "Basic dXNlcjp3b3Jk"
 
@@ -185,7 +188,10 @@ async def test_the_password_of_a_base_url_goes_upstream(make_settings: MakeSetti
 async def test_a_redirect_is_not_followed(make_settings: MakeSettings, simulator: Simulator) -> None:
     location = f"Location: {simulator.url}{PATH}\r\n"
     redirect = f"HTTP/1.1 307 Temporary Redirect\r\n{location}Content-Length: 0\r\n\r\n".encode()
-    async with answering(redirect) as url, OllamaClient(make_settings(ollama_base_url=url)) as transport:
+    async with (
+        answering(redirect) as url,
+        OllamaClient(client_options(make_settings(ollama_base_url=url))) as transport,
+    ):
         with pytest.raises(OllamaResponseError, match="status 307"):
             await whole(transport)
     assert simulator.calls == []
@@ -210,7 +216,7 @@ async def test_the_attempts_are_counted(
     make_settings: MakeSettings, simulator: Simulator, attempts: int, ask: Ask
 ) -> None:
     simulator.fault(Fault(status=503, message="busy", times=None))
-    async with OllamaClient(make_settings(ollama_retry_attempts=attempts)) as transport:
+    async with OllamaClient(client_options(make_settings(ollama_retry_attempts=attempts))) as transport:
         with pytest.raises(OllamaBusyError):
             await ask(transport)
     assert len(calls(simulator)) == attempts
@@ -221,7 +227,9 @@ async def test_a_refused_connection_is_tried_again(
     make_settings: MakeSettings, simulator: Simulator, caplog: pytest.LogCaptureFixture, ask: Ask
 ) -> None:
     await simulator.stop()
-    async with OllamaClient(make_settings(ollama_retry_attempts=10, ollama_retry_backoff=0.05)) as transport:
+    async with OllamaClient(
+        client_options(make_settings(ollama_retry_attempts=10, ollama_retry_backoff=0.05))
+    ) as transport:
         asked = asyncio.ensure_future(ask(transport))
         await until(lambda: "attempt 1 failed" in caplog.text)
         await simulator.start()
@@ -234,7 +242,7 @@ async def test_a_refused_connection_is_tried_again(
 async def test_a_server_that_stays_away_is_unavailable(
     make_settings: MakeSettings, caplog: pytest.LogCaptureFixture, ask: Ask
 ) -> None:
-    async with refused() as address, OllamaClient(make_settings(ollama_base_url=address)) as transport:
+    async with refused() as address, OllamaClient(client_options(make_settings(ollama_base_url=address))) as transport:
         with pytest.raises(OllamaUnavailableError) as caught:
             await ask(transport)
     assert caught.value.retryable
@@ -244,7 +252,7 @@ async def test_a_server_that_stays_away_is_unavailable(
 @either
 async def test_a_name_that_is_not_found_is_unavailable(make_settings: MakeSettings, ask: Ask) -> None:
     settings = make_settings(ollama_base_url="http://ollama.invalid", ollama_retry_attempts=1)
-    async with OllamaClient(settings) as transport:
+    async with OllamaClient(client_options(settings)) as transport:
         with pytest.raises(OllamaUnavailableError) as caught:
             await ask(transport)
     assert "invalid" not in caught.value.detail
@@ -254,7 +262,9 @@ async def test_the_pauses_grow(
     make_settings: MakeSettings, simulator: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     simulator.fault(Fault(status=503, message="busy", times=None))
-    async with OllamaClient(make_settings(ollama_retry_attempts=5, ollama_retry_backoff=0.02)) as transport:
+    async with OllamaClient(
+        client_options(make_settings(ollama_retry_attempts=5, ollama_retry_backoff=0.02))
+    ) as transport:
         with pytest.raises(OllamaBusyError):
             await whole(transport)
     starts = [seen.started for seen in calls(simulator)]
@@ -401,7 +411,7 @@ async def test_an_answer_that_has_begun_is_not_asked_for_again(make_settings: Ma
                 return
             writer.write(ANSWER)
 
-    async with listening(respond) as url, OllamaClient(make_settings(ollama_base_url=url)) as transport:
+    async with listening(respond) as url, OllamaClient(client_options(make_settings(ollama_base_url=url))) as transport:
         await whole(transport)
         with pytest.raises(OllamaResponseError):
             await whole(transport)
@@ -422,7 +432,7 @@ async def test_a_connection_that_dies_after_a_second_is_not_replaced(make_settin
                 return
             writer.write(ANSWER)
 
-    async with listening(respond) as url, OllamaClient(make_settings(ollama_base_url=url)) as transport:
+    async with listening(respond) as url, OllamaClient(client_options(make_settings(ollama_base_url=url))) as transport:
         await whole(transport)
         with pytest.raises(OllamaResponseError, match="closed the connection before its answer"):
             await whole(transport)
@@ -434,7 +444,7 @@ async def test_a_connection_that_dies_after_a_second_is_not_replaced(make_settin
 async def test_a_transport_that_was_closed_is_unavailable(
     make_settings: MakeSettings, simulator: Simulator, ask: Ask
 ) -> None:
-    async with OllamaClient(make_settings()) as transport:
+    async with OllamaClient(client_options(make_settings())) as transport:
         await ask(transport)
     simulator.calls.clear()
     with pytest.raises(OllamaUnavailableError, match="closed meanwhile"):
@@ -456,7 +466,7 @@ async def test_words_that_nobody_asked_for_are_nobody_s_answer(make_settings: Ma
         writer.write(ANSWER.replace(b"true", b"evil"))
         await reader.read()
 
-    async with listening(respond) as url, OllamaClient(make_settings(ollama_base_url=url)) as transport:
+    async with listening(respond) as url, OllamaClient(client_options(make_settings(ollama_base_url=url))) as transport:
         for _ in range(2):
             assert await whole(transport) == {"done": True}
             await asyncio.sleep(0.05)
@@ -484,7 +494,7 @@ async def test_no_answers_are_mixed_up_where_many_are_given_up(make_settings: Ma
         assert answer == {"number": number}
         return number
 
-    async with listening(echo) as url, OllamaClient(make_settings(ollama_base_url=url)) as transport:
+    async with listening(echo) as url, OllamaClient(client_options(make_settings(ollama_base_url=url))) as transport:
         answered = 0
         for round_ in range(30):
             found = await asyncio.gather(*(ask(transport, 10 * round_ + one) for one in range(10)))
@@ -507,13 +517,16 @@ async def test_no_answer_is_taken_for_another_s_after_an_early_word(make_setting
             await asyncio.sleep(0.02)
             writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{"number":%d}' % next(numbers))
 
-    async with listening(respond) as url, OllamaClient(make_settings(ollama_base_url=url)) as transport:
+    async with listening(respond) as url, OllamaClient(client_options(make_settings(ollama_base_url=url))) as transport:
         assert [await whole(transport) for _ in range(3)] == [{"number": number} for number in (1, 2, 3)]
 
 
 async def test_an_early_word_of_a_proxy_is_not_the_answer(make_settings: MakeSettings) -> None:
     early = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
-    async with answering(early + ANSWER) as url, OllamaClient(make_settings(ollama_base_url=url)) as transport:
+    async with (
+        answering(early + ANSWER) as url,
+        OllamaClient(client_options(make_settings(ollama_base_url=url))) as transport,
+    ):
         assert await whole(transport) == {"done": True}
 
 
@@ -525,14 +538,14 @@ async def test_another_protocol_is_not_understood(make_settings: MakeSettings) -
         writer.write(upgrade)
         assert await reader.read() == b""  # until the connection is closed from the other side
 
-    async with listening(respond) as url, OllamaClient(make_settings(ollama_base_url=url)) as transport:
+    async with listening(respond) as url, OllamaClient(client_options(make_settings(ollama_base_url=url))) as transport:
         with pytest.raises(OllamaResponseError, match="status 101"):
             await whole(transport)
 
 
 async def test_an_answer_may_end_with_the_connection(make_settings: MakeSettings) -> None:
     answer = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{"done":true}'
-    async with answering(answer) as url, OllamaClient(make_settings(ollama_base_url=url)) as transport:
+    async with answering(answer) as url, OllamaClient(client_options(make_settings(ollama_base_url=url))) as transport:
         assert await whole(transport) == {"done": True}
         assert await whole(transport) == {"done": True}
 
@@ -554,7 +567,7 @@ async def test_a_body_that_nobody_reads_is_dropped_with_its_request(
 
     async with (
         listening(dawdle, server_tls if has_tls else None) as url,
-        OllamaClient(make_settings(ollama_base_url=url)) as transport,
+        OllamaClient(client_options(make_settings(ollama_base_url=url))) as transport,
     ):
         request = asyncio.create_task(transport.post(PATH, {"prompt": "x" * size}))
         await has_begun.wait()
@@ -582,7 +595,7 @@ async def test_a_connection_with_half_a_request_on_it_serves_no_other(
 
     async with listening(respond, server_tls if has_tls else None) as url:
         settings = make_settings(ollama_base_url=url, ollama_request_timeout=10)
-        async with OllamaClient(settings) as transport:
+        async with OllamaClient(client_options(settings)) as transport:
             with pytest.raises(RejectedByOllamaError):
                 await transport.post(PATH, {"prompt": "x" * 20_000_000})
             assert await whole(transport) == {"done": True}
@@ -605,7 +618,7 @@ async def test_bodies_of_any_size_arrive_whole_on_one_connection(
     body = {"prompt": "x" * size}
     async with (
         listening(respond, server_tls if has_tls else None) as url,
-        OllamaClient(make_settings(ollama_base_url=url)) as transport,
+        OllamaClient(client_options(make_settings(ollama_base_url=url))) as transport,
     ):
         for _ in range(2):
             assert await transport.post(PATH, body) == {"done": True}
@@ -626,7 +639,7 @@ async def test_a_connection_that_does_not_open_has_its_own_deadline(make_setting
             filler.setblocking(False)
             filler.connect_ex(("127.0.0.1", port))
         settings = make_settings(ollama_base_url=f"http://127.0.0.1:{port}", ollama_connect_timeout=0.2)
-        async with OllamaClient(settings) as transport:
+        async with OllamaClient(client_options(settings)) as transport:
             with pytest.raises(OllamaConnectTimeoutError) as caught:
                 await whole(transport)
         for filler in fillers:
@@ -649,7 +662,9 @@ async def test_health_s_deadline_leaves_time_for_our_own_answer(
         return call_at(when, *args, **options)
 
     monkeypatch.setattr(loop, "call_at", watched)
-    async with OllamaClient(make_settings(ollama_health_timeout=100, ollama_connect_timeout=2)) as transport:
+    async with OllamaClient(
+        client_options(make_settings(ollama_health_timeout=100, ollama_connect_timeout=2))
+    ) as transport:
         asking = asyncio.create_task(transport.get("/api/version"))
         await simulator.received("/api/version")
         asking.cancel()
@@ -658,7 +673,7 @@ async def test_health_s_deadline_leaves_time_for_our_own_answer(
 
 async def test_health_has_its_own_deadline(make_settings: MakeSettings, simulator: Simulator) -> None:
     simulator.fault(Fault(path="/api/version", hang=True))
-    async with OllamaClient(make_settings(ollama_health_timeout=0.2)) as transport:
+    async with OllamaClient(client_options(make_settings(ollama_health_timeout=0.2))) as transport:
         with pytest.raises(OllamaTimeoutError, match="OLLAMA_HEALTH_TIMEOUT"):
             await transport.get("/api/version")
     assert len(simulator.calls) == 1

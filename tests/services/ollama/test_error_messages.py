@@ -17,7 +17,7 @@ from services.ollama.errors import (
     OllamaUnavailableError,
     RejectedByOllamaError,
 )
-from services.ollama.retry_after import parse_retry_after
+from services.ollama.retry import parse_retry_after
 from tests.api import NEVER_SHOWN
 
 WORDS = "the model needs more memory than there is"

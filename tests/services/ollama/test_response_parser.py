@@ -3,15 +3,10 @@ from typing import Any
 
 import pytest
 
+from services.completion import Completion, CompletionRequest, ResolvedModel
 from services.ollama.errors import OllamaResponseError
-from services.ollama.events import (
-    Answer,
-    Completion,
-    CompletionRequest,
-    ResolvedModel,
-    Timings,
-    Usage,
-)
+from services.ollama.events import Timings, Usage
+from services.ollama.response_parser import ResponseParser
 
 SERVED = ResolvedModel("gpt-oss", "gpt-oss", fallback=False)
 SCHEMA = {"type": "object", "properties": {"keep": {"type": "boolean"}}, "required": ["keep"]}
@@ -135,7 +130,7 @@ def test_a_fallback_is_warned_about_before_all_else() -> None:
 
 
 def test_a_stream_is_judged_by_its_whole_text() -> None:
-    answer = Answer(request(SCHEMA), SERVED)
+    answer = ResponseParser(SCHEMA)
     chunks: list[dict[str, Any]] = [{"response": '{"keep"'}, {"response": ": true}"}, {"response": "", "done": True}]
     events = [event for chunk in chunks for event in answer.events(chunk)]
     assert [event.type for event in events] == ["token", "token", "done"]
@@ -148,5 +143,5 @@ def test_a_stream_is_judged_by_its_whole_text() -> None:
 def test_one_chunk_gives_its_events_in_order() -> None:
     call = {"function": {"name": "score", "arguments": {}}}
     message = {"thinking": "Hm.", "content": "Hi", "tool_calls": [call, call]}
-    events = list(Answer(request(), SERVED).events({"message": message, "done": True}))
+    events = list(ResponseParser(None).events({"message": message, "done": True}))
     assert [event.type for event in events] == ["thinking", "token", "tool_call", "tool_call", "done"]

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from main import create_app
-from services.ollama.connection_errors import map_aiohttp_error
+from services.ollama.error_mapping import map_aiohttp_error
 from services.ollama.errors import OllamaUnavailableError
 from simulator import Simulator
 from tests.api import get, problem_in

@@ -1,0 +1,77 @@
+"""Selection of the model that answers: the requested one, or the default as its fallback."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from services.completion import CompletionRequest, ResolvedModel
+from services.ollama.errors import ModelNotFoundError, NotFoundError, OllamaResponseError
+from services.ollama.types.model_names import ModelName, short_name
+from services.upstream import Upstream
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class ModelSelection:
+    """Chooses the model of a completion and falls back to the default one, which is always reported."""
+
+    def __init__(self, upstream: Upstream, default_model: str) -> None:
+        self._upstream = upstream
+        self._default_model = default_model
+
+    async def choose(self, request: CompletionRequest) -> tuple[ResolvedModel, str]:
+        """Return the model that is to answer, with its exact name for Ollama.
+
+        Raises:
+            ModelNotFoundError: if the model is not installed and the default may not or can not answer for it.
+        """
+        requested = request.model or self._default_model
+        exact = await self._upstream.exact_name(requested)
+        if exact is not None:
+            return ResolvedModel(short_name(exact), requested, fallback=False), exact
+        return await self._fall_back(request, "is not installed")
+
+    async def _fall_back(self, request: CompletionRequest, why: str) -> tuple[ResolvedModel, str]:
+        requested, default = request.model or self._default_model, self._default_model
+        if not request.allow_fallback or ModelName.parse(requested) == ModelName.parse(default):
+            raise self._upstream.unknown(requested)
+        exact = await self._upstream.exact_name(default)
+        if exact is None:
+            raise self._upstream.unknown(requested)
+        logger.warning("model %s %s; %s answers", requested, why, exact)
+        return ResolvedModel(short_name(exact), requested, fallback=True), exact
+
+    async def run(
+        self,
+        request: CompletionRequest,
+        target: tuple[ResolvedModel, str],
+        attempt: Callable[[ResolvedModel, str], Awaitable[T]],
+    ) -> T:
+        """Make an attempt with the chosen model, and one with the default if that model is gone or cannot be loaded.
+
+        Raises:
+            OllamaError: that of the last attempt.
+        """
+        served, exact = target
+        try:
+            with self._upstream.breaker.attempt():
+                return await attempt(served, exact)
+        except NotFoundError as error:
+            self._upstream.catalog.invalidate()
+            if served.fallback:
+                raise self._upstream.unknown(served.requested_model) from error
+            target = await self._fall_back(request, "is gone")
+        except OllamaResponseError as error:
+            if served.fallback or not request.allow_fallback or not await self._upstream.failed_to_load(exact, error):
+                raise
+            try:
+                target = await self._fall_back(request, f"could not be loaded ({error.detail})")
+            except ModelNotFoundError:
+                raise error from None
+        try:
+            with self._upstream.breaker.attempt():
+                return await attempt(*target)
+        except NotFoundError as error:
+            raise self._upstream.unknown(served.requested_model) from error

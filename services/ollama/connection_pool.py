@@ -1,0 +1,218 @@
+"""Pooled HTTP/1.1 connections to one server: aiohttp's connector and parser behind one small interface.
+
+Requests are written past aiohttp's `ClientSession`, which costs 60 to 80 µs a request more and cannot keep three
+promises: nothing is sent twice once a byte of the response has come, bytes that nobody asked for are refused, and no
+request is retried unseen. The price is these names, which aiohttp does not document; `test_connection_pool.py` holds
+them to real sockets:
+
+- `aiohttp.client_proto.ResponseHandler`: `set_response_params`, `read`, `data_received`, `transport`, `close`
+- `aiohttp.connector.Connection`: `protocol`, `transport`, `release`, `close`
+- `aiohttp.TCPConnector`: `connect`, `_factory`, `_loop`
+- `aiohttp.ClientRequest` as the target of `connect`
+- `aiohttp.StreamReader`: `on_eof`, `set_exception`
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, cast
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.http import HttpProcessingError
+from yarl import URL
+
+from services.ollama.error_mapping import map_aiohttp_error
+from services.ollama.errors import OllamaConnectTimeoutError, OllamaError, OllamaUnavailableError
+
+SWITCHING_PROTOCOLS, OK = 101, 200
+SMALL_BODY_BYTES = 65_536  # up to here a copy of the body costs less than a second write
+DEAD_CONNECTION_SECONDS = 1.0  # later than that, the request may well have run
+
+WIRE_ERRORS = (aiohttp.ClientError, HttpProcessingError)
+
+
+class DeadConnectionError(Exception):
+    """A kept-alive connection turned out dead before any response byte."""
+
+
+class ConnectionPool:
+    """Keep-alive connections to one server, and requests over them; `connector` are options of aiohttp's connector."""
+
+    def __init__(self, base_url: str, api_key: str | None, connect_timeout_seconds: float, **connector: Any) -> None:
+        url = URL(base_url)
+        self._connector = _Connector(**connector)
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout_seconds)
+        self._target = aiohttp.ClientRequest(  # says where all requests go, and what they have in common
+            "GET",
+            url,
+            headers={"Authorization": f"Bearer {api_key}"} if api_key else None,
+            skip_auto_headers=["Accept-Encoding"],  # a proxy that packs a stream holds it back
+            loop=asyncio.get_running_loop(),
+        )
+        self._prefix = url.raw_path.rstrip("/")
+        self._headers = "".join(f"{name}: {value}\r\n" for name, value in self._target.headers.items())
+
+    async def request(self, method: str, path: str, data: bytes) -> "Response":
+        """Send a request and return its response, with its body unread.
+
+        Raises:
+            DeadConnectionError: if a kept-alive connection was dead; the request did not run.
+            OllamaError: if there is no response.
+        """
+        if self._connector.closed:
+            detail = "The connection to Ollama was closed meanwhile."
+            raise OllamaUnavailableError(detail)
+        head = f"{method} {self._prefix}{path} HTTP/1.1\r\n{self._headers}"
+        if data:
+            head += f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n"
+        try:
+            connection = await self._connector.connect(self._target, [], self._timeout)
+        except TimeoutError as error:
+            seconds = self._timeout.connect
+            detail = f"No connection to Ollama within {seconds:g} s (OLLAMA_CONNECT_TIMEOUT)."
+            raise OllamaConnectTimeoutError(detail) from error
+        except WIRE_ERRORS as error:
+            raise map_aiohttp_error(error) from error
+        protocol = connection.protocol
+        assert isinstance(protocol, _PooledProtocol)  # noqa: S101 - it is lost only when the connection is given back
+        sent_at = time.monotonic()
+        try:
+            return await _exchange(connection, protocol, head.encode() + b"\r\n", data)
+        except BaseException as error:
+            _close(connection)
+            is_early = time.monotonic() - sent_at < DEAD_CONNECTION_SECONDS
+            if isinstance(error, aiohttp.ClientConnectionError) and protocol.may_have_been_dead and is_early:
+                raise DeadConnectionError from error
+            if isinstance(error, WIRE_ERRORS):
+                raise map_aiohttp_error(error) from error
+            raise
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._connector.close()
+
+
+async def _exchange(connection: Connection, protocol: "_PooledProtocol", head: bytes, body: bytes) -> "Response":
+    protocol.set_response_params(read_until_eof=True)
+    protocol.send(head, body)
+    message, content = await protocol.read()
+    while message.code < OK and message.code != SWITCHING_PROTOCOLS:
+        message, content = await protocol.read()
+    content.on_eof(partial(_release, connection, protocol, message.code))
+    return Response(connection, message.code, message.headers, content)
+
+
+class Response:
+    """A response whose body is read from the wire; its failures are raised as `OllamaError`."""
+
+    def __init__(
+        self, connection: Connection, status: int, headers: Mapping[str, str], content: aiohttp.StreamReader
+    ) -> None:
+        self._connection = connection
+        self._content = content
+        self.status = status
+        self.headers = headers
+
+    async def read(self) -> bytes:
+        """Return the whole body; the connection goes back to its pool, or is closed if this fails."""
+        try:
+            return await self._content.read()
+        except aiohttp.ClientError as error:
+            raise map_aiohttp_error(error) from error
+        finally:
+            self.close()
+
+    async def read_some(self) -> bytes:
+        """Return what has arrived, at least a byte; nothing at the end."""
+        try:
+            return await self._content.readany()
+        except aiohttp.ClientError as error:
+            raise map_aiohttp_error(error) from error
+
+    def fail(self, error: OllamaError) -> None:
+        """Have whoever waits in `read_some` get an error."""
+        self._content.set_exception(error)
+
+    def close(self) -> None:
+        """Give up the rest of the body; the connection is closed unless it is at its end."""
+        _close(self._connection)
+
+
+def _release(connection: Connection, protocol: "_PooledProtocol", status: int) -> None:
+    """Return a connection to the pool, or close it if the response came before the request was written."""
+    protocol.in_flight = False
+    if protocol.is_written(status):
+        connection.release()
+    else:
+        _close(connection)
+
+
+def _close(connection: Connection) -> None:
+    """Close a connection unless it is back in the pool; unwritten bytes of the request are dropped."""
+    if connection.transport is not None:
+        connection.transport.abort()
+    connection.close()
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Makes connections that speak `_PooledProtocol`."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._factory = cast("partial[ResponseHandler]", partial(_PooledProtocol, loop=self._loop))
+
+
+class _PooledProtocol(ResponseHandler):
+    """aiohttp's side of a connection, which knows what of it the server can have seen."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self.in_flight = False
+        self._requests = 0
+        self._has_answered = False
+        self._is_large = False
+
+    @property
+    def may_have_been_dead(self) -> bool:
+        """Whether the connection has served before, and nothing has come back for the last request."""
+        return self._requests > 1 and not self._has_answered
+
+    def send(self, head: bytes, body: bytes) -> None:
+        """Write a request.
+
+        Never an empty part, and not with `writelines`: on asyncio's own loop, from Python 3.12 on, it keeps an empty
+        part in its buffer and wakes the loop for it without end; before 3.12.9 it fails on a closing connection.
+        """
+        assert self.transport is not None  # noqa: S101 - the pool gives out connections that are open
+        self.in_flight = True
+        self._requests += 1
+        self._has_answered = False
+        self._is_large = len(body) > SMALL_BODY_BYTES
+        if self._is_large:
+            self.transport.write(head)
+            self.transport.write(body)
+        else:
+            self.transport.write(head + body)
+
+    def is_written(self, status: int) -> bool:
+        """Whether all of the request that was answered with this status has left our buffers.
+
+        A TLS transport does not count what it has passed on to the one below it. A server that answers 200 has read
+        the request; a large one that it refuses may be stuck there.
+        """
+        if self.transport is None:
+            return True
+        if self._is_large and status != OK and self.transport.get_extra_info("sslcontext") is not None:
+            return False
+        return not self.transport.get_write_buffer_size()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse bytes of the server; unasked ones close the connection, lest they answer the next request."""
+        if data and not self.in_flight:
+            self.close()
+            return
+        self._has_answered = self._has_answered or bool(data)  # aiohttp calls this with none to go on parsing
+        super().data_received(data)

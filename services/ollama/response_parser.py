@@ -1,0 +1,132 @@
+"""Parser of Ollama's responses to `/api/generate` and `/api/chat`.
+
+See https://docs.ollama.com/api/generate and https://docs.ollama.com/api/chat.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import orjson
+
+from services.ollama.errors import OllamaResponseError
+from services.ollama.events import Done, Event, Thinking, Timings, Token, ToolCall, Usage, Warning_
+from services.ollama.model_list import whole_number
+from services.ollama.types.json_schema import JsonSchema
+
+NANOSECONDS_PER_MS = 1_000_000
+NANOSECONDS_PER_SECOND = 1_000_000_000
+
+ResponseFormat = Literal["json"] | dict[str, Any] | None
+
+
+class ResponseParser:
+    """Parses Ollama's response chunks into events; the warnings of the last one depend on those before.
+
+    `warnings` are those known before the response.
+    """
+
+    def __init__(self, response_format: ResponseFormat, warnings: Iterable[Warning_] = ()) -> None:
+        self._format = response_format
+        self._warnings = list(warnings)
+        self._text: list[str] = []
+        self._has_text = False
+        self._has_thinking = False
+        self.is_done = False
+
+    def events(self, chunk: dict[str, Any]) -> list[Event]:
+        """Return the events of one chunk.
+
+        Raises:
+            OllamaResponseError: if it has not the shape of Ollama's.
+        """
+        message = chunk.get("message")
+        if message is None:
+            message, text = chunk, chunk.get("response")
+        elif isinstance(message, dict):
+            text = message.get("content")
+        else:
+            raise _malformed()
+        events: list[Event] = []
+        thinking = message.get("thinking")
+        if thinking:
+            self._has_thinking = True
+            events.append(Thinking(_text(thinking)))
+        if text:
+            self._has_text = True
+            if self._format is not None:
+                self._text.append(_text(text))
+            events.append(Token(_text(text)))
+        if calls := message.get("tool_calls"):
+            self._has_text = True
+            events.extend(map(ToolCall, _objects(calls)))
+        if chunk.get("done") is True:
+            self.is_done = True
+            events.append(self._done(chunk))
+        return events
+
+    def _done(self, chunk: dict[str, Any]) -> Done:
+        reason = _text(chunk.get("done_reason") or "") or None
+        warnings = self._warnings
+        if reason == "length" and self._has_thinking and not self._has_text:
+            warnings.append("empty_response_thinking")
+        if self._format is not None and not satisfies("".join(self._text), self._format):
+            warnings.append("invalid_json")
+        return Done(reason, _usage(chunk), _timings(chunk), warnings)
+
+
+def incomplete_response() -> OllamaResponseError:
+    """Return the error for an answer without `done: true`."""
+    return OllamaResponseError("Ollama's answer ended before it was done.")
+
+
+def satisfies(text: str, response_format: Literal["json"] | dict[str, Any]) -> bool:
+    """Tell whether a text is JSON, and as the schema says when there is one."""
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return response_format == "json" or JsonSchema.of(response_format).validator.is_valid(value)
+
+
+def _usage(chunk: dict[str, Any]) -> Usage:
+    prompt, completion = number(chunk, "prompt_eval_count"), number(chunk, "eval_count")
+    total = None if prompt is None or completion is None else prompt + completion
+    return Usage(prompt, completion, total)
+
+
+def _timings(chunk: dict[str, Any]) -> Timings:
+    tokens, nanoseconds = number(chunk, "eval_count"), number(chunk, "eval_duration")
+    rate = round(tokens / nanoseconds * NANOSECONDS_PER_SECOND, 2) if tokens and nanoseconds else None
+    return Timings(
+        total_ms=_ms(chunk, "total_duration"),
+        load_ms=_ms(chunk, "load_duration"),
+        prompt_ms=_ms(chunk, "prompt_eval_duration"),
+        completion_ms=_ms(chunk, "eval_duration"),
+        tokens_per_second=rate,
+    )
+
+
+def _ms(chunk: dict[str, Any], name: str) -> float | None:
+    nanoseconds = number(chunk, name)
+    return None if nanoseconds is None else nanoseconds / NANOSECONDS_PER_MS
+
+
+def number(chunk: dict[str, Any], name: str) -> int | None:
+    """Return a number of an answer, or None where it is no whole number of 0 or more."""
+    return whole_number(chunk.get(name))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise _malformed()
+    return value
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise _malformed()
+    return value
+
+
+def _malformed() -> OllamaResponseError:
+    return OllamaResponseError("Ollama's answer has not the shape it should have.")

@@ -1,0 +1,66 @@
+"""Bodies of requests to Ollama: defaults and constants of the settings, and what is refused before sending."""
+
+from typing import Any
+
+from config import Settings
+from services.completion import CompletionRequest
+from services.ollama.errors import InvalidRequestError
+from services.ollama.types.grammar_harm import Harm, find_harm
+from services.ollama.types.json_schema import JsonSchema, resolver
+
+
+def check_num_ctx(settings: Settings, request: CompletionRequest) -> None:
+    """Refuse a context length other than the one that is set for all requests.
+
+    Raises:
+        InvalidRequestError: if it differs.
+    """
+    num_ctx = settings.ollama_num_ctx
+    if num_ctx is not None and request.options.get("num_ctx", num_ctx) != num_ctx:
+        detail = f"num_ctx is {num_ctx} for all requests (OLLAMA_NUM_CTX): changing it reloads the model."
+        raise InvalidRequestError(detail, field="options.num_ctx")
+
+
+def check_format(request: CompletionRequest, *, runs_llama_server: bool | None) -> None:
+    """Refuse a schema that would end or hang this Ollama; where its age is not known (None), one that may.
+
+    Raises:
+        InvalidRequestError: if it is refused, or no usable schema.
+    """
+    if not isinstance(request.response_format, dict):
+        return
+    try:
+        request.response_format = schema = JsonSchema.of(request.response_format)
+    except ValueError as error:
+        raise InvalidRequestError(f"not a usable JSON schema: {error}", field="format") from error
+    found = find_harm(schema, resolver(schema))
+    if found is None:
+        return
+    tolerated = {True: Harm.ENDS_SERVER_BEFORE_0_30, False: None, None: Harm.ENDS_RUNNER_BEFORE_0_30}
+    worst_tolerated = tolerated[runs_llama_server]
+    if worst_tolerated is None or found.harm > worst_tolerated:
+        raise InvalidRequestError(f"This Ollama cannot take {found}.", field="format")
+
+
+def completion_body(settings: Settings, request: CompletionRequest, model: str, *, stream: bool) -> dict[str, Any]:
+    """Return the body of a request to `/api/generate` or `/api/chat`."""
+    options = {
+        "num_predict": settings.max_tokens,
+        "temperature": settings.temperature,
+        "top_p": settings.top_p,
+        "frequency_penalty": settings.frequency_penalty,
+        "presence_penalty": settings.presence_penalty,
+    }
+    body = {"model": model, "stream": stream, **request.content, "options": options | request.options}
+    if request.response_format is not None:
+        body["format"] = request.response_format
+    return with_constants(settings, body, request.keep_alive)
+
+
+def with_constants(settings: Settings, body: dict[str, Any], keep_alive: float | str | None) -> dict[str, Any]:
+    """Add what is sent with every request when set."""
+    num_ctx = settings.ollama_num_ctx
+    if num_ctx is not None:
+        body["options"]["num_ctx"] = num_ctx
+    keep_alive = settings.ollama_keep_alive if keep_alive is None else keep_alive
+    return body if keep_alive is None else body | {"keep_alive": keep_alive}
