@@ -7,6 +7,7 @@ COPY requirements.txt .
 RUN pip install --no-cache-dir -r requirements.txt
 
 COPY *.py ./
+COPY configuration configuration
 COPY middleware middleware
 COPY pages pages
 COPY routers routers

@@ -300,3 +300,10 @@ def _complaint(loc: tuple[int | str, ...], message: str, got: object) -> str:
 def _without_credentials(value: object) -> object:
     """Cut what may be a user and a password off a value, whatever signs they have."""
     return value.rpartition("@")[2] if isinstance(value, str) else value
+
+
+def __getattr__(name: str) -> Settings:
+    """Return the settings of this process for `from config import settings`, read when first asked for."""
+    if name != "settings":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return get_settings()

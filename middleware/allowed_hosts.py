@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from routers.asgi_scope import get_route_path
 from routers.responses.problems import problem
-from routers.route_path import get_route_path
 
 LOCAL_HOSTS = ("*.localhost", "*.local", "*.internal")  # no public name server has these, as Ollama reckons too
 SINGLE_LABEL = re.compile(r"[a-z0-9_-]+")

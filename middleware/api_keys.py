@@ -6,8 +6,8 @@ from pydantic import SecretStr
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from routers.asgi_scope import get_route_path
 from routers.responses.problems import problem
-from routers.route_path import get_route_path
 from server.request_log import note
 
 FINGERPRINT_LENGTH = 8

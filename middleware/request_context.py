@@ -9,8 +9,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from middleware.trace_context import trace_id_in
-from routers.asgi_scope import with_connection_close
-from routers.route_path import get_route_path
+from routers.asgi_scope import get_route_path, with_connection_close
 from server.request_log import Outcome, RequestNotes, log_request, request_id, request_notes
 from server.shutdown import Shutdown
 from services.call_stats import call_stats

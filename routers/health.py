@@ -8,9 +8,9 @@ from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
 from routers.dependencies import ComponentChecksDep, OllamaServiceDep, ShutdownDep
-from routers.openapi import examples
+from routers.openapi import response_examples
 from routers.openapi.schema import success_response
-from routers.schemas.ollama import HealthResponse, Liveness, Readiness
+from routers.schemas.health import HealthResponse, Liveness, Readiness
 from services.ollama.errors import OllamaError
 from services.ollama_service import OllamaService
 from services.upstream import Health
@@ -24,12 +24,12 @@ router = APIRouter(prefix="/health", tags=["health"])
     "",
     summary="Report on the service",
     response_model=HealthResponse,
-    responses=success_response("All is well.", examples.HEALTHY)
+    responses=success_response("All is well.", response_examples.HEALTHY)
     | {
         503: {
             "model": HealthResponse,
             "description": "Something that the service needs is down.",
-            "content": {"application/json": {"examples": examples.DEGRADED}},
+            "content": {"application/json": {"examples": response_examples.DEGRADED}},
         }
     },
 )

@@ -9,18 +9,11 @@ from starlette.responses import Response
 
 from routers.dependencies import OllamaServiceDep, ShutdownDep
 from routers.direct_route import DirectRoute
-from routers.openapi import examples
+from routers.openapi import examples, response_examples
 from routers.openapi.schema import MODEL_HEADERS, problems, stream_response, success_response
 from routers.responses.streaming import StreamingCompletion, model_headers
-from routers.schemas.ollama import (
-    ChatRequest,
-    ChatResponse,
-    EmbeddingsRequest,
-    EmbeddingsResponse,
-    GenerateRequest,
-    GenerateResponse,
-    ModelsResponse,
-)
+from routers.schemas.ollama import ChatRequest, EmbeddingsRequest, GenerateRequest
+from routers.schemas.ollama_responses import ChatResponse, EmbeddingsResponse, GenerateResponse, ModelsResponse
 from server.request_log import note
 from services.completion import Completion
 
@@ -64,7 +57,7 @@ router = APIRouter(prefix="/api/ollama", tags=["ollama"], route_class=DirectRout
     "/models",
     summary="List the installed models",
     response_model=ModelsResponse,
-    responses=success_response("The models that requests may name.", examples.MODELS_ANSWERS) | LIST_PROBLEMS,
+    responses=success_response("The models that requests may name.", response_examples.MODELS_ANSWERS) | LIST_PROBLEMS,
 )
 async def models(
     service: OllamaServiceDep,
@@ -83,7 +76,7 @@ async def models(
     "/generate",
     summary="Answer a prompt",
     response_model=GenerateResponse,
-    responses=stream_response(examples.GENERATE_ANSWERS) | MODEL_PROBLEMS,
+    responses=stream_response(response_examples.GENERATE_ANSWERS) | MODEL_PROBLEMS,
 )
 async def generate(
     body: Annotated[GenerateRequest, Body(openapi_examples=examples.GENERATE)],
@@ -107,7 +100,7 @@ async def generate(
     "/chat",
     summary="Continue a conversation",
     response_model=ChatResponse,
-    responses=stream_response(examples.CHAT_ANSWERS) | MODEL_PROBLEMS,
+    responses=stream_response(response_examples.CHAT_ANSWERS) | MODEL_PROBLEMS,
 )
 async def chat(
     body: Annotated[ChatRequest, Body(openapi_examples=examples.CHAT)],
@@ -139,7 +132,7 @@ async def chat(
     summary="Turn texts into vectors",
     response_model=EmbeddingsResponse,
     responses=success_response(
-        "One flat vector for a text, a list of vectors for a list.", examples.EMBEDDINGS_ANSWERS, MODEL_HEADERS
+        "One flat vector for a text, a list of vectors for a list.", response_examples.EMBEDDINGS_ANSWERS, MODEL_HEADERS
     )
     | MODEL_PROBLEMS,
 )

@@ -1,7 +1,7 @@
 from fastapi import APIRouter
 from starlette.types import Receive, Scope, Send
 
-from routers.route_path import get_route_path
+from routers.asgi_scope import get_route_path
 
 
 class TrailingSlashFallback:

@@ -6,9 +6,9 @@ from typing import Any, get_args
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 
-from routers.openapi import examples
+from routers.openapi import response_examples
 from routers.responses.problems import MEDIA_TYPE, PROBLEMS_BY_CODE
-from routers.schemas.ollama import Problem
+from routers.schemas.problem import Problem
 from services.ollama.events import Event
 
 Responses = dict[int | str, dict[str, Any]]
@@ -74,9 +74,9 @@ def stream_response(named: dict[str, Any]) -> Responses:
     )
     responses = success_response(description, named, MODEL_HEADERS)
     responses[200]["content"] |= {
-        "text/event-stream": STREAM_EVENT | {"examples": examples.SSE},
-        "application/x-ndjson": STREAM_EVENT | {"examples": examples.NDJSON},
-        "text/plain": {"schema": {"type": "string"}, "examples": examples.TEXT},
+        "text/event-stream": STREAM_EVENT | {"examples": response_examples.SSE},
+        "application/x-ndjson": STREAM_EVENT | {"examples": response_examples.NDJSON},
+        "text/plain": {"schema": {"type": "string"}, "examples": response_examples.TEXT},
     }
     return responses
 
@@ -98,9 +98,9 @@ def problems(*codes: str) -> Responses:
 def problem_example(code: str) -> dict[str, Any]:
     """Return a problem document as it may be answered."""
     status, title = PROBLEMS_BY_CODE[code]
-    members = {"detail": title, "code": code, "retryable": False, "request_id": examples.REQUEST_ID}
+    members = {"detail": title, "code": code, "retryable": False, "request_id": response_examples.REQUEST_ID}
     head = {"success": False, "type": f"urn:problem:{code}", "title": title, "status": status}
-    return head | members | examples.PROBLEMS.get(code, {})
+    return head | members | response_examples.PROBLEMS.get(code, {})
 
 
 def complete_schema(schema: dict[str, Any], *, has_keys: bool) -> dict[str, Any]:

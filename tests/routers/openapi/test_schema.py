@@ -10,16 +10,11 @@ from pydantic import TypeAdapter
 
 from config import Settings
 from main import create_app
-from routers.openapi import examples
+from routers.openapi import examples, response_examples
 from routers.responses.problems import PROBLEMS_BY_CODE
-from routers.schemas.ollama import (
-    ChatResponse,
-    EmbeddingsResponse,
-    GenerateResponse,
-    HealthResponse,
-    ModelsResponse,
-    Problem,
-)
+from routers.schemas.health import HealthResponse
+from routers.schemas.ollama_responses import ChatResponse, EmbeddingsResponse, GenerateResponse, ModelsResponse
+from routers.schemas.problem import Problem
 from services.ollama.events import Event
 
 REQUESTS = [
@@ -32,11 +27,11 @@ REQUESTS = [
     for name, example in named.items()
 ]
 ANSWERS = [
-    (GenerateResponse, examples.GENERATE_ANSWERS),
-    (ChatResponse, examples.CHAT_ANSWERS),
-    (EmbeddingsResponse, examples.EMBEDDINGS_ANSWERS),
-    (ModelsResponse, examples.MODELS_ANSWERS),
-    (HealthResponse, examples.HEALTHY | examples.DEGRADED),
+    (GenerateResponse, response_examples.GENERATE_ANSWERS),
+    (ChatResponse, response_examples.CHAT_ANSWERS),
+    (EmbeddingsResponse, response_examples.EMBEDDINGS_ANSWERS),
+    (ModelsResponse, response_examples.MODELS_ANSWERS),
+    (HealthResponse, response_examples.HEALTHY | response_examples.DEGRADED),
 ]
 
 
@@ -72,7 +67,7 @@ def test_an_example_answer_has_the_shape_of_an_answer(kind: type, named: dict[st
 
 
 def test_an_example_stream_has_the_shape_of_a_stream() -> None:
-    for example in examples.NDJSON.values():
+    for example in response_examples.NDJSON.values():
         events = [json.loads(line) for line in example["value"].splitlines()]
         for event in events:
             fields = set(event) - {"type"}

@@ -9,14 +9,9 @@ import pytest
 from pydantic import TypeAdapter
 
 from main import create_app
-from routers.schemas.ollama import (
-    ChatResponse,
-    EmbeddingsResponse,
-    GenerateResponse,
-    HealthResponse,
-    ModelsResponse,
-    Problem,
-)
+from routers.schemas.health import HealthResponse
+from routers.schemas.ollama_responses import ChatResponse, EmbeddingsResponse, GenerateResponse, ModelsResponse
+from routers.schemas.problem import Problem
 from simulator import Fault, Simulator
 from tests.api import CHAT, EMBEDDINGS, GENERATE, PROBLEM, Answer, call, fault_id
 from tests.conftest import MakeSettings
