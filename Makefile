@@ -54,9 +54,10 @@ test-latest: $(VENV)-latest/pip.stamp ## run all tests with the newest releases 
 	$(VENV)-latest/bin/python -m pip list
 	$(VENV)-latest/bin/python -m pytest
 
-lint: $(VENV)/dev.stamp ## ruff and mypy
+lint: $(VENV)/dev.stamp ## ruff, the import rule and mypy
 	$(BIN) -m ruff check .
 	$(BIN) -m ruff format --check .
+	$(BIN) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-logo
 	$(BIN) -m mypy
 
 format: $(VENV)/dev.stamp ## mend what ruff can mend
