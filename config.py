@@ -204,6 +204,9 @@ class Settings(BaseSettings):
         "at a loopback HOST without API_KEYS.",
     )
 
+    ollama_api_enabled: bool = Field(
+        default=True, description="Serve Ollama's own API under `/api`, for Ollama's clients."
+    )
     docs_enabled: bool = Field(default=True, description="Serve `/docs`, `/redoc` and `/openapi.json`.")
     playground_enabled: bool = Field(default=True, description="Serve `/playground`.")
 

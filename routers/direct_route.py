@@ -50,7 +50,7 @@ class DirectRoute(APIRoute):
         if self._body_model is None or scope["method"] not in (self.methods or ()) or app.dependency_overrides:
             await super().handle(scope, receive, send)
             return
-        body = await validated_body(self._body_model, scope, await _read(receive))
+        body = await validated_body(self._body_model, scope, await read_body(receive))
         response = await self.endpoint(body, app.state.ollama_service, app.state.shutdown)
         await response(scope, receive, send)
 
@@ -64,7 +64,12 @@ class DirectRoute(APIRoute):
         return handle
 
 
-async def _read(receive: Receive) -> bytes:
+async def read_body(receive: Receive) -> bytes:
+    """Return the body of a request.
+
+    Raises:
+        ClientDisconnect: if the client leaves before its end.
+    """
     parts = []
     more = True
     while more:

@@ -31,6 +31,7 @@ the log.
 """
 TAGS = [
     {"name": "ollama", "description": "Models, text, conversations, vectors."},
+    {"name": "native", "description": "Ollama's own API, for its clients: requests and answers pass as they are."},
     {"name": "health", "description": "Probes; none needs an API key."},
 ]
 SECURITY_SCHEMES = {

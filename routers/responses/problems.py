@@ -8,7 +8,9 @@ import orjson
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
+from routers.responses.error_formats import error_format
 from server.request_log import note, request_id
 from services.ollama.errors import InvalidRequestError, ModelNotFoundError, OllamaError
 
@@ -27,6 +29,7 @@ PROBLEMS_BY_CODE: dict[str, tuple[int, str]] = {
     "timeout": (504, "A deadline passed"),
     "ollama_error": (502, "Ollama failed"),
     "unauthorized": (401, "An API key is needed"),
+    "not_offered": (403, "The service does not do this"),
     "host_not_allowed": (421, "The host name is not allowed"),
     "bad_request": (400, "This is not HTTP as it is spoken here"),
     "request_timeout": (408, "The request did not arrive in time"),
@@ -41,6 +44,7 @@ PROBLEMS_BY_CODE: dict[str, tuple[int, str]] = {
 EXPECTED = (OllamaError, RequestValidationError, HTTPException)
 HTTP_CODES = {
     400: "invalid_request",
+    403: "not_offered",
     404: "not_found",
     405: "method_not_allowed",
     408: "request_timeout",
@@ -49,6 +53,27 @@ HTTP_CODES = {
     503: "overloaded",
 }
 NOT_RUN = {408, 503}  # of those above: sending the request again is safe, and may help
+
+
+class ProblemResponse(Response):
+    """A failure, sent in the form of the API that was called; as it stands, a problem document."""
+
+    def __init__(self, document: dict[str, Any], headers: Mapping[str, str] | None) -> None:
+        super().__init__(orjson.dumps(document), document["status"], headers, MEDIA_TYPE)
+        self._document = document
+        self._extra_headers = headers or {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        to_form = error_format(scope)
+        if to_form is None:
+            await super().__call__(scope, receive, send)
+            return
+        body, headers = to_form(self._document, scope)
+        response = Response(
+            orjson.dumps(body), self.status_code, {**self._extra_headers, **headers}, "application/json"
+        )
+        await response(scope, receive, send)
 
 
 def problem(
@@ -73,7 +98,7 @@ def problem(
         "request_id": request_id.get(),
         **members,
     }
-    return Response(orjson.dumps(body), status, headers, MEDIA_TYPE)
+    return ProblemResponse(body, headers)
 
 
 def problem_for(error: OllamaError | RequestValidationError | HTTPException) -> Response:

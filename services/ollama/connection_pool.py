@@ -116,6 +116,11 @@ class Response:
         self.status = status
         self.headers = headers
 
+    @property
+    def is_at_end(self) -> bool:
+        """Whether the whole body has been read."""
+        return self._content.at_eof()
+
     async def read(self) -> bytes:
         """Return the whole body; the connection goes back to its pool, or is closed if this fails."""
         try:

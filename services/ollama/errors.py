@@ -147,6 +147,8 @@ class DrainTimeoutError(ShuttingDownError):
 class NotFoundError(OllamaError):
     """Ollama answered 404 in JSON: it does not have the model."""
 
+    code = "model_not_found"
+
 
 class NoSuchEndpointError(OllamaError):
     """Ollama answered 404 in plain text: it is too old for the endpoint, or not Ollama."""
