@@ -65,8 +65,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.ollama_service = service
     app.state.shutdown = shutdown
     app.state.component_checks = ComponentChecks(timeout_seconds=settings.ollama_health_timeout)
-    for router in (ollama.router, health.router, pages_router(settings, VERSION)):
-        app.include_router(router)
+    app.router.routes.extend(ollama.router.routes)
+    app.include_router(health.router)
+    app.include_router(pages_router(settings, VERSION))
     app.router.default = TrailingSlashFallback(app.router)
     return app
 

@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 import orjson
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, request_response
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -30,7 +30,7 @@ class DirectRoute(APIRoute):
 
     FastAPI matches, describes and counts it like any other route. What is left out is FastAPI's way from the request to
     the endpoint, which takes 140 µs; it is taken where a dependency is overridden, and for endpoints without a body.
-    Bodies are read by `read_json`.
+    Bodies are read by `read_json`. It stands on the app's own router, for `include_router` takes 15 µs a request.
 
     Raises:
         TypeError: if the endpoint has another form.
@@ -48,6 +48,9 @@ class DirectRoute(APIRoute):
         """Handle one request."""
         app = scope["app"]
         if self._body_model is None or scope["method"] not in (self.methods or ()) or app.dependency_overrides:
+            if self.dependency_overrides_provider is not app:
+                self.dependency_overrides_provider = app
+                self.app = request_response(self.get_route_handler())
             await super().handle(scope, receive, send)
             return
         body = await validated_body(self._body_model, scope, await _read(receive))
