@@ -26,14 +26,21 @@ async def run(folder: Path, *command: str | Path) -> None:
 
 
 @pytest.mark.skipif(not GENERATOR.exists(), reason="needs openapi-python-client")
-async def test_its_types_are_right_and_its_calls_work(
-    url: str, client: aiohttp.ClientSession, tmp_path: Path
-) -> None:
+async def test_its_types_are_right_and_its_calls_work(url: str, client: aiohttp.ClientSession, tmp_path: Path) -> None:
     async with client.get(f"{url}/openapi.json") as response:
         (tmp_path / "openapi.json").write_bytes(await response.read())
     (tmp_path / "config.yml").write_text("post_hooks: []\n")
     shutil.copy(CHECK, tmp_path / "check.py")
-    arguments = ("--path", "openapi.json", "--output-path", "service_client", "--meta", "none", "--config", "config.yml")
-    await run(tmp_path, GENERATOR, "generate", *arguments, "--fail-on-warning")
+    arguments = (
+        "--path",
+        "openapi.json",
+        "--output-path",
+        "service_client",
+        "--meta",
+        "none",
+        "--config",
+        "config.yml",
+    )
+    await run(tmp_path, GENERATOR, "generate", *arguments.split(), "--fail-on-warning")
     await run(tmp_path, sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "check.py")
     await run(tmp_path, sys.executable, "check.py", url)

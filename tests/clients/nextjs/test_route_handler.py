@@ -61,9 +61,7 @@ async def test_a_failure_of_the_service_is_passed_on_whole(
     assert response.headers["X-Request-ID"] == document["request_id"]
 
 
-async def test_a_missing_model_is_named(
-    app: NextApp, simulator: Simulator, client: aiohttp.ClientSession
-) -> None:
+async def test_a_missing_model_is_named(app: NextApp, simulator: Simulator, client: aiohttp.ClientSession) -> None:
     body = {"model": "mistral", "messages": MESSAGES, "fallback": False}
     async with client.post(f"{app.url}/api/chat", json=body) as response:
         document = await response.json(content_type="application/problem+json")
@@ -91,9 +89,7 @@ async def test_an_array_is_refused_by_the_service(app: NextApp, client: aiohttp.
     assert document["code"] == "invalid_request"
 
 
-async def test_no_service_is_a_problem_document(
-    app_without_service: NextApp, client: aiohttp.ClientSession
-) -> None:
+async def test_no_service_is_a_problem_document(app_without_service: NextApp, client: aiohttp.ClientSession) -> None:
     async with client.post(f"{app_without_service.url}/api/chat", json=LLAMA) as response:
         document = await response.json(content_type="application/problem+json")
     assert response.status == document["status"] == 502
@@ -159,4 +155,3 @@ async def test_no_service_is_said_of_the_models_too(
         document = await response.json()
     assert response.status == 502
     assert document["detail"] == "The language model service cannot be reached."
-

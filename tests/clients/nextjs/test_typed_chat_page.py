@@ -105,9 +105,7 @@ async def test_a_fallback_is_shown(app: NextApp, tab: Tab, simulator: Simulator)
     await expect(answer(page)).to_contain_text("Answered by gpt-oss (fallback)")
 
 
-async def test_a_failure_in_mid_stream_keeps_the_text_and_is_told(
-    app: NextApp, tab: Tab, simulator: Simulator
-) -> None:
+async def test_a_failure_in_mid_stream_keeps_the_text_and_is_told(app: NextApp, tab: Tab, simulator: Simulator) -> None:
     simulator.fault(Fault(error_after=20, message="the runner has crashed"))
     page = await open_page(tab, app)
     await say(page, "Hello.")
