@@ -3,37 +3,21 @@
 import asyncio
 
 import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import expect
 
 from simulator import Fault, Simulator
 from tests.browser.conftest import Tab
+from tests.clients.nextjs.chat_page import SOON, alerts, answer, open_page, say, text_of
 from tests.clients.nextjs.next_app import NextApp
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-SOON = 3.0
-
-
-async def open_page(tab: Tab, app: NextApp) -> Page:
-    await tab.page.goto(f"{app.url}/chat")
-    await tab.page.get_by_label("Model").select_option("gpt-oss")
-    return tab.page
-
-
-async def say(page: Page, text: str) -> None:
-    await page.get_by_label("Your message").fill(text)
-    await page.get_by_role("button", name="Send").click()
-
-
-def answer(page: Page) -> Locator:
-    return page.get_by_role("article", name="Answer").last
-
 
 async def test_text_grows_while_the_model_writes(app: NextApp, tab: Tab, simulator: Simulator) -> None:
     simulator.seconds_per_token = 0.03
-    page = await open_page(tab, app)
+    page = await open_page(tab, app, "/chat")
     await say(page, "Tell me about the waiver wire.")
-    text, lengths = answer(page).locator("> .text"), []
+    text, lengths = text_of(answer(page)), []
     await expect(text).to_contain_text("[simulated gpt-oss]")
     while await page.locator("[aria-busy=true]").count():
         lengths.append(len(await text.text_content() or ""))
@@ -47,7 +31,7 @@ async def test_text_grows_while_the_model_writes(app: NextApp, tab: Tab, simulat
 
 
 async def test_reasoning_is_folded_away(app: NextApp, tab: Tab, simulator: Simulator) -> None:
-    page = await open_page(tab, app)
+    page = await open_page(tab, app, "/chat")
     await say(page, "Think.")
     await expect(answer(page)).to_contain_text("Answered by gpt-oss")
     reasoning = answer(page).get_by_text("[simulated thinking]")
@@ -58,8 +42,7 @@ async def test_reasoning_is_folded_away(app: NextApp, tab: Tab, simulator: Simul
 
 
 async def test_a_second_message_carries_the_first_answer(app: NextApp, tab: Tab, simulator: Simulator) -> None:
-    page = await open_page(tab, app)
-    await page.get_by_label("Model").select_option("llama3.1")
+    page = await open_page(tab, app, "/chat", "llama3.1")
     for text in ("One.", "Two."):
         await say(page, text)
         await expect(answer(page)).to_contain_text("Answered by llama3.1")
@@ -73,23 +56,23 @@ async def test_a_second_message_carries_the_first_answer(app: NextApp, tab: Tab,
 async def test_stop_stops_the_model(by: str, app: NextApp, tab: Tab, simulator: Simulator) -> None:
     simulator.seconds_per_token = 0.01
     simulator.fault(Fault(endless=True))
-    page = await open_page(tab, app)
+    page = await open_page(tab, app, "/chat")
     await say(page, "Go on for ever.")
-    await expect(answer(page).locator("> .text")).to_contain_text("again")
+    await expect(text_of(answer(page))).to_contain_text("again")
     call = await simulator.received("/api/chat")
     assert call.outcome is None
     await (page.get_by_role("button", name="Stop").click() if by == "button" else page.keyboard.press("Escape"))
     await asyncio.wait_for(call.ended_event.wait(), SOON)
     assert call.outcome == "client_gone"
     await expect(answer(page)).to_contain_text("stopped")
-    await expect(page.get_by_role("alert").filter(has_text="lost")).to_have_count(0)
+    await expect(alerts(page)).to_have_count(0)
     assert app.log == ""
 
 
 async def test_leaving_the_page_stops_the_model(app: NextApp, tab: Tab, simulator: Simulator) -> None:
     simulator.seconds_per_token = 0.01
     simulator.fault(Fault(endless=True))
-    page = await open_page(tab, app)
+    page = await open_page(tab, app, "/chat")
     await say(page, "Go on for ever.")
     call = await asyncio.wait_for(simulator.received("/api/chat"), SOON)
     await page.get_by_role("link", name="Start").click()
@@ -99,27 +82,25 @@ async def test_leaving_the_page_stops_the_model(app: NextApp, tab: Tab, simulato
 
 async def test_a_fallback_is_shown(app: NextApp, tab: Tab, simulator: Simulator) -> None:
     simulator.fault(Fault(status=404, message="model 'llama3.1' not found"))
-    page = await open_page(tab, app)
-    await page.get_by_label("Model").select_option("llama3.1")
+    page = await open_page(tab, app, "/chat", "llama3.1")
     await say(page, "Hello.")
     await expect(answer(page)).to_contain_text("Answered by gpt-oss (fallback)")
 
 
 async def test_a_failure_in_mid_stream_keeps_the_text_and_is_told(app: NextApp, tab: Tab, simulator: Simulator) -> None:
     simulator.fault(Fault(error_after=20, message="the runner has crashed"))
-    page = await open_page(tab, app)
+    page = await open_page(tab, app, "/chat")
     await say(page, "Hello.")
-    await expect(page.locator("main").get_by_role("alert")).to_contain_text("the runner has crashed")
+    await expect(alerts(page)).to_contain_text("the runner has crashed")
     await expect(answer(page)).to_contain_text("[simulated gpt-oss]")
 
 
 async def test_no_service_is_told_in_a_sentence(app_without_service: NextApp, tab: Tab) -> None:
     page = tab.page
     await page.goto(f"{app_without_service.url}/chat")
-    alerts = page.locator("main").get_by_role("alert")
-    await expect(alerts).to_have_text("The language model service cannot be reached.")
+    await expect(alerts(page)).to_have_text("The language model service cannot be reached.")
     await say(page, "Hello.")
-    await expect(alerts).to_have_text(["The language model service cannot be reached."] * 2)
+    await expect(alerts(page)).to_have_text(["The language model service cannot be reached."] * 2)
 
 
 @pytest.mark.parametrize("path", ["", "chat", "ai"])
