@@ -31,16 +31,7 @@ async def test_its_types_are_right_and_its_calls_work(url: str, client: aiohttp.
         (tmp_path / "openapi.json").write_bytes(await response.read())
     (tmp_path / "config.yml").write_text("post_hooks: []\n")
     shutil.copy(CHECK, tmp_path / "check.py")
-    arguments = (
-        "--path",
-        "openapi.json",
-        "--output-path",
-        "service_client",
-        "--meta",
-        "none",
-        "--config",
-        "config.yml",
-    )
+    arguments = "--path openapi.json --output-path service_client --meta none --config config.yml"
     await run(tmp_path, GENERATOR, "generate", *arguments.split(), "--fail-on-warning")
     await run(tmp_path, sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "check.py")
     await run(tmp_path, sys.executable, "check.py", url)

@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from "react";
 
-import { failure } from "@/lib/stream-events";
+import { failure, sentence } from "@/lib/errors";
 
 interface Model {
   name: string;
@@ -27,7 +27,7 @@ export function ModelSelect({ value, onChange }: ModelSelectProps) {
         onChange(names[0] ?? "");
       },
       (reason: unknown) => {
-        if (!controller.signal.aborted) setError(reason instanceof Error ? reason.message : String(reason));
+        if (!controller.signal.aborted) setError(sentence(reason));
       },
     );
     return () => controller.abort();

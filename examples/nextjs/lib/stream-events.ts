@@ -1,3 +1,5 @@
+import { failure } from "@/lib/errors";
+
 /** The events of a streamed answer that this app shows; see the service's openapi.json for all of them. */
 export type StreamEvent =
   | { type: "start"; model: string; requested_model: string; fallback: boolean; request_id: string }
@@ -29,10 +31,4 @@ export async function* readEvents(response: Response): AsyncGenerator<StreamEven
       if (event.type === "done" || event.type === "error") return;
     }
   }
-}
-
-/** The sentence of a problem document; every failed response of the service is one. */
-export async function failure(response: Response): Promise<string> {
-  const problem = (await response.json().catch(() => null)) as { detail?: unknown } | null;
-  return typeof problem?.detail === "string" ? problem.detail : `The server answered with status ${response.status}.`;
 }

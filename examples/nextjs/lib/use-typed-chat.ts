@@ -1,6 +1,7 @@
 import { useCallback, useEffect, useRef, useState } from "react";
 
 import type { TurnProps } from "@/components/turn";
+import { sentence } from "@/lib/errors";
 import { readEvents } from "@/lib/stream-events";
 
 /** A conversation by the typed API: its turns, whether an answer is being written, and the last failure's sentence. */
@@ -45,10 +46,4 @@ export function useTypedChat() {
   }
 
   return { turns, busy, error, send, stop };
-}
-
-function sentence(reason: unknown): string {
-  // A TypeError is fetch's: no connection, or one that was cut.
-  if (reason instanceof TypeError || !(reason instanceof Error)) return "The connection to the server was lost.";
-  return reason.message;
 }

@@ -8,6 +8,7 @@ import { Composer } from "@/components/composer";
 import { ModelSelect } from "@/components/model-select";
 import { Turn } from "@/components/turn";
 import type { AIMessage } from "@/lib/ai-message";
+import { sentence } from "@/lib/errors";
 
 const transport = new DefaultChatTransport<AIMessage>({ api: "/api/ai" });
 
@@ -31,7 +32,7 @@ export default function AIChatPage() {
           />
         ))}
       </section>
-      {error && <p role="alert">{error.message}</p>}
+      {error && <p role="alert">{sentence(error)}</p>}
       <Composer
         busy={busy}
         onSend={(text) => void sendMessage({ text }, { body: { model } })}
