@@ -4,12 +4,13 @@ import { useRef, useState, type FormEvent, type KeyboardEvent } from "react";
 
 interface ComposerProps {
   busy: boolean;
+  error: string | undefined;
   onSend: (text: string) => void;
   onStop: () => void;
 }
 
-/** The message field: Enter sends, Shift+Enter breaks the line, Escape stops. */
-export function Composer({ busy, onSend, onStop }: ComposerProps) {
+/** The message field, under the last failure: Enter sends, Shift+Enter breaks the line, Escape stops. */
+export function Composer({ busy, error, onSend, onStop }: ComposerProps) {
   const [text, setText] = useState("");
   const field = useRef<HTMLTextAreaElement>(null);
 
@@ -37,6 +38,7 @@ export function Composer({ busy, onSend, onStop }: ComposerProps) {
 
   return (
     <form className="composer" onSubmit={send} onKeyDown={onKeyDown}>
+      {error && <p role="alert">{error}</p>}
       <label htmlFor="message">Your message</label>
       <textarea id="message" ref={field} rows={2} value={text} onChange={(event) => setText(event.target.value)} />
       {busy ? (

@@ -109,3 +109,19 @@ async def test_a_page_fits_on_a_phone(path: str, app: NextApp, tab: Tab) -> None
     await tab.page.goto(f"{app.url}/{path}")
     assert await tab.page.evaluate("() => document.documentElement.scrollWidth") <= 360
     await expect(tab.page.get_by_role("heading", level=1)).to_be_in_viewport()
+
+
+async def test_on_a_phone_the_end_and_a_failure_stay_in_view(app: NextApp, tab: Tab, simulator: Simulator) -> None:
+    await tab.page.set_viewport_size({"width": 360, "height": 640})
+    page = await open_page(tab, app, "/chat")
+    for text in ("One.", "Two.", "Three."):
+        await say(page, text)
+        await expect(page.get_by_role("article").last).to_contain_text("Answered by gpt-oss")
+    simulator.fault(Fault(status=400, message="this model cannot chat"))
+    await say(page, "Four.")
+    await expect(alerts(page)).to_be_in_viewport()
+    last = await page.get_by_role("article").last.bounding_box()
+    composer = await page.locator("form").bounding_box()
+    assert last is not None
+    assert composer is not None
+    assert 0 < last["y"] < last["y"] + last["height"] <= composer["y"] + 1

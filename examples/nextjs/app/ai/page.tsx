@@ -5,6 +5,7 @@ import { DefaultChatTransport } from "ai";
 import { useState } from "react";
 
 import { Composer } from "@/components/composer";
+import { Conversation } from "@/components/conversation";
 import { ModelSelect } from "@/components/model-select";
 import { Turn } from "@/components/turn";
 import type { AIMessage } from "@/lib/ai-message";
@@ -21,7 +22,7 @@ export default function AIChatPage() {
     <>
       <h1>AI SDK</h1>
       <ModelSelect value={model} onChange={setModel} />
-      <section className="conversation" role="log" aria-label="Conversation" aria-busy={busy}>
+      <Conversation busy={busy}>
         {messages.map((message) => (
           <Turn
             key={message.id}
@@ -31,10 +32,10 @@ export default function AIChatPage() {
             {...message.metadata}
           />
         ))}
-      </section>
-      {error && <p role="alert">{sentence(error)}</p>}
+      </Conversation>
       <Composer
         busy={busy}
+        error={error && sentence(error)}
         onSend={(text) => void sendMessage({ text }, { body: { model } })}
         onStop={() => void stop()}
       />

@@ -3,6 +3,7 @@
 import { useState } from "react";
 
 import { Composer } from "@/components/composer";
+import { Conversation } from "@/components/conversation";
 import { ModelSelect } from "@/components/model-select";
 import { Turn } from "@/components/turn";
 import { useTypedChat } from "@/lib/use-typed-chat";
@@ -15,13 +16,12 @@ export default function TypedChatPage() {
     <>
       <h1>Typed API</h1>
       <ModelSelect value={model} onChange={setModel} />
-      <section className="conversation" role="log" aria-label="Conversation" aria-busy={busy}>
+      <Conversation busy={busy}>
         {turns.map((turn, index) => (
           <Turn key={index} {...turn} />
         ))}
-      </section>
-      {error && <p role="alert">{error}</p>}
-      <Composer busy={busy} onSend={(text) => void send(model, text)} onStop={stop} />
+      </Conversation>
+      <Composer busy={busy} error={error} onSend={(text) => void send(model, text)} onStop={stop} />
     </>
   );
 }
