@@ -1,5 +1,6 @@
 """Node.js projects that tests build and run: installed by `npm ci`, once."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -27,7 +28,10 @@ def install(project: Path) -> None:
 
 def run(project: Path, *command: str, seconds: float) -> str:
     """Run a command in the project, and return what it printed; a failure fails the test."""
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=seconds, check=False)
+    environment = {**os.environ, "NEXT_TELEMETRY_DISABLED": "1"}
+    done = subprocess.run(
+        command, cwd=project, env=environment, capture_output=True, text=True, timeout=seconds, check=False
+    )
     output = done.stdout + done.stderr
     assert done.returncode == 0, f"{' '.join(command)}\n{output}"
     return output
