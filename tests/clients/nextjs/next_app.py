@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,20 +10,21 @@ from pathlib import Path
 import aiohttp
 
 from tests.clients.node_project import install, node, run
-from tests.service_process import ROOT, free_port
+from tests.service_process import ROOT
 
 EXAMPLE = ROOT / "examples" / "nextjs"
 BUILD_SECONDS = 300
 START_SECONDS = 30
+LOCAL_ADDRESS = re.compile(r"Local: +(http://\S+)")
 SOURCES = ("app", "components", "lib", "package-lock.json", "next.config.ts", "tsconfig.json")
 
 
 class NextApp:
     """A running `next start`."""
 
-    def __init__(self, process: asyncio.subprocess.Process, port: int, log: Path) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self.process = process
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = ""
         self._log = log
         self._read = 0
 
@@ -48,16 +50,15 @@ def build() -> None:
 @asynccontextmanager
 async def run_next(service_url: str, directory: Path, key: str = "") -> AsyncIterator[NextApp]:
     """Run the built example against a service, and give it when it answers."""
-    port = free_port()
-    log = directory / f"next-{port}.log"
+    log = directory / "next.log"
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     variables = {"NEXT_TELEMETRY_DISABLED": "1", "OLLAMA_SERVICE_URL": service_url, "OLLAMA_SERVICE_KEY": key}
-    arguments = ("node_modules/next/dist/bin/next", "start", "--hostname", "127.0.0.1", "--port", str(port))
+    arguments = ("node_modules/next/dist/bin/next", "start", "--hostname", "127.0.0.1", "--port", "0")
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             node(), *arguments, cwd=EXAMPLE, env=inherited | variables, stdout=output, stderr=output
         )
-    app = NextApp(process, port, log)
+    app = NextApp(process, log)
     try:
         await _answers(app)
         app.forget_log()
@@ -69,11 +70,10 @@ async def run_next(service_url: str, directory: Path, key: str = "") -> AsyncIte
 
 
 async def _answers(app: NextApp) -> None:
-    async with asyncio.timeout(START_SECONDS), aiohttp.ClientSession() as client:
-        while True:
+    async with asyncio.timeout(START_SECONDS):
+        while not (address := LOCAL_ADDRESS.search(app.log)) or "Ready in" not in app.log:
             assert app.process.returncode is None, app.log
-            try:
-                async with client.get(app.url):
-                    return
-            except aiohttp.ClientConnectionError:
-                await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)
+    app.url = address[1]
+    async with aiohttp.ClientSession() as client, client.get(app.url) as response:
+        assert response.status == 200
