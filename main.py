@@ -24,7 +24,6 @@ from middleware.stack import LayeredApp, middleware_stack
 from routers import health, native, ollama
 from routers.openapi.schema import DESCRIPTION, TAGS, operation_id
 from routers.pages import page_paths, pages_router
-from routers.path_index import PathIndex
 from routers.trailing_slash import TrailingSlashFallback
 from server.listening import listen_problem
 from server.logging import configure_logging
@@ -66,10 +65,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.ollama_service = service
     app.state.shutdown = shutdown
     app.state.component_checks = ComponentChecks(timeout_seconds=settings.ollama_health_timeout)
-    routers = [ollama.router, *([native.router] if settings.ollama_api_enabled else [])]
-    app.router.routes.insert(0, PathIndex(route for router in routers for route in router.routes))
-    for router in (*routers, health.router, pages_router(settings, VERSION)):
-        app.include_router(router)
+    app.router.routes.extend(ollama.router.routes)
+    if settings.ollama_api_enabled:
+        app.router.routes.extend(native.router.routes)
+    app.include_router(health.router)
+    app.include_router(pages_router(settings, VERSION))
     app.router.default = TrailingSlashFallback(app.router)
     return app
 

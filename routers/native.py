@@ -1,38 +1,23 @@
 """Ollama's own API, for its clients: requests and answers pass as they are, behind the same queue and deadlines."""
 
 from fastapi import APIRouter
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from routers.dependencies import OllamaServiceDep, ShutdownDep
+from routers.direct_route import DirectRoute
 from routers.openapi import native_examples as examples
 from routers.openapi.native import json_response, request_body, stream_response
+from routers.openapi.schema import operation_id
 from routers.responses.relay import RelayedControl, RelayedGeneration
 
 MANAGEMENT = ("pull", "push", "create", "copy", "delete", "blobs/{digest:path}")
 NOT_OFFERED = "This service does not manage models: they are pulled, made and removed with Ollama itself."
 
 
-class RelayRoute(APIRoute):
-    """A route to an endpoint `(service, shutdown)`, called without FastAPI's 140 µs for dependencies and bodies.
-
-    FastAPI matches, describes and counts it like any other route; where a dependency is overridden, it calls it too.
-    """
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
-        app = scope["app"]
-        if scope["method"] not in (self.methods or ()) or app.dependency_overrides:
-            await super().handle(scope, receive, send)
-            return
-        response = await self.endpoint(app.state.ollama_service, app.state.shutdown)
-        await response(scope, receive, send)
-
-
-router = APIRouter(prefix="/api", tags=["native"], route_class=RelayRoute)
+router = APIRouter(prefix="/api", tags=["native"], route_class=DirectRoute, generate_unique_id_function=operation_id)
 
 
 @router.post(
@@ -85,25 +70,25 @@ async def native_embeddings(service: OllamaServiceDep, shutdown: ShutdownDep) ->
     responses=json_response(examples.SHOW_ANSWER),
     openapi_extra=request_body("show", examples.SHOW),
 )
-async def native_show(service: OllamaServiceDep, _shutdown: ShutdownDep) -> Response:
+async def native_show(service: OllamaServiceDep) -> Response:
     """Describe a model: <https://docs.ollama.com/api-reference/show-model-details>."""
     return RelayedControl("POST", "/api/show", service)
 
 
 @router.get("/tags", summary="Ollama's list of installed models", responses=json_response(examples.TAGS_ANSWER))
-async def native_tags(service: OllamaServiceDep, _shutdown: ShutdownDep) -> Response:
+async def native_tags(service: OllamaServiceDep) -> Response:
     """List the installed models: <https://docs.ollama.com/api/tags>."""
     return RelayedControl("GET", "/api/tags", service)
 
 
 @router.get("/ps", summary="Ollama's list of loaded models", responses=json_response(examples.PS_ANSWER))
-async def native_ps(service: OllamaServiceDep, _shutdown: ShutdownDep) -> Response:
+async def native_ps(service: OllamaServiceDep) -> Response:
     """List the models that are loaded: <https://docs.ollama.com/api/ps>."""
     return RelayedControl("GET", "/api/ps", service)
 
 
 @router.get("/version", summary="Ollama's version", responses=json_response(examples.VERSION_ANSWER))
-async def native_version(service: OllamaServiceDep, _shutdown: ShutdownDep) -> Response:
+async def native_version(service: OllamaServiceDep) -> Response:
     """Tell Ollama's version: <https://docs.ollama.com/api-reference/get-version>."""
     return RelayedControl("GET", "/api/version", service)
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from routers.dependencies import OllamaServiceDep, ShutdownDep
 from routers.direct_route import DirectRoute
 from routers.openapi import examples, response_examples
-from routers.openapi.schema import MODEL_HEADERS, problems, stream_response, success_response
+from routers.openapi.schema import MODEL_HEADERS, operation_id, problems, stream_response, success_response
 from routers.responses.streaming import StreamingCompletion, model_headers
 from routers.schemas.ollama import ChatRequest, EmbeddingsRequest, GenerateRequest
 from routers.schemas.ollama_responses import ChatResponse, EmbeddingsResponse, GenerateResponse, ModelsResponse
@@ -50,7 +50,9 @@ MODEL_PROBLEMS = problems(
 )
 
 
-router = APIRouter(prefix="/api/ollama", tags=["ollama"], route_class=DirectRoute)
+router = APIRouter(
+    prefix="/api/ollama", tags=["ollama"], route_class=DirectRoute, generate_unique_id_function=operation_id
+)
 
 
 @router.get(

@@ -11,26 +11,9 @@ import pytest
 
 from config import Settings
 from routers.responses.problems import PROBLEMS_BY_CODE
-from simulator import Fault, Simulator
 
 README = Path(__file__).parent.parent / "README.md"
-HARNESS = """
-import { POST } from "./route.mjs";
-const controller = new AbortController();
-const body = JSON.stringify({ messages: [{ role: "user", content: "Hi" }] });
-const request = new Request("http://next/api/chat", { method: "POST", body, signal: controller.signal });
-const answer = await POST(request);
-let text = "";
-try {
-  for await (const piece of answer.body) {
-    text += Buffer.from(piece).toString();
-    if (process.argv[2] === "leave" && text.includes("event: token")) controller.abort();
-  }
-} catch (error) {
-  if (error.name !== "AbortError") throw error;
-}
-console.log(JSON.stringify({ status: answer.status, type: answer.headers.get("Content-Type"), text }));
-"""
+EXAMPLE = README.parent / "examples" / "nextjs"
 
 
 def blocks(language: str) -> list[str]:
@@ -70,36 +53,9 @@ async def test_every_curl_line_works(command: str, url: str) -> None:
         assert answer.get("success", answer.get("status") == "healthy")
 
 
-def route_handler(folder: Path) -> None:
-    (code,) = blocks("js")
-    (folder / "route.mjs").write_text(code)
-    (folder / "harness.mjs").write_text(HARNESS)
-
-
-@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js, 20 or newer")
-async def test_the_route_handler_passes_the_stream_on(
-    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    route_handler(tmp_path)
-    monkeypatch.setenv("OLLAMA_SERVICE_URL", url)
-    answer = json.loads(await output_of("node", "harness.mjs", cwd=tmp_path))
-    assert answer["status"] == 200
-    assert answer["type"].startswith("text/event-stream")
-    assert "event: done\n" in answer["text"]
-
-
-@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js, 20 or newer")
-async def test_the_route_handler_stops_the_model_when_its_reader_leaves(
-    url: str, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    route_handler(tmp_path)
-    monkeypatch.setenv("OLLAMA_SERVICE_URL", url)
-    simulator.seconds_per_token = 0.001
-    simulator.fault(Fault(endless=True))
-    await output_of("node", "harness.mjs", "leave", cwd=tmp_path)
-    (call,) = simulator.calls_to("/api/chat")
-    await asyncio.wait_for(call.ended_event.wait(), 1)
-    assert call.outcome == "client_gone"
+def test_the_route_handler_is_that_of_the_example() -> None:
+    (code,) = blocks("ts")
+    assert code == (EXAMPLE / "app/api/chat/route.ts").read_text()
 
 
 def test_the_settings_table_names_each_setting_with_its_default() -> None:

@@ -52,7 +52,14 @@ REQUEST_ID = {
         "schema": {"type": "string"},
     }
 }
-STREAM_EVENT = {"schema": {"$ref": f"{SCHEMA_REF}StreamEvent"}}
+# A schema that no value satisfies: client generators type a response as the union of all its media types, and a stream
+# must add nothing to that of JSON. openapi-typescript makes `never` of this one, `unknown` of `false` and `not: {}`.
+NO_JSON_VALUE = {
+    "description": "A stream has no JSON value: read its body piece by piece.",
+    "allOf": [{"const": "events"}, {"const": "text"}],
+}
+# OpenAPI 3.2's `itemSchema`, under the name that is registered for 3.1, which allows no unknown fields here.
+STREAM_EVENTS = {"schema": NO_JSON_VALUE, "x-oai-itemSchema": {"$ref": f"{SCHEMA_REF}StreamEvent"}}
 
 
 def operation_id(route: APIRoute) -> str:
@@ -75,9 +82,9 @@ def stream_response(named: dict[str, Any]) -> Responses:
     )
     responses = success_response(description, named, MODEL_HEADERS)
     responses[200]["content"] |= {
-        "text/event-stream": STREAM_EVENT | {"examples": response_examples.SSE},
-        "application/x-ndjson": STREAM_EVENT | {"examples": response_examples.NDJSON},
-        "text/plain": {"schema": {"type": "string"}, "examples": response_examples.TEXT},
+        "text/event-stream": STREAM_EVENTS | {"examples": response_examples.SSE},
+        "application/x-ndjson": STREAM_EVENTS | {"examples": response_examples.NDJSON},
+        "text/plain": {"schema": NO_JSON_VALUE, "examples": response_examples.TEXT},
     }
     return responses
 
@@ -135,6 +142,7 @@ def _shared_schemas() -> dict[str, Any]:
         names[schema["properties"]["type"]["const"]] = name = f"{schema['title']}Event"
         # dataclasses write all their fields
         schemas[name] = schema | {"title": name, "required": list(schema["properties"])}
+    schemas["ToolCallEvent"]["properties"]["tool_call"] = {"$ref": f"{SCHEMA_REF}ToolCall"}
     for with_code in (problem, schemas["ErrorEvent"]):
         with_code["properties"]["code"]["enum"] = list(PROBLEMS_BY_CODE)
     refs = {kind: f"{SCHEMA_REF}{name}" for kind, name in names.items()}

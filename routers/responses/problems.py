@@ -56,22 +56,22 @@ NOT_RUN = {408, 503}  # of those above: sending the request again is safe, and m
 
 
 class ProblemResponse(Response):
-    """A failure, sent in the form of the API that was called; as it stands, a problem document."""
+    """A problem document, sent in the error format of the API that was called."""
 
     def __init__(self, document: dict[str, Any], headers: Mapping[str, str] | None) -> None:
         super().__init__(orjson.dumps(document), document["status"], headers, MEDIA_TYPE)
         self._document = document
-        self._extra_headers = headers or {}
+        self._given_headers = headers or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
-        to_form = error_format(scope)
-        if to_form is None:
+        convert = error_format(scope)
+        if convert is None:
             await super().__call__(scope, receive, send)
             return
-        body, headers = to_form(self._document, scope)
+        content, headers = convert(self._document, scope)
         response = Response(
-            orjson.dumps(body), self.status_code, {**self._extra_headers, **headers}, "application/json"
+            orjson.dumps(content), self.status_code, {**self._given_headers, **headers}, "application/json"
         )
         await response(scope, receive, send)
 

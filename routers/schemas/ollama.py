@@ -70,7 +70,9 @@ class CompletionBody(Request):
         default=True, description="Let `DEFAULT_MODEL` answer if the model is not installed; true by default."
     )
     stream: Annotated[StrictBool, default_if_null(False)] = Field(
-        default=False, description="Send the answer as it is written; `Accept` names the form. False by default."
+        default=False,
+        description="Send the answer as it is written; `Accept` names the form. False by default. "
+        'openapi-fetch needs `parseAs: "stream"` with it.',
     )
 
     def _request(self, path: Literal["/api/generate", "/api/chat"], content: dict[str, Any]) -> CompletionRequest:

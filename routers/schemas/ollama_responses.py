@@ -3,14 +3,9 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    Field,
-)
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.ollama.events import Timings, Usage, Warning_
-
-ToolCalls = list[dict[str, Any]] | None
 
 
 @dataclass(slots=True)
@@ -35,6 +30,22 @@ class GenerateResponse:
     ]
 
 
+class ToolCallFunction(BaseModel):
+    """The function to call."""
+
+    model_config = ConfigDict(extra="allow")
+    name: Annotated[str, Field(description="The tool's name.", examples=["get_weather"])]
+    arguments: Annotated[dict[str, Any], Field(description="By name; not checked against the tool's schema.")]
+
+
+class ToolCall(BaseModel):
+    """A call that the model wants made."""
+
+    model_config = ConfigDict(extra="allow")
+    id: str = Field(default="", description="Absent where Ollama gives none.")
+    function: ToolCallFunction
+
+
 @dataclass(slots=True)
 class AssistantMessage:
     """A message that can be sent back as part of the conversation."""
@@ -42,7 +53,7 @@ class AssistantMessage:
     role: Literal["assistant"]
     content: Annotated[str, Field(description="The same as `response`.")]
     thinking: Annotated[str | None, Field(description="The model's reasoning, if it gave any.")]
-    tool_calls: Annotated[ToolCalls, Field(description='Calls it wants made: `{"function": {"name", "arguments"}}`.')]
+    tool_calls: Annotated[list[ToolCall] | None, Field(description="The calls it wants made.")]
 
 
 @dataclass(slots=True)

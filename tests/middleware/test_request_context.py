@@ -33,7 +33,7 @@ def request_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 def log(make_settings: MakeSettings) -> Iterator[io.StringIO]:
     """What the service's own handler writes."""
     configure_logging(make_settings())
-    (handler,) = [handler for handler in logging.getLogger().handlers if type(handler).__module__ == "logs"]
+    (handler,) = [handler for handler in logging.getLogger().handlers if type(handler).__module__ == "server.logging"]
     assert isinstance(handler, logging.StreamHandler)
     written = io.StringIO()
     before = handler.setStream(written)

@@ -56,7 +56,7 @@ async def the_line(caplog: pytest.LogCaptureFixture) -> dict[str, str]:
 def json_log(make_settings: MakeSettings) -> Iterator[io.StringIO]:
     """What the service's own handler writes."""
     configure_logging(make_settings())
-    (handler,) = [handler for handler in logging.getLogger().handlers if type(handler).__module__ == "logs"]
+    (handler,) = [handler for handler in logging.getLogger().handlers if type(handler).__module__ == "server.logging"]
     assert isinstance(handler, logging.StreamHandler)
     written = io.StringIO()
     before = handler.setStream(written)

@@ -30,7 +30,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("services.breaker.time.monotonic", clock)
+    monkeypatch.setattr("services.circuit_breaker.time.monotonic", clock)
     return clock
 
 

@@ -201,7 +201,7 @@ async def retry_after(gate: ConcurrencyLimiter) -> float:
 
 async def test_retry_after_follows_how_long_requests_took(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr("services.limiter.time.monotonic", lambda: now)
+    monkeypatch.setattr("services.concurrency_limiter.time.monotonic", lambda: now)
     gate = limiter(places=2, queue_size=0)
     async with gate.slot(), gate.slot():
         assert await retry_after(gate) == MIN_RETRY_AFTER_SECONDS  # nothing is known yet

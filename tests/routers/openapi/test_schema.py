@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import aiohttp
+import jsonschema_rs
 import pytest
 from pydantic import TypeAdapter
 
@@ -17,6 +18,7 @@ from routers.schemas.ollama_responses import ChatResponse, EmbeddingsResponse, G
 from routers.schemas.problem import Problem
 from services.ollama.events import Event
 
+NDJSON = {"Accept": "application/x-ndjson"}
 REQUESTS = [
     pytest.param(path, example["value"], id=f"{path}-{name}")
     for path, named in {
@@ -142,6 +144,45 @@ def test_streams_are_media_types_to_choose_from(openapi: dict[str, Any]) -> None
         assert all(form["examples"] for form in content.values())
     events = openapi["components"]["schemas"]["StreamEvent"]["discriminator"]["mapping"]
     assert set(events) == {"start", "thinking", "token", "tool_call", "done", "error"}
+
+
+def test_a_stream_adds_nothing_to_the_type_that_clients_generate(openapi: dict[str, Any]) -> None:
+    values: list[object] = ["events", "text", "", 0, None, True, [], {}]
+    values += [example["value"] for example in (response_examples.CHAT_ANSWERS | response_examples.SSE).values()]
+    for path in ("/api/ollama/generate", "/api/ollama/chat"):
+        whole, *streams = openapi["paths"][path]["post"]["responses"]["200"]["content"].values()
+        assert set(whole) == {"schema", "examples"}
+        for stream in streams:
+            validator = jsonschema_rs.validator_for(stream["schema"])
+            assert not any(map(validator.is_valid, values))
+
+
+def test_a_stream_of_events_names_the_schema_of_an_event(openapi: dict[str, Any]) -> None:
+    for path in ("/api/ollama/generate", "/api/ollama/chat"):
+        content = openapi["paths"][path]["post"]["responses"]["200"]["content"]
+        for media_type in ("text/event-stream", "application/x-ndjson"):
+            assert content[media_type]["x-oai-itemSchema"] == {"$ref": "#/components/schemas/StreamEvent"}
+
+
+async def test_a_tool_call_has_one_type_whole_and_streamed(
+    openapi: dict[str, Any], url: str, client: aiohttp.ClientSession
+) -> None:
+    schemas = openapi["components"]["schemas"]
+    reference = {"$ref": "#/components/schemas/ToolCall"}
+    assert schemas["AssistantMessage"]["properties"]["tool_calls"]["anyOf"][0]["items"] == reference
+    assert schemas["ToolCallEvent"]["properties"]["tool_call"] == reference
+    validator = jsonschema_rs.validator_for(reference | {"components": openapi["components"]})
+    body = examples.CHAT["tools"]["value"] | {"messages": [{"role": "user", "content": "Ask injury_status."}]}
+    async with client.post(f"{url}/api/ollama/chat", json=body) as response:
+        calls = (await response.json())["message"]["tool_calls"]
+    async with client.post(f"{url}/api/ollama/chat", json=body | {"stream": True}, headers=NDJSON) as response:
+        events = [json.loads(line) async for line in response.content]
+    calls += [event["tool_call"] for event in events if event["type"] == "tool_call"]
+    assert len(calls) == 2
+    assert all(map(validator.is_valid, calls))
+    assert validator.is_valid({"function": {"name": "f", "arguments": {}, "index": 0}})
+    assert not validator.is_valid({"function": {"name": "f"}})
+    assert not validator.is_valid({"id": "call_1"})
 
 
 def test_every_reference_leads_somewhere(openapi: dict[str, Any]) -> None:

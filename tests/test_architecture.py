@@ -1,0 +1,37 @@
+"""Import rules that `[tool.importlinter]` cannot express, as `config.py` is no package."""
+
+import ast
+import re
+import subprocess
+import sys
+
+from tests.service_process import ROOT
+
+OURS = {"config", "configuration", "main", "middleware", "routers", "server", "services", "simulator"}
+PARSERS = {
+    "configuration.addresses",
+    "configuration.dotenv_file",
+    "services.ollama.types.durations",
+    "services.ollama.types.model_names",
+}
+
+
+def test_the_settings_import_only_their_parsers() -> None:
+    tree = ast.parse((ROOT / "config.py").read_text())
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+    assert {module for module in imported if module.partition(".")[0] in OURS} == PARSERS
+
+
+def test_only_the_settings_read_the_environment() -> None:
+    readers = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("configuration", "middleware", "routers", "server", "services")
+        for path in (ROOT / folder).rglob("*.py")
+        if re.search(r"\bos\.environ|\bgetenv\b", path.read_text())
+    }
+    assert readers == {"server/launcher.py"}  # which passes its own environment on
+
+
+def test_settings_can_be_imported_by_name() -> None:
+    code = "from config import get_settings, settings; assert settings is get_settings()"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
