@@ -18,8 +18,10 @@ from benchmarks.upstream import BURST_TOKENS
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 UVICORN = [sys.executable, "-m", "uvicorn", "--app-dir", str(PROJECT_ROOT), "--no-access-log", "--log-level", "warning"]
+SERVICE = [sys.executable, str(PROJECT_ROOT / "main.py")]
 APPLICATIONS = {
-    "service": [sys.executable, str(PROJECT_ROOT / "main.py")],
+    "service": SERVICE,
+    "native": SERVICE,  # asked through Ollama's own API
     "baseline": [*UVICORN, "benchmarks.baseline:app"],
     "floor": [*UVICORN, "benchmarks.floor:app"],
 }
@@ -61,6 +63,37 @@ http {{
 
 class StartError(Exception):
     """A contender did not come up; the text says what it printed."""
+OLLA = os.environ.get("OLLA_BINARY")
+_OLLA_CONFIG = """
+server:
+  host: 127.0.0.1
+  port: {port}
+  request_logging: false
+  rate_limits:
+    global_requests_per_minute: 100000000
+    per_ip_requests_per_minute: 100000000
+    health_requests_per_minute: 100000000
+    burst_size: 1000000
+    per_endpoint:
+      default_requests_per_minute: 100000000
+proxy:
+  engine: olla
+  profile: auto
+discovery:
+  type: static
+  static:
+    endpoints:
+      - url: http://127.0.0.1:{upstream_port}
+        name: upstream
+        type: ollama
+        priority: 100
+        health_check_url: /api/version
+        model_url: /api/tags
+        check_interval: 30s
+        check_timeout: 2s
+logging:
+  level: error
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +113,8 @@ class Contender:
         ]
         if self._speaks_ollama:
             options = {"temperature": 0.7, "top_p": 0.9, "num_predict": tokens}
-            body = {"model": "gpt-oss", "messages": messages, "stream": stream, "options": options}
-            return Target(self.port, "/api/chat", _json(body))
+            body = {"model": "gpt-oss:latest", "messages": messages, "stream": stream, "options": options}
+            return Target(self.port, f"{self._prefix}/api/chat", _json(body))
         body = {"model": "gpt-oss", "messages": messages, "stream": stream, "max_tokens": tokens}
         accept = "text/event-stream" if stream else "application/json"
         return Target(self.port, "/api/ollama/chat", _json(body), accept)
@@ -90,13 +123,18 @@ class Contender:
         """Ask for the vector of a sentence; `plain` is the baseline's route without a response model."""
         text = "Which running back should start this week?"
         if self._speaks_ollama:
-            return Target(self.port, "/api/embed", _json({"model": "nomic-embed-text", "input": text}))
+            body = {"model": "nomic-embed-text", "input": text}
+            return Target(self.port, f"{self._prefix}/api/embed", _json(body))
         path = "/plain/embeddings" if plain else "/api/ollama/embeddings"
         return Target(self.port, path, _json({"text": text}))
 
     @property
     def _speaks_ollama(self) -> bool:
-        return self.name in {"floor", "nginx", "direct"}
+        return self.name in {"native", "floor", "nginx", "olla", "direct"}
+
+    @property
+    def _prefix(self) -> str:
+        return "/olla/ollama" if self.name == "olla" else ""
 
 
 def _json(body: object) -> bytes:
@@ -143,7 +181,7 @@ async def start_application(
         "HOST": "127.0.0.1",
         "PORT": str(port),
     }
-    arguments = [] if name == "service" else ["--host", "127.0.0.1", "--port", str(port)]
+    arguments = [] if APPLICATIONS[name] is SERVICE else ["--host", "127.0.0.1", "--port", str(port)]
     async with _run(name, port, [*APPLICATIONS[name], *arguments], environment) as contender:
         yield contender
 
@@ -157,6 +195,19 @@ async def start_nginx(upstream: Contender) -> AsyncIterator[Contender]:
     with tempfile.TemporaryDirectory(prefix="nginx-bench-") as directory:
         config = _write_nginx_config(directory, port, upstream.port)
         async with _run("nginx", port, [NGINX, "-c", config, "-p", directory], {}) as contender:
+            yield contender
+
+
+@asynccontextmanager
+async def start_olla(upstream: Contender) -> AsyncIterator[Contender]:
+    """Run the proxy for Ollama that OLLA_BINARY names (https://github.com/thushan/olla)."""
+    if not OLLA:
+        raise StartError("OLLA_BINARY does not name it")
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="olla-bench-") as directory:
+        config = Path(directory, "config.yaml")
+        config.write_text(_OLLA_CONFIG.format(port=port, upstream_port=upstream.port))
+        async with _run("olla", port, [OLLA, "--config", str(config)], {}) as contender:
             yield contender
 
 
