@@ -193,7 +193,7 @@ async def start_nginx(upstream: Contender) -> AsyncIterator[Contender]:
         raise StartError("it is not installed")
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="nginx-bench-") as directory:
-        config = _write_nginx_config(directory, port, upstream.port)
+        config = _write_config(directory, _NGINX_CONFIG, port, upstream.port)
         async with _run("nginx", port, [NGINX, "-c", config, "-p", directory], {}) as contender:
             yield contender
 
@@ -205,15 +205,14 @@ async def start_olla(upstream: Contender) -> AsyncIterator[Contender]:
         raise StartError("OLLA_BINARY does not name it")
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="olla-bench-") as directory:
-        config = Path(directory, "config.yaml")
-        config.write_text(_OLLA_CONFIG.format(port=port, upstream_port=upstream.port))
-        async with _run("olla", port, [OLLA, "--config", str(config)], {}) as contender:
+        config = _write_config(directory, _OLLA_CONFIG, port, upstream.port)
+        async with _run("olla", port, [OLLA, "--config", config], {}) as contender:
             yield contender
 
 
-def _write_nginx_config(directory: str, port: int, upstream_port: int) -> str:
-    config = Path(directory, "nginx.conf")
-    config.write_text(_NGINX_CONFIG.format(directory=directory, port=port, upstream_port=upstream_port))
+def _write_config(directory: str, text: str, port: int, upstream_port: int) -> str:
+    config = Path(directory, "config.yaml" if text is _OLLA_CONFIG else "nginx.conf")
+    config.write_text(text.format(directory=directory, port=port, upstream_port=upstream_port))
     return str(config)
 
 
