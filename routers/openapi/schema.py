@@ -25,6 +25,7 @@ Text, chat and embeddings from one Ollama server.
 * **Streams**: `"stream": true`, and the form as `Accept`: `text/event-stream`, `application/x-ndjson` or plain text.
 * **Which model answered** stands in `model` and in the header `X-Model`: where the wanted one is not installed, \
 `DEFAULT_MODEL` answers, unless the request says `"fallback": false`.
+* **Ollama's clients** work with this service as their host: `POST /api/chat`, `GET /api/tags` and so on.
 * **Failures** are problem documents (RFC 9457): `detail` is a sentence for people, `code` is for programs, \
 `retryable` says whether sending the request again is safe, `request_id` (as the header `X-Request-ID`) finds it in \
 the log.
