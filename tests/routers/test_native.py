@@ -133,7 +133,7 @@ async def test_long_lines_pass(
     )
     last = json.loads(answer.body.splitlines()[-1])
     assert last["done"] is True
-    assert len(answer.body) > size
+    assert len(answer.body) >= size
 
 
 @every_kind
