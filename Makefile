@@ -9,11 +9,12 @@ $(GOALS):
 	@$(MAKE) --no-print-directory -C "$(ROOT)" $@
 else
 
-.PHONY: help run test suite test-all test-other test-latest lint format bench soak
+.PHONY: help run test suite test-all test-other test-latest test-clients lint format bench soak
 
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
+CLIENTS := .venv-clients
 # Not the programs beside it: their first line cannot name an interpreter whose path has a space.
 BIN = $(VENV)/bin/python
 PIP = $(BIN) -m pip --disable-pip-version-check
@@ -54,6 +55,9 @@ test-latest: $(VENV)-latest/pip.stamp ## run all tests with the newest releases 
 	$(VENV)-latest/bin/python -m pip list
 	$(VENV)-latest/bin/python -m pytest
 
+test-clients: $(CLIENTS)/dev.stamp $(CLIENTS)/npm.stamp ## real clients, of Python, Node and Next.js, against the service
+	$(CLIENTS)/bin/python -m pytest -o timeout=900 tests/clients
+
 lint: $(VENV)/dev.stamp ## ruff, the import rule and mypy
 	$(BIN) -m ruff check .
 	$(BIN) -m ruff format --check .
@@ -81,6 +85,14 @@ $(VENV)/dev.stamp: requirements.txt requirements-dev.txt | $(VENV)/pip.stamp
 $(VENV)/bench.stamp: requirements-bench.txt $(VENV)/dev.stamp
 	$(PIP) install --quiet -r requirements-bench.txt
 	@touch $@
+
+$(CLIENTS)/dev.stamp: requirements.txt requirements-dev.txt tests/clients/requirements.txt | $(CLIENTS)/pip.stamp
+	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
+	@touch $@
+
+$(CLIENTS)/npm.stamp: tests/clients/js/package-lock.json | $(CLIENTS)/pip.stamp
+	@if command -v npm > /dev/null; then npm ci --prefix tests/clients/js --no-audit --no-fund && touch $@; \
+	else echo "npm was not found: the tests of Node's clients are skipped"; fi
 
 %/pip.stamp:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none was found; name yours: make run PYTHON=…"; exit 1; }

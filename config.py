@@ -204,6 +204,7 @@ class Settings(BaseSettings):
         "at a loopback HOST without API_KEYS.",
     )
 
+    openai_api_enabled: bool = Field(default=True, description="Serve OpenAI's API under `/v1`.")
     docs_enabled: bool = Field(default=True, description="Serve `/docs`, `/redoc` and `/openapi.json`.")
     playground_enabled: bool = Field(default=True, description="Serve `/playground`.")
 

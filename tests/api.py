@@ -21,6 +21,7 @@ STATUSES = {
     "invalid_request": 422,
     "model_not_found": 404,
     "rejected_by_ollama": 400,
+    "unsupported_parameter": 400,
     "ollama_unavailable": 503,
     "ollama_busy": 503,
     "overloaded": 503,

@@ -8,7 +8,9 @@ import orjson
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
+from routers.responses.error_formats import error_format
 from server.request_log import note, request_id
 from services.ollama.errors import InvalidRequestError, ModelNotFoundError, OllamaError
 
@@ -20,6 +22,7 @@ PROBLEMS_BY_CODE: dict[str, tuple[int, str]] = {
     "invalid_request": (422, "The request is not valid"),
     "model_not_found": (404, "The model is not installed"),
     "rejected_by_ollama": (400, "Ollama refused the request"),
+    "unsupported_parameter": (400, "The parameter is not supported"),
     "ollama_unavailable": (503, "Ollama cannot be reached"),
     "ollama_busy": (503, "Ollama is busy"),
     "overloaded": (503, "Too many requests wait"),
@@ -51,6 +54,27 @@ HTTP_CODES = {
 NOT_RUN = {408, 503}  # of those above: sending the request again is safe, and may help
 
 
+class ProblemResponse(Response):
+    """A problem document, sent in the error format of the API that was called."""
+
+    def __init__(self, document: dict[str, Any], headers: Mapping[str, str] | None) -> None:
+        super().__init__(orjson.dumps(document), document["status"], headers, MEDIA_TYPE)
+        self._document = document
+        self._given_headers = headers or {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        convert = error_format(scope)
+        if convert is None:
+            await super().__call__(scope, receive, send)
+            return
+        content, headers = convert(self._document, scope)
+        response = Response(
+            orjson.dumps(content), self.status_code, {**self._given_headers, **headers}, "application/json"
+        )
+        await response(scope, receive, send)
+
+
 def problem(
     code: str,
     detail: str,
@@ -73,7 +97,7 @@ def problem(
         "request_id": request_id.get(),
         **members,
     }
-    return Response(orjson.dumps(body), status, headers, MEDIA_TYPE)
+    return ProblemResponse(body, headers)
 
 
 def problem_for(error: OllamaError | RequestValidationError | HTTPException) -> Response:

@@ -12,6 +12,7 @@ from schemathesis.core.transport import Response
 
 from main import create_app
 from simulator import Fault, Simulator
+from tests.api import STATUSES
 from tests.conftest import MakeSettings
 from tests.serving import serve
 
@@ -21,6 +22,10 @@ OPERATIONS = [
     ("POST", "/api/ollama/generate"),
     ("POST", "/api/ollama/chat"),
     ("POST", "/api/ollama/embeddings"),
+    ("GET", "/v1/models"),
+    ("GET", "/v1/models/{id}"),
+    ("POST", "/v1/chat/completions"),
+    ("POST", "/v1/embeddings"),
     ("GET", "/health"),
     ("GET", "/health/ready"),
     ("GET", "/health/live"),
@@ -40,7 +45,8 @@ WAYS = [
     for mode in GenerationMode
     for operation in OPERATIONS
     if not (
-        mode is GenerationMode.NEGATIVE and operation[1].startswith("/health")  # nothing there to get wrong
+        mode is GenerationMode.NEGATIVE
+        and operation[1].startswith(("/health", "/v1/models"))  # nothing there to get wrong
     )
 ]
 
@@ -50,8 +56,12 @@ def check_answer(response: Response, path: str) -> None:
     assert response.headers["x-request-id"]
     if response.status_code >= 400 and not path.startswith("/health"):
         problem = response.json()
+        if path.startswith("/v1"):
+            problem = problem["error"]
+            assert STATUSES[problem["code"]] == response.status_code
+        else:
+            assert problem["status"] == response.status_code
         assert problem["code"] != "internal_error"
-        assert problem["status"] == response.status_code
 
 
 def fuzz(url: str, method: str, path: str, mode: GenerationMode) -> None:
@@ -84,7 +94,7 @@ async def test_no_request_brings_forth_what_is_not_documented(
     await asyncio.to_thread(fuzz, url, method, path, mode)
 
 
-@pytest.mark.parametrize(("method", "path"), OPERATIONS[:4])
+@pytest.mark.parametrize(("method", "path"), OPERATIONS[:8])
 async def test_nor_does_an_ollama_that_fails(
     make_settings: MakeSettings, simulator: Simulator, method: str, path: str
 ) -> None:

@@ -1,0 +1,25 @@
+"""Formats of error bodies: which one a client can read depends on the API that it called."""
+
+from collections.abc import Callable
+from typing import Any
+
+from starlette.types import Scope
+
+from routers.asgi_scope import get_route_path
+from routers.responses.openai_errors import openai_error
+
+ErrorFormat = Callable[[dict[str, Any], Scope], tuple[dict[str, Any], dict[str, str]]]
+"""Takes a problem document and returns the body and the additional headers of the response."""
+
+ERROR_FORMATS: dict[str, ErrorFormat | None] = {
+    "/api/ollama": None,
+    "/v1": openai_error,
+}
+"""By the beginning of the path, the longest counts; None and all other paths are problem documents."""
+
+
+def error_format(scope: Scope) -> ErrorFormat | None:
+    """Return the format of errors at the requested path, or None for problem documents."""
+    path = get_route_path(scope)
+    found = [prefix for prefix in ERROR_FORMATS if path == prefix or path.startswith(f"{prefix}/")]
+    return ERROR_FORMATS[max(found, key=len)] if found else None
