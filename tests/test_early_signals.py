@@ -13,11 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.service_process import ROOT, free_port
+from tests.service_process import END_SECONDS, ROOT, free_port
 
 UNSHARE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
 START_SECONDS = 1.5
-END_SECONDS = 10
 
 
 def can_unshare() -> bool:

@@ -12,6 +12,7 @@ import pytest
 from config import Settings
 from problems import TABLE
 from simulator import Fault, Simulator
+from tests.kinds import until
 
 README = Path(__file__).parent.parent / "README.md"
 HARNESS = """
@@ -98,7 +99,7 @@ async def test_the_route_handler_stops_the_model_when_its_reader_leaves(
     simulator.fault(Fault(endless=True))
     await output_of("node", "harness.mjs", "leave", cwd=tmp_path)
     (call,) = simulator.calls_to("/api/chat")
-    await asyncio.wait_for(call.ended_event.wait(), 1)
+    await until(call.ended_event.is_set)
     assert call.outcome == "client_gone"
 
 
