@@ -39,6 +39,7 @@ def catches(pid: int, number: int) -> bool:
 @contextmanager
 def starting_service(cwd: Path, prefix: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     environment = {"PATH": os.environ["PATH"], "SERVICE_ENV_FILE": os.devnull, "PORT": str(free_port())}
+    environment["SHUTDOWN_DELAY"] = "0"
     with (
         (cwd / "log").open("wb") as log,
         subprocess.Popen([*prefix, sys.executable, ROOT / "main.py"], cwd=cwd, env=environment, stderr=log) as process,
