@@ -15,6 +15,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 CLIENTS := .venv-clients
+WORKERS ?= 2
 # Not the programs beside it: their first line cannot name an interpreter whose path has a space.
 BIN = $(VENV)/bin/python
 PIP = $(BIN) -m pip --disable-pip-version-check
@@ -28,7 +29,9 @@ run: $(VENV)/run.stamp ## serve on :8000, with the built-in simulator if no Olla
 test: lint suite ## lint, check types, and run all tests
 
 suite: $(VENV)/dev.stamp ## run all tests
-	$(BIN) -m coverage run -m pytest
+	@rm -f .coverage .coverage.*
+	$(BIN) -m coverage run -m pytest -n $(WORKERS) --dist loadfile
+	@$(BIN) -m coverage combine --quiet
 	@printf 'branch coverage in percent: '; $(BIN) -m coverage report --format=total --fail-under=95
 
 test-all: ## run all tests on each supported Python that is found
@@ -53,7 +56,7 @@ test-latest: $(VENV)-latest/pip.stamp ## run all tests with the newest releases 
 	sed -nE 's/^([A-Za-z0-9._-]+)==[^;]*/\1/p' requirements.txt requirements-dev.txt > $(VENV)-latest/requirements.txt
 	$(VENV)-latest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager -r $(VENV)-latest/requirements.txt
 	$(VENV)-latest/bin/python -m pip list
-	$(VENV)-latest/bin/python -m pytest
+	$(VENV)-latest/bin/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-clients: $(CLIENTS)/dev.stamp $(CLIENTS)/npm.stamp ## real clients, of Python, Node and Next.js, against the service
 	$(CLIENTS)/bin/python -m pytest -o timeout=900 tests/clients

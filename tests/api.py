@@ -128,6 +128,8 @@ async def serve_quietly(settings: Settings, simulator: Simulator) -> AsyncIterat
 
 def fault_id(value: object) -> str:
     """Return a short name of a parameter for pytest: of a fault, what it does."""
+    if isinstance(value, set):
+        return ",".join(sorted(value))
     if not isinstance(value, Fault):
         return str(value)[:50]
     given = {field.name: getattr(value, field.name) for field in fields(value)}

@@ -117,7 +117,7 @@ async def test_the_worst_known_bodies_neither_stop_the_service_nor_fill_its_memo
         for name, (endpoint, make, statuses) in WORST.items():
             body = make()
             before = reset_peak(service.process.pid)
-            async with longest_stall(service.port) as stall:
+            async with longest_stall(service.port, service.process.pid) as stall:
                 url = f"{service.url}/api/ollama/{endpoint}"
                 headers = {"Content-Type": "application/json"}
                 async with client.post(url, data=io.BytesIO(body), headers=headers) as response:

@@ -74,7 +74,7 @@ def fuzz(url: str, method: str, path: str, mode: GenerationMode) -> None:
         max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
     )
     def run(case: schemathesis.Case[Any]) -> None:
-        response = case.call(base_url=url, timeout=10)
+        response = case.call(base_url=url, timeout=60)
         check_answer(response, path)
         case.validate_response(response, checks=DOCUMENTED)
 
