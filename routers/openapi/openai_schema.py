@@ -5,7 +5,6 @@ from typing import Any
 from routers.openapi.schema import (
     BACK_OFF_STATUS,
     MODEL_HEADERS,
-    NO_JSON_VALUE,
     RETRY_AFTER,
     Responses,
     problem_example,
@@ -50,5 +49,5 @@ def completion_responses(named: dict[str, Any], chunks: dict[str, Any]) -> Respo
         'the last one `[DONE]`; a stream that fails ends with `{"error": …}` instead.'
     )
     responses = success_response(description, named, MODEL_HEADERS)
-    responses[200]["content"]["text/event-stream"] = {"schema": NO_JSON_VALUE, "examples": chunks}
+    responses[200]["content"]["text/event-stream"] = {"schema": {}, "examples": chunks}
     return responses

@@ -35,6 +35,7 @@ async def launched(
 ) -> AsyncIterator[Process]:
     """Run the launcher, with a terminal as its standard input if one is given."""
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from server.launcher import main; sys.exit(main())"
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # `nohup` ignores it, and children inherit that
     process = await asyncio.create_subprocess_exec(
         *prefix,
         sys.executable,
