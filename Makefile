@@ -9,11 +9,13 @@ $(GOALS):
 	@$(MAKE) --no-print-directory -C "$(ROOT)" $@
 else
 
-.PHONY: help run test suite test-all test-other test-latest lint format bench soak
+.PHONY: help run test suite test-all test-other test-latest test-clients lint format bench soak
 
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
+CLIENTS := .venv-clients
+WORKERS ?= 2
 # Not the programs beside it: their first line cannot name an interpreter whose path has a space.
 BIN = $(VENV)/bin/python
 PIP = $(BIN) -m pip --disable-pip-version-check
@@ -27,7 +29,9 @@ run: $(VENV)/run.stamp ## serve on :8000, with the built-in simulator if no Olla
 test: lint suite ## lint, check types, and run all tests
 
 suite: $(VENV)/dev.stamp ## run all tests
-	$(BIN) -m coverage run -m pytest
+	@rm -f .coverage .coverage.*
+	$(BIN) -m coverage run -m pytest -n $(WORKERS) --dist loadfile
+	@$(BIN) -m coverage combine --quiet
 	@printf 'branch coverage in percent: '; $(BIN) -m coverage report --format=total --fail-under=95
 
 test-all: ## run all tests on each supported Python that is found
@@ -52,7 +56,10 @@ test-latest: $(VENV)-latest/pip.stamp ## run all tests with the newest releases 
 	sed -nE 's/^([A-Za-z0-9._-]+)==[^;]*/\1/p' requirements.txt requirements-dev.txt > $(VENV)-latest/requirements.txt
 	$(VENV)-latest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager -r $(VENV)-latest/requirements.txt
 	$(VENV)-latest/bin/python -m pip list
-	$(VENV)-latest/bin/python -m pytest
+	$(VENV)-latest/bin/python -m pytest -n $(WORKERS) --dist loadfile
+
+test-clients: $(CLIENTS)/dev.stamp $(CLIENTS)/npm.stamp ## real clients, of Python, Node and Next.js, against the service
+	$(CLIENTS)/bin/python -m pytest -o timeout=900 tests/clients
 
 lint: $(VENV)/dev.stamp ## ruff, the import rule and mypy
 	$(BIN) -m ruff check .
@@ -81,6 +88,14 @@ $(VENV)/dev.stamp: requirements.txt requirements-dev.txt | $(VENV)/pip.stamp
 $(VENV)/bench.stamp: requirements-bench.txt $(VENV)/dev.stamp
 	$(PIP) install --quiet -r requirements-bench.txt
 	@touch $@
+
+$(CLIENTS)/dev.stamp: requirements.txt requirements-dev.txt tests/clients/requirements.txt | $(CLIENTS)/pip.stamp
+	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
+	@touch $@
+
+$(CLIENTS)/npm.stamp: tests/clients/js/package-lock.json | $(CLIENTS)/pip.stamp
+	@if command -v npm > /dev/null; then npm ci --prefix tests/clients/js --no-audit --no-fund && touch $@; \
+	else echo "npm was not found: the tests of Node's clients are skipped"; fi
 
 %/pip.stamp:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none was found; name yours: make run PYTHON=…"; exit 1; }

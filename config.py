@@ -204,6 +204,7 @@ class Settings(BaseSettings):
         "at a loopback HOST without API_KEYS.",
     )
 
+    openai_api_enabled: bool = Field(default=True, description="Serve OpenAI's API under `/v1`.")
     ollama_api_enabled: bool = Field(
         default=True, description="Serve Ollama's own API under `/api`, for Ollama's clients."
     )

@@ -63,6 +63,8 @@ http {{
 
 class StartError(Exception):
     """A contender did not come up; the text says what it printed."""
+
+
 OLLA = os.environ.get("OLLA_BINARY")
 _OLLA_CONFIG = """
 server:

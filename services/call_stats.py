@@ -1,4 +1,4 @@
-"""Counts of one caller's work in the queue and upstream, for its log line."""
+"""Queue time and upstream attempts of the current request, collected for its log line."""
 
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class CallStats:
-    """How long a caller waited for a place, in seconds, and how many requests were sent to Ollama for it."""
+    """Seconds spent waiting for a slot, and the number of requests sent to Ollama."""
 
     queue_seconds: float | None = None
     attempts: int = 0
 
 
 call_stats: ContextVar[CallStats | None] = ContextVar("call_stats", default=None)
-"""What the work under way counts into; None where nobody wants to know."""
+"""The statistics of the current request; None where they are not collected."""
 
 
 def count_attempt() -> None:
@@ -23,6 +23,6 @@ def count_attempt() -> None:
 
 
 def add_queue_seconds(seconds: float) -> None:
-    """Add to the time that was spent in the queue."""
+    """Add to the time spent in the queue."""
     if (stats := call_stats.get()) is not None:
         stats.queue_seconds = (stats.queue_seconds or 0.0) + seconds

@@ -15,9 +15,10 @@ logger = logging.getLogger(__name__)
 
 
 class CircuitBreaker:
-    """Remembers that Ollama could not be reached, and refuses requests for a while.
+    """Circuit breaker: after a failed connection, rejects requests until a cooldown is over.
 
-    After the cooldown one request goes through as a probe while others are still refused. Any sign of life ends it.
+    After the cooldown one request goes through as a probe, while others are still rejected. Any response from Ollama
+    closes the circuit.
     """
 
     def __init__(self, *, cooldown_seconds: float) -> None:
@@ -27,7 +28,7 @@ class CircuitBreaker:
         self._probing = False
 
     def check(self) -> None:
-        """Refuse the request if Ollama counts as down.
+        """Reject the request if the circuit is open.
 
         Raises:
             OllamaUnavailableError: with the seconds until the next probe.
@@ -39,15 +40,15 @@ class CircuitBreaker:
             cause, seconds = self._cause, max(seconds_left, 1)
             if cause is not None and not cause.retryable:
                 raise OllamaUnavailableError(cause.detail, retry_after_seconds=seconds, retryable=False)
-            detail = "Ollama could not be reached a moment ago; it is tried again soon."
+            detail = "Ollama could not be reached a moment ago; the service will try again soon."
             raise OllamaUnavailableError(detail, retry_after_seconds=seconds)
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Watch one request to Ollama; its outcome decides whether Ollama counts as down.
+        """Wrap one request to Ollama; its outcome opens or closes the circuit.
 
         Raises:
-            OllamaUnavailableError: if Ollama counts as down.
+            OllamaUnavailableError: if the circuit is open.
         """
         self.check()
         probing = self._down_until is not None
@@ -69,7 +70,7 @@ class CircuitBreaker:
                 self._probing = False
 
     def succeeded(self) -> None:
-        """Note that Ollama answered."""
+        """Record a response from Ollama, which closes the circuit."""
         if self._down_until is not None:
             logger.info("Ollama can be reached again")
         self._down_until = self._cause = None
@@ -77,6 +78,6 @@ class CircuitBreaker:
     def _failed(self, error: OllamaError) -> None:
         if self._down_until is None:
             seconds = self._cooldown_seconds
-            logger.warning("Ollama cannot be reached; requests are refused for %g s: %s", seconds, error.log_message)
+            logger.warning("Ollama cannot be reached; requests are rejected for %g s: %s", seconds, error.log_message)
         self._cause = error
         self._down_until = time.monotonic() + self._cooldown_seconds

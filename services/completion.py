@@ -13,7 +13,7 @@ from services.ollama.stream_reader import StreamReader
 
 @dataclass(slots=True, kw_only=True)
 class CompletionRequest:
-    """One request for text. `content` holds Ollama's own fields for what is to be answered.
+    """A generate or chat request. `content` holds Ollama's own fields: the prompt or the messages.
 
     See https://docs.ollama.com/api/generate and https://docs.ollama.com/api/chat.
     """
@@ -29,7 +29,7 @@ class CompletionRequest:
 
 @dataclass(slots=True)
 class ResolvedModel:
-    """Which model answers: `model` by its short name, `requested_model` as it was asked for."""
+    """The model that responds (`model`, its short name), and the one that was requested (`requested_model`)."""
 
     model: str
     requested_model: str
@@ -38,7 +38,7 @@ class ResolvedModel:
 
 @dataclass(slots=True)
 class Completion:
-    """A whole answer."""
+    """A complete response."""
 
     served: ResolvedModel
     text: str
@@ -47,15 +47,15 @@ class Completion:
     done: Done
 
     @classmethod
-    def read(cls, chunk: dict[str, Any], request: CompletionRequest, served: ResolvedModel) -> Self:
-        """Read an answer that came as one object.
+    def read(cls, chunk: dict[str, Any], request: CompletionRequest, resolved: ResolvedModel) -> Self:
+        """Parse a response that is one JSON object.
 
         Raises:
-            OllamaResponseError: if it is not done, or misshapen.
+            OllamaResponseError: if it is incomplete or malformed.
         """
         text = thinking = ""
         tool_calls: list[dict[str, Any]] = []
-        for event in _parser(request, served).events(chunk):
+        for event in _parser(request, resolved).events(chunk):
             match event:
                 case Token():
                     text = event.text
@@ -64,17 +64,17 @@ class Completion:
                 case ToolCall():
                     tool_calls.append(event.tool_call)
                 case Done():
-                    return cls(served, text, thinking or None, tool_calls, event)
+                    return cls(resolved, text, thinking or None, tool_calls, event)
         raise incomplete_response()
 
 
 class CompletionStream:
-    """An answer as it comes: iterate over batches of events, those that arrived together in one."""
+    """A streamed response: iterates over batches of events, each batch being what arrived together."""
 
-    def __init__(self, served: ResolvedModel, reader: StreamReader, request: CompletionRequest) -> None:
-        self.served = served
+    def __init__(self, resolved: ResolvedModel, reader: StreamReader, request: CompletionRequest) -> None:
+        self.served = resolved
         self._reader = reader
-        self._parser = _parser(request, served)
+        self._parser = _parser(request, resolved)
 
     @property
     def is_done(self) -> bool:
@@ -82,10 +82,10 @@ class CompletionStream:
         return self._parser.is_done
 
     async def __aiter__(self) -> AsyncIterator[list[Event]]:
-        """Give the events up to `Done`.
+        """Yield batches of events up to `Done`.
 
         Raises:
-            OllamaError: if the answer breaks off, or ends without `done: true`.
+            OllamaError: if the response is interrupted, or ends without `done: true`.
         """
         parser = self._parser
         while not parser.is_done:
@@ -98,11 +98,11 @@ class CompletionStream:
                     events += parser.events(chunk)
             except OllamaResponseError:
                 if events:
-                    yield events  # what came before the bad chunk is not lost
+                    yield events  # deliver what preceded the bad chunk
                 raise
             yield events
         await self._reader.read_to_end()
 
 
-def _parser(request: CompletionRequest, served: ResolvedModel) -> ResponseParser:
-    return ResponseParser(request.response_format, ["fallback_model"] if served.fallback else [])
+def _parser(request: CompletionRequest, resolved: ResolvedModel) -> ResponseParser:
+    return ResponseParser(request.response_format, ["fallback_model"] if resolved.fallback else [])

@@ -11,13 +11,13 @@ from services.single_flight import SingleFlight
 
 logger = logging.getLogger(__name__)
 
-SECONDS_BETWEEN_MISSES = 3.0
-SECONDS_AFTER_FAILURE = 3.0
+MISS_REFRESH_INTERVAL_SECONDS = 3.0
+FAILURE_CACHE_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class ModelList:
-    """The installed models and how old that knowledge is."""
+    """The installed models and the age of the list."""
 
     models: list[dict[str, Any]]
     cached: bool
@@ -32,7 +32,7 @@ class _Snapshot(NamedTuple):
 
 
 class ModelCatalog:
-    """What Ollama has installed, asked for seldom and by one caller at a time; a failure never empties it.
+    """Cached list of installed models: one refresh at a time, and a failed refresh keeps the old list.
 
     See https://docs.ollama.com/api/tags.
     """
@@ -55,17 +55,17 @@ class ModelCatalog:
 
     @property
     def has_capabilities(self) -> bool | None:
-        """Whether the last list tells what its models can do, as Ollama's does since 0.30; None without a model."""
+        """Whether the list includes capabilities, as it does since Ollama 0.30; None if the list is empty."""
         models = self._snapshot.models if self._snapshot else []
         if not models:
             return None
         return any("capabilities" in model or "context_length" in (model["details"] or ()) for model in models)
 
     async def list(self, *, force_refresh: bool = False) -> ModelList:
-        """Return the models, asking Ollama when the last list is too old or the caller insists.
+        """Return the models; refresh the list if it is older than the TTL or if `force_refresh`.
 
         Raises:
-            OllamaError: if Ollama gives no list, and there is no older one or the caller insists.
+            OllamaError: if the refresh fails, and there is no older list or `force_refresh` is set.
         """
         snapshot = self._snapshot
         if snapshot is not None and self._is_fresh() and not force_refresh:
@@ -80,17 +80,17 @@ class ModelCatalog:
     async def find(self, name: str) -> str | None:
         """Return the exact name of an installed model, or None if it is not installed.
 
-        A name that is not in the list is looked for once more in a new one, though not at every such request.
+        An unknown name triggers a refresh, at most once every few seconds.
 
         Raises:
             OllamaError: if the list could not be read.
-            ValueError: if it is no model name.
+            ValueError: if it is not a valid model name.
         """
         wanted = ModelName.parse(name)
         installed = await self._installed()
         if wanted not in installed and not wanted.is_cloud:
             now = time.monotonic()
-            if now - self._last_miss >= SECONDS_BETWEEN_MISSES:
+            if now - self._last_miss >= MISS_REFRESH_INTERVAL_SECONDS:
                 self._last_miss = now
                 installed = (await self.refresh()).installed
             elif (failure := self._recent_failure()) is not None:
@@ -98,11 +98,11 @@ class ModelCatalog:
         return installed.get(wanted, name if wanted.is_cloud else None)
 
     def knows(self, name: str) -> bool:
-        """Tell from the last list alone whether a model is installed."""
+        """Return whether a model is in the cached list, without asking Ollama."""
         return self._snapshot is not None and ModelName.parse(name) in self._snapshot.installed
 
     def invalidate(self) -> None:
-        """Note that the list was found wrong; the next caller refreshes it."""
+        """Mark the list as outdated; the next caller refreshes it."""
         self._invalidated = True
 
     async def _installed(self) -> dict[ModelName, str]:
@@ -119,8 +119,8 @@ class ModelCatalog:
             return snapshot.installed
 
     def _recent_failure(self) -> OllamaError | None:
-        """Return why there is no new list, if that was found out a moment ago: not every request shall wait for it."""
-        is_recent = time.monotonic() - self._failed_at < SECONDS_AFTER_FAILURE
+        """Return the error of a refresh that failed within the last seconds, so that not every request retries it."""
+        is_recent = time.monotonic() - self._failed_at < FAILURE_CACHE_SECONDS
         return self._failure if is_recent else None
 
     def _is_fresh(self) -> bool:
@@ -147,7 +147,7 @@ class ModelCatalog:
         return self._snapshot
 
     def _report_skipped(self, count: int) -> None:
-        """Warn of entries without a usable name, once for as long as there are any."""
+        """Warn about entries without a usable name, once until a list has none."""
         if count:
             level = logging.DEBUG if self._has_skipped else logging.WARNING
             logger.log(level, "the model list has %d entries without a usable name; they are left out", count)

@@ -1,4 +1,4 @@
-"""Selection of the model that answers: the requested one, or the default as its fallback."""
+"""Model selection: the requested model, or the default model as its fallback."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -15,17 +15,17 @@ T = TypeVar("T")
 
 
 class ModelSelection:
-    """Chooses the model of a completion and falls back to the default one, which is always reported."""
+    """Chooses the model for a completion; a fallback to the default model is always reported."""
 
     def __init__(self, upstream: Upstream, default_model: str) -> None:
         self._upstream = upstream
         self._default_model = default_model
 
     async def choose(self, request: CompletionRequest) -> tuple[ResolvedModel, str]:
-        """Return the model that is to answer, with its exact name for Ollama.
+        """Return the resolved model, and its exact name for Ollama.
 
         Raises:
-            ModelNotFoundError: if the model is not installed and the default may not or can not answer for it.
+            ModelNotFoundError: if the model is not installed and there is no fallback.
         """
         requested = request.model or self._default_model
         exact = await self._upstream.exact_name(requested)
@@ -49,22 +49,22 @@ class ModelSelection:
         target: tuple[ResolvedModel, str],
         attempt: Callable[[ResolvedModel, str], Awaitable[T]],
     ) -> T:
-        """Make an attempt with the chosen model, and one with the default if that model is gone or cannot be loaded.
+        """Attempt the chosen model, then the default model if the first is gone or cannot be loaded.
 
         Raises:
-            OllamaError: that of the last attempt.
+            OllamaError: the error of the last attempt.
         """
-        served, exact = target
+        resolved, exact = target
         try:
             with self._upstream.breaker.attempt():
-                return await attempt(served, exact)
+                return await attempt(resolved, exact)
         except NotFoundError as error:
             self._upstream.catalog.invalidate()
-            if served.fallback:
-                raise self._upstream.unknown(served.requested_model) from error
+            if resolved.fallback:
+                raise self._upstream.unknown(resolved.requested_model) from error
             target = await self._fall_back(request, "is gone")
         except OllamaResponseError as error:
-            if served.fallback or not request.allow_fallback or not await self._upstream.failed_to_load(exact, error):
+            if resolved.fallback or not request.allow_fallback or not await self._upstream.failed_to_load(exact, error):
                 raise
             try:
                 target = await self._fall_back(request, f"could not be loaded ({error.detail})")
@@ -74,4 +74,4 @@ class ModelSelection:
             with self._upstream.breaker.attempt():
                 return await attempt(*target)
         except NotFoundError as error:
-            raise self._upstream.unknown(served.requested_model) from error
+            raise self._upstream.unknown(resolved.requested_model) from error

@@ -31,10 +31,10 @@ T = TypeVar("T")
 
 
 class OllamaService:
-    """Talks to one Ollama server; made without any I/O, usable from any event loop.
+    """High-level API of one Ollama server; constructed without I/O, usable from any event loop.
 
-    The methods of the in-process API give plain text and lists. Beside them `complete`, `stream` and `embed` say which
-    model answered, what it cost and what to look out for.
+    `generate`, `chat` and `generate_embeddings` return plain text and lists. `complete`, `stream` and `embed` also
+    return the model that responded, token counts, timings and warnings.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
@@ -43,11 +43,11 @@ class OllamaService:
 
     @property
     def settings(self) -> Settings:
-        """The settings it was made with, else those of the process."""
+        """The settings passed to the constructor, else those of the process."""
         return self._given_settings or get_settings()
 
     async def connect(self) -> None:
-        """Open the connection pools of this event loop; every method does so by itself."""
+        """Open the connection pools of this event loop; optional, as every method does so when needed."""
         await self._upstreams.get()
 
     async def disconnect(self) -> None:
@@ -63,10 +63,10 @@ class OllamaService:
             finally:
                 await upstream.close()
 
-    # In process
+    # In-process API: plain values
 
     async def health_check(self) -> bool:
-        """Tell whether Ollama answers; never raises an error of Ollama's."""
+        """Return whether Ollama responds; never raises `OllamaError`."""
         try:
             await self.health()
         except OllamaError:
@@ -74,15 +74,15 @@ class OllamaService:
         return True
 
     async def list_models(self, force_refresh: bool = False) -> list[dict[str, Any]]:
-        """Return the installed models, as `GET /models` shows them.
+        """Return the installed models, as in the response of `GET /api/ollama/models`.
 
         Raises:
-            OllamaError: if there is no list to be had.
+            OllamaError: if the list cannot be read and none is cached.
         """
         return deepcopy((await self.models(force_refresh=force_refresh)).models)
 
     async def is_model_available(self, name: str) -> bool:
-        """Tell whether a model is installed; names are compared as Ollama does.
+        """Return whether a model is installed; names are compared as Ollama compares them.
 
         Raises:
             OllamaError: if the list could not be read.
@@ -125,15 +125,15 @@ class OllamaService:
         max_tokens: int | None = None,
         stream: bool = False,
     ) -> str | AsyncGenerator[str]:
-        """Return the answer to a prompt, whole or as pieces of text.
+        """Return the response to a prompt: a string, or with `stream=True` an async generator of strings.
 
-        A stream does nothing until it is iterated; close it early with `contextlib.aclosing`.
+        A stream sends nothing until it is iterated; wrap it in `contextlib.aclosing` to stop early.
 
         Raises:
-            OllamaError: when it fails, for a stream while it is iterated.
+            OllamaError: if it fails; for a stream, during iteration.
         """
         content: dict[str, Any] = {"prompt": prompt} | ({"system": system} if system is not None else {})
-        options = _named(temperature=temperature, num_predict=max_tokens)
+        options = _without_none(temperature=temperature, num_predict=max_tokens)
         request = CompletionRequest(path="/api/generate", model=model, content=content, options=options)
         return self._texts(request) if stream else (await self.complete(request)).text
 
@@ -163,9 +163,9 @@ class OllamaService:
         temperature: float | None = None,
         stream: bool = False,
     ) -> str | AsyncGenerator[str]:
-        """Return the answer to a conversation, whole or as pieces of text; see `generate`."""
+        """Return the response to a conversation: a string, or an async generator of strings; see `generate`."""
         content = {"messages": list(messages)}
-        options = _named(temperature=temperature)
+        options = _without_none(temperature=temperature)
         request = CompletionRequest(path="/api/chat", model=model, content=content, options=options)
         return self._texts(request) if stream else (await self.complete(request)).text
 
@@ -173,7 +173,7 @@ class OllamaService:
         """Return the vector of a text, of unit length.
 
         Raises:
-            OllamaError: when it fails; an unknown model is never replaced by another.
+            OllamaError: if it fails; there is no fallback to another model.
         """
         return (await self.embed([text], model=model)).vectors[0]
 
@@ -184,18 +184,18 @@ class OllamaService:
                     if isinstance(event, Token):
                         yield event.text
 
-    # The fuller forms
+    # Full API: responses with their metadata
 
     async def health(self) -> Health:
-        """Probe Ollama; concurrent callers share one call, and no model is loaded.
+        """Probe Ollama without loading a model; concurrent callers share one call.
 
         Raises:
-            OllamaError: if it does not answer within OLLAMA_HEALTH_TIMEOUT.
+            OllamaError: if it does not respond within OLLAMA_HEALTH_TIMEOUT.
         """
         return await (await self._upstreams.get()).health()
 
     async def queue_stats(self) -> tuple[int, int]:
-        """Return how many requests run in Ollama and how many wait for a place."""
+        """Return how many requests are running in Ollama and how many are queued."""
         limiter = (await self._upstreams.get()).limiter
         return limiter.running, limiter.queued
 
@@ -204,7 +204,7 @@ class OllamaService:
         return (await self._upstreams.get()).outcomes
 
     async def configured_models(self) -> dict[str, bool | None]:
-        """Tell for each configured model whether it is installed, or None where there is no list to tell from."""
+        """Return whether each configured model is installed; None if the model list cannot be read."""
         upstream = await self._upstreams.get()
         settings = self.settings
         names = (settings.default_model, settings.quality_model, settings.embedding_model)
@@ -215,27 +215,27 @@ class OllamaService:
         return {name: upstream.catalog.knows(name) for name in names}
 
     async def models(self, *, force_refresh: bool = False) -> ModelList:
-        """Return the installed models with the age of that knowledge.
+        """Return the installed models with the age of the list.
 
         Raises:
-            OllamaError: if there is no list to be had.
+            OllamaError: if the list cannot be read and none is cached.
         """
         upstream = await self._upstreams.get()
         return await upstream.catalog.list(force_refresh=force_refresh)
 
     async def complete(self, request: CompletionRequest) -> Completion:
-        """Return a whole answer.
+        """Return a complete (non-streamed) response.
 
         Raises:
-            OllamaError: when there is none.
+            OllamaError: if it fails.
         """
         upstream = await self._upstreams.get()
 
-        async def attempt(served: ResolvedModel, model: str) -> Completion:
-            answer = await upstream.client.post(
+        async def attempt(resolved: ResolvedModel, model: str) -> Completion:
+            response = await upstream.client.post(
                 request.path, completion_body(self.settings, request, model, stream=False)
             )
-            return Completion.read(answer, request, served)
+            return Completion.read(response, request, resolved)
 
         check_num_ctx(self.settings, request)
         upstream.breaker.check()
@@ -255,19 +255,19 @@ class OllamaService:
     async def stream(
         self, request: CompletionRequest, chosen: Callable[[ResolvedModel], None] = lambda _: None
     ) -> AsyncIterator[CompletionStream]:
-        """Open an answer that comes in pieces; leaving stops the model if it is still at work.
+        """Open a streamed response; leaving the context stops the model if it is still generating.
 
-        `chosen` is told which model is to answer, before it has begun.
+        `chosen` is called with the resolved model before the model has started to respond.
 
         Raises:
             OllamaError: if it fails before its first chunk.
         """
         upstream = await self._upstreams.get()
 
-        async def attempt(served: ResolvedModel, model: str) -> CompletionStream:
-            chosen(served)
+        async def attempt(resolved: ResolvedModel, model: str) -> CompletionStream:
+            chosen(resolved)
             opening = upstream.client.stream(request.path, completion_body(self.settings, request, model, stream=True))
-            return CompletionStream(served, await stack.enter_async_context(opening), request)
+            return CompletionStream(resolved, await stack.enter_async_context(opening), request)
 
         check_num_ctx(self.settings, request)
         upstream.breaker.check()
@@ -317,10 +317,10 @@ class OllamaService:
     ) -> Embeddings:
         """Return a vector of unit length for each text.
 
-        `dimensions` cuts the vectors. See https://docs.ollama.com/api/embed.
+        `dimensions` truncates the vectors. See https://docs.ollama.com/api/embed.
 
         Raises:
-            OllamaError: when it fails; an unknown model is never replaced by another.
+            OllamaError: if it fails; there is no fallback to another model.
         """
         upstream = await self._upstreams.get()
         requested = model or self.settings.embedding_model
@@ -345,7 +345,7 @@ class OllamaService:
         return Embeddings(vectors, short_name(exact), tokens)
 
 
-def _named(**values: Any) -> dict[str, Any]:
+def _without_none(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 

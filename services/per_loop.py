@@ -7,10 +7,10 @@ T = TypeVar("T")
 
 
 class PerLoop(Generic[T]):
-    """One `T` for each running event loop, opened at first use.
+    """One instance of `T` per running event loop, opened on first use.
 
-    Sockets and locks live on one loop, while the singleton is used from many: the server's, a test's, a worker
-    thread's. Where nobody closes it, `asyncio.run` does: it ends the async generator behind `open_`.
+    Sockets and locks belong to one loop, while the singleton is used from several: the server's, a test's, a worker
+    thread's. If `close` is never called, `asyncio.run` closes the instance with the async generator behind `open_`.
     """
 
     def __init__(self, open_: Callable[[], AbstractAsyncContextManager[T]]) -> None:
@@ -18,9 +18,9 @@ class PerLoop(Generic[T]):
         self._slots: dict[asyncio.AbstractEventLoop, _Slot[T]] = {}
 
     async def get(self) -> T:
-        """Return the one of the running loop; concurrent first callers open one.
+        """Return the instance of the running loop; concurrent first callers share one.
 
-        An error of opening is the caller's, and the next caller opens again.
+        If opening fails, the error is raised to the caller and the next caller tries again.
         """
         loop = asyncio.get_running_loop()
         slot = self._slots.get(loop)
@@ -38,7 +38,7 @@ class PerLoop(Generic[T]):
             return slot.opened[1]
 
     async def close(self) -> None:
-        """Close the one of the running loop, if there is one."""
+        """Close the instance of the running loop, if there is one."""
         slot = self._slots.get(asyncio.get_running_loop())
         if slot is None:
             return

@@ -1,4 +1,4 @@
-"""Bodies of requests to Ollama: defaults and constants of the settings, and what is refused before sending."""
+"""Request bodies for Ollama: defaults from the settings, and checks before sending."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from services.ollama.types.json_schema import JsonSchema, resolver
 
 
 def check_num_ctx(settings: Settings, request: CompletionRequest) -> None:
-    """Refuse a context length other than the one that is set for all requests.
+    """Reject a `num_ctx` that differs from OLLAMA_NUM_CTX, if that is set.
 
     Raises:
         InvalidRequestError: if it differs.
@@ -22,10 +22,10 @@ def check_num_ctx(settings: Settings, request: CompletionRequest) -> None:
 
 
 def check_format(request: CompletionRequest, *, runs_llama_server: bool | None) -> None:
-    """Refuse a schema that would end or hang this Ollama; where its age is not known (None), one that may.
+    """Reject a schema that would crash or hang this Ollama version; if the version is unknown (None), one that might.
 
     Raises:
-        InvalidRequestError: if it is refused, or no usable schema.
+        InvalidRequestError: if it is rejected, or not a usable schema.
     """
     if not isinstance(request.response_format, dict):
         return
@@ -58,7 +58,7 @@ def completion_body(settings: Settings, request: CompletionRequest, model: str, 
 
 
 def with_constants(settings: Settings, body: dict[str, Any], keep_alive: float | str | None) -> dict[str, Any]:
-    """Add what is sent with every request when set."""
+    """Add the settings that apply to every request: OLLAMA_NUM_CTX and OLLAMA_KEEP_ALIVE."""
     num_ctx = settings.ollama_num_ctx
     if num_ctx is not None:
         body["options"]["num_ctx"] = num_ctx

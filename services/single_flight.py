@@ -8,9 +8,9 @@ T = TypeVar("T")
 
 
 class SingleFlight(Generic[T]):
-    """Work that concurrent callers share: one runs, all get its result or its error.
+    """Coalesces concurrent calls: one task runs, all callers get its result or error.
 
-    A caller who is cancelled leaves; the work goes on for the others.
+    Cancelling one caller does not cancel the task for the others.
     """
 
     def __init__(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
@@ -18,7 +18,7 @@ class SingleFlight(Generic[T]):
         self._task: asyncio.Task[T] | None = None
 
     async def __call__(self) -> T:
-        """Join the work under way, or start it."""
+        """Join the running task, or start one."""
         if self._task is None:
             self._task = asyncio.create_task(self._work())
             self._task.add_done_callback(self._finished)
@@ -33,7 +33,7 @@ class SingleFlight(Generic[T]):
             raise
 
     async def cancel(self) -> None:
-        """End the work under way, if any."""
+        """Cancel the running task, if any."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
@@ -41,4 +41,4 @@ class SingleFlight(Generic[T]):
     def _finished(self, task: asyncio.Task[T]) -> None:
         self._task = None
         if not task.cancelled():
-            task.exception()  # seen, also when every caller has left
+            task.exception()  # mark as retrieved, even if every caller was cancelled

@@ -1,4 +1,4 @@
-"""What one event loop has of the Ollama server: connections, a queue, and what is known of it."""
+"""State of the Ollama server per event loop: client, limiter, circuit breaker, model list, outcomes."""
 
 import logging
 import re
@@ -30,9 +30,9 @@ logger = logging.getLogger(__name__)
 LOAD_FAILURE_STATUS = 500
 FIRST_WITH_LLAMA_SERVER = (0, 30)
 VERSION = re.compile(r"v?(\d{1,9})\.(\d{1,9})")
-NO_LOAD_FAILURE = ("while running the model", "unexpectedly stopped", "invalid format", "in format")
+NOT_LOAD_FAILURES = ("while running the model", "unexpectedly stopped", "invalid format", "in format")
 
-NO_FAILURE_OF_OLLAMA = (
+NOT_OLLAMA_FAILURES = (
     InvalidRequestError,
     ModelNotFoundError,
     NotFoundError,
@@ -43,7 +43,7 @@ NO_FAILURE_OF_OLLAMA = (
 
 
 def client_options(settings: Settings) -> ClientOptions:
-    """Return what the client needs of the settings."""
+    """Return the client's options from the settings."""
     key = settings.ollama_api_key
     return ClientOptions(
         base_url=settings.ollama_base_url,
@@ -60,16 +60,17 @@ def client_options(settings: Settings) -> ClientOptions:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a probe of Ollama found; `latency_ms` is the round trip of its version call."""
+    """Result of a health probe; `latency_ms` is the round trip of the `/api/version` call."""
 
     version: str
     latency_ms: float
 
 
 class Outcomes:
-    """The last success and the last failure of Ollama in generation requests; Unix times in seconds.
+    """When generation requests last succeeded and last failed; Unix times in seconds.
 
-    A client that leaves, a error_from_response of our own, and a request that Ollama rightly refuses count as neither.
+    Not counted: disconnected clients, requests that the service itself rejects, and requests that Ollama rejects as
+    invalid.
     """
 
     def __init__(self) -> None:
@@ -78,23 +79,23 @@ class Outcomes:
         self.last_failure_code: str | None = None
 
     def succeeded(self) -> None:
-        """Note that an answer is whole."""
+        """Record a complete response."""
         self.last_success = time.time()
 
     def failed(self, error: OllamaError) -> None:
-        """Note how a request ended that was sent to Ollama."""
-        if not isinstance(error, NO_FAILURE_OF_OLLAMA):
+        """Record a failed request, unless the failure is not Ollama's."""
+        if not isinstance(error, NOT_OLLAMA_FAILURES):
             self.last_failure = time.time()
             self.last_failure_code = error.code
 
 
 class Upstream:
-    """The Ollama server as one event loop sees it."""
+    """Client, limiter, circuit breaker, model catalog and outcomes of one event loop."""
 
     def __init__(self, settings: Settings, client: OllamaClient) -> None:
         self.client = client
         self.limiter = ConcurrencyLimiter(
-            places=settings.ollama_max_connections,
+            slots=settings.ollama_max_connections,
             queue_size=settings.ollama_queue_size,
             queue_timeout_seconds=settings.ollama_queue_timeout,
         )
@@ -116,17 +117,17 @@ class Upstream:
         return self.catalog.has_capabilities
 
     async def close(self) -> None:
-        """End the calls that run for nobody in particular."""
+        """Cancel shared calls that are still running."""
         await self.health.cancel()
         await self.catalog.refresh.cancel()
 
     async def exact_name(self, name: str) -> str | None:
-        """Return the name of an installed model as Ollama has it, or None if it is not installed.
+        """Return the exact name of an installed model, or None if it is not installed.
 
-        Without a list the name stays as it is: Ollama itself shall decide.
+        If the model list cannot be read, the name is returned unchanged and Ollama decides.
 
         Raises:
-            InvalidRequestError: if it is no model name.
+            InvalidRequestError: if it is not a valid model name.
         """
         try:
             return await self.catalog.find(name)
@@ -138,14 +139,14 @@ class Upstream:
     async def failed_to_load(self, exact_name: str, error: OllamaResponseError) -> bool:
         """Tell whether an error means that the model could not be loaded.
 
-        Ollama's words for it change with its versions; that the model is not among the running ones does not. Words
-        that are known to mean something else are heeded.
+        The messages differ between Ollama versions, but a model that failed to load is never in `/api/ps`. Messages
+        known to mean another failure are excluded first.
         See https://docs.ollama.com/api/ps.
         """
         wanted = ModelName.parse(exact_name)
-        if error.status != LOAD_FAILURE_STATUS or any(words in error.detail for words in NO_LOAD_FAILURE):
+        if error.status != LOAD_FAILURE_STATUS or any(message in error.detail for message in NOT_LOAD_FAILURES):
             return False
-        if wanted.is_cloud:  # it runs elsewhere, and is never loaded here
+        if wanted.is_cloud:  # runs remotely, never loaded by this server
             return False
         try:
             running = parse_models(await self.client.get("/api/ps"))
@@ -159,17 +160,17 @@ class Upstream:
         return ModelNotFoundError(detail, available=self.catalog.names)
 
     async def _tags(self) -> Any:
-        answer = await self.client.get("/api/tags")
+        response = await self.client.get("/api/tags")
         self.breaker.succeeded()
-        return answer
+        return response
 
     async def _probe(self) -> Health:
-        """Ask for the version: https://docs.ollama.com/api/version."""
+        """Get the version: https://docs.ollama.com/api/version."""
         started_at = time.monotonic()
         try:
-            answer = await self.client.get("/api/version")
-            if not isinstance(answer, dict) or not isinstance(answer.get("version"), str):
-                detail = "What answers there is not Ollama."
+            response = await self.client.get("/api/version")
+            if not isinstance(response, dict) or not isinstance(response.get("version"), str):
+                detail = "The server at this address is not Ollama."
                 raise OllamaResponseError(detail)
         except OllamaError as error:
             level = logging.DEBUG if self._probe_failed else logging.WARNING
@@ -180,6 +181,6 @@ class Upstream:
             logger.info("the health probe of Ollama succeeds again")
         self._probe_failed = False
         self.breaker.succeeded()
-        found = VERSION.match(answer["version"])
+        found = VERSION.match(response["version"])
         self._version = (int(found[1]), int(found[2])) if found else None
-        return Health(answer["version"], round((time.monotonic() - started_at) * 1000, 3))
+        return Health(response["version"], round((time.monotonic() - started_at) * 1000, 3))

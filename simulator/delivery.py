@@ -61,6 +61,8 @@ class Delivery:
             self._request.transport.set_write_buffer_limits(high=0)
         if fault.delay_seconds:
             await asyncio.sleep(fault.delay_seconds)
+        if fault.until is not None:
+            await fault.until.wait()
         if fault.hang:
             await _silence()
         if fault.drop_reused or fault.reset_after == 0:

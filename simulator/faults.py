@@ -1,5 +1,6 @@
 """Faults on demand: what shall go wrong, for which requests, how often."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,6 +30,8 @@ class Fault:
 
     delay_seconds: float = 0.0
     """Silence before anything else."""
+    until: asyncio.Event | None = None
+    """Silence before anything else, until this is set."""
     hang: bool = False
     """Never answer."""
     status: int | None = None

@@ -21,6 +21,7 @@ STATUSES = {
     "invalid_request": 422,
     "model_not_found": 404,
     "rejected_by_ollama": 400,
+    "unsupported_parameter": 400,
     "ollama_unavailable": 503,
     "ollama_busy": 503,
     "overloaded": 503,
@@ -128,6 +129,8 @@ async def serve_quietly(settings: Settings, simulator: Simulator) -> AsyncIterat
 
 def fault_id(value: object) -> str:
     """Return a short name of a parameter for pytest: of a fault, what it does."""
+    if isinstance(value, set):
+        return ",".join(sorted(value))
     if not isinstance(value, Fault):
         return str(value)[:50]
     given = {field.name: getattr(value, field.name) for field in fields(value)}

@@ -1,4 +1,7 @@
-"""How long a process that serves HTTP leaves a request unanswered, measured from another process."""
+"""How long a process that serves HTTP leaves a request unanswered, measured from another process.
+
+What either of them waits for a processor, because other processes use it, is left out.
+"""
 
 import asyncio
 import sys
@@ -7,7 +10,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 PROBE = """
-import http.client, sys, threading, time
+import http.client, pathlib, sys, threading, time
+
+def waited_for_processor():
+    files = [pathlib.Path(f"/proc/{pid}/schedstat") for pid in ("self", sys.argv[2])]
+    return sum(int(file.read_text().split()[1]) for file in files if file.exists()) / 1e9
 
 done = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), done.set()), daemon=True).start()
@@ -15,10 +22,12 @@ connection = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]))
 longest = 0
 print("ready", flush=True)
 while not done.is_set():
+    waited = waited_for_processor()
     started_at = time.perf_counter()
     connection.request("GET", "/health/live")
     connection.getresponse().read()
-    longest = max(longest, time.perf_counter() - started_at)
+    elapsed = time.perf_counter() - started_at
+    longest = max(longest, elapsed - (waited_for_processor() - waited))
     time.sleep(0.01)
 print(longest)
 """
@@ -32,10 +41,11 @@ class Stall:
 
 
 @asynccontextmanager
-async def longest_stall(port: int) -> AsyncIterator[Stall]:
+async def longest_stall(port: int, pid: int) -> AsyncIterator[Stall]:
     """Ask `/health/live` a hundred times a second meanwhile."""
     pipe = asyncio.subprocess.PIPE
-    probe = await asyncio.create_subprocess_exec(sys.executable, "-c", PROBE, str(port), stdin=pipe, stdout=pipe)
+    arguments = [sys.executable, "-c", PROBE, str(port), str(pid)]
+    probe = await asyncio.create_subprocess_exec(*arguments, stdin=pipe, stdout=pipe)
     assert probe.stdin is not None
     assert probe.stdout is not None
     assert await probe.stdout.readline() == b"ready\n"

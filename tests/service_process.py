@@ -14,6 +14,7 @@ import aiohttp
 
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 60
+END_SECONDS = 20.0  # for what ends at once on a quiet machine
 
 
 class ServiceProcess:
@@ -40,7 +41,7 @@ class ServiceProcess:
         """Send what Docker and Kubernetes send."""
         self.process.send_signal(signal.SIGTERM)
 
-    async def exit_code(self, seconds: float) -> int:
+    async def exit_code(self, seconds: float = END_SECONDS) -> int:
         """Wait for its end."""
         async with asyncio.timeout(seconds):
             return await self.process.wait()
@@ -60,8 +61,16 @@ class ServiceProcess:
 
 
 def free_port() -> int:
+    """Return a port that is given to no one else for the next minute unless they ask for it by its number.
+
+    A connection that the server's side has closed first leaves the port in TIME_WAIT: the kernel does not choose it,
+    and a server that sets SO_REUSEADDR, as nearly all do, can listen there.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            listener.accept()[0].close()
+            assert client.recv(1) == b""
         return port
 
 
@@ -107,7 +116,7 @@ async def _answers(service: ServiceProcess) -> None:
                 await asyncio.sleep(0.05)
 
 
-async def unreachable(url: str, seconds: float = 10) -> None:
+async def unreachable(url: str, seconds: float = END_SECONDS) -> None:
     """Wait until nothing answers there."""
     async with asyncio.timeout(seconds):
         while True:

@@ -39,7 +39,7 @@ def test_hang(stuck):
 
 
 def run(directory: Path, test: str) -> tuple[int, str]:
-    """Run a test with a limit of two seconds, and another one after it."""
+    """Run a test with a limit of one second, and another one after it."""
     (directory / "test_hang.py").write_text(test + NEXT)
     options: list[str | Path] = [
         "-p",
@@ -49,7 +49,7 @@ def run(directory: Path, test: str) -> tuple[int, str]:
         "-c",
         ROOT / "pyproject.toml",
         "-o",
-        "timeout=2",
+        "timeout=1",
     ]
     command: list[str | Path] = [
         sys.executable,
@@ -67,7 +67,7 @@ def run(directory: Path, test: str) -> tuple[int, str]:
 def test_a_test_that_hangs_fails_and_the_next_one_runs(tmp_path: Path) -> None:
     code, output = run(tmp_path, COROUTINE)
     assert code == 1
-    assert "Failed: Timeout (>2.0s)" in output
+    assert "Failed: Timeout (>1.0s)" in output
     assert "Stack of " in output
     assert "1 failed, 1 passed" in output
 

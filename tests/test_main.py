@@ -62,7 +62,7 @@ async def test_a_served_process_freezes_what_it_imported(simulator: Simulator, t
         f"runpy.run_path({str(ROOT / 'main.py')!r}, run_name='__main__')\n"
     )
     async with run_service(simulator.url, tmp_path, program=probe):
-        await until((tmp_path / "frozen").exists, seconds=10)
+        await until((tmp_path / "frozen").exists)
 
 
 # Lifespan
@@ -192,4 +192,4 @@ async def test_it_serves_without_fcntl_termios_and_uvloop(
         for endpoint, body in (("generate", GENERATE), ("generate", GENERATE | {"stream": True})):
             assert (await post(client, service.url, endpoint, body)).status == 200
         service.terminate()
-        assert await service.exit_code(seconds=10) == 0
+        assert await service.exit_code() == 0

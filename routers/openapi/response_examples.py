@@ -174,7 +174,7 @@ PROBLEMS: dict[str, Named] = {
         "detail": "Ollama is busy and takes no more requests at the moment: server busy, please try again.",
         "retryable": True,
     },
-    "overloaded": {"detail": "No place came free within 30 s (OLLAMA_QUEUE_TIMEOUT).", "retryable": True},
+    "overloaded": {"detail": "No slot became free within 30 s (OLLAMA_QUEUE_TIMEOUT).", "retryable": True},
     "shutting_down": {"detail": "The service is ending; ask again in a moment.", "retryable": True},
     "timeout": {"detail": "Ollama took longer than 300 s for its answer (OLLAMA_REQUEST_TIMEOUT)."},
     "ollama_error": {"detail": "Ollama's answer was cut short."},

@@ -34,6 +34,7 @@ class ToolCallFunction(BaseModel):
     """The function to call."""
 
     model_config = ConfigDict(extra="allow")
+    index: int = Field(default=0, description="Its place among the calls; absent where Ollama gives none.")
     name: Annotated[str, Field(description="The tool's name.", examples=["get_weather"])]
     arguments: Annotated[dict[str, Any], Field(description="By name; not checked against the tool's schema.")]
 

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 CONTROL_CONNECTIONS = 16
 KEEP_ALIVE_SECONDS = 60
-HEALTH_SHARE = 0.97  # of its timeout, so that our own answer is in time too
+HEALTH_SHARE = 0.97  # of the timeout, which leaves time for our own response
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class ClientOptions:
 class OllamaClient:
     """Sends requests to one Ollama server; bound to the event loop it was entered in.
 
-    Generation has a pool of connections of its own, so that it cannot starve health checks and the model list.
+    Generation has its own connection pool, so that it cannot starve health checks and the model list.
     `on_attempt` is called for each generation request that is sent.
     """
 
@@ -74,38 +74,38 @@ class OllamaClient:
             await pool.close()
 
     async def get(self, path: str) -> Any:
-        """Ask for health, version or models: without retries, on connections of their own.
+        """Send a GET (health, version, model list) without retries, on a separate pool.
 
         Raises:
-            OllamaError: as `post`, but never for a busy queue.
+            OllamaError: as `post`.
         """
         seconds = self._options.health_timeout
         async with deadline(seconds, "OLLAMA_HEALTH_TIMEOUT", path, share=HEALTH_SHARE):
             return _parsed(await (await _checked(await self._control_request("GET", path))).read())
 
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Send a request and read its whole answer.
+        """Send a POST and return the complete JSON response.
 
         Raises:
-            OllamaUnavailableError: it could not be reached, after the retries where they can help.
-            OllamaBusyError: it answered 503 or 429, after the retries where they can help.
-            OllamaTimeoutError: the answer took longer than OLLAMA_REQUEST_TIMEOUT.
+            OllamaUnavailableError: it could not be reached, after retries unless they are useless.
+            OllamaBusyError: it responded 503 or 429, after retries unless they are useless.
+            OllamaTimeoutError: the response took longer than OLLAMA_REQUEST_TIMEOUT.
             NotFoundError, NoSuchEndpointError: 404.
             RejectedByOllamaError: 400.
-            OllamaResponseError: anything else that is no answer.
+            OllamaResponseError: any other failure or invalid response.
         """
-        async with deadline(self._options.request_timeout, "OLLAMA_REQUEST_TIMEOUT", "its answer"):
+        async with deadline(self._options.request_timeout, "OLLAMA_REQUEST_TIMEOUT", "its response"):
             response = await self._send(path, body)
-            answer = _parsed(await response.read())
-        if not isinstance(answer, dict):
+            document = _parsed(await response.read())
+        if not isinstance(document, dict):
             raise invalid_response()
-        return answer
+        return document
 
     @asynccontextmanager
     async def stream(self, path: str, body: dict[str, Any]) -> AsyncIterator[StreamReader]:
-        """Send a request and read its answer chunk by chunk; leaving closes the connection if it is not at its end.
+        """Send a POST and stream the response; leaving early closes the connection.
 
-        The first chunks have arrived when this is entered.
+        The first chunks have arrived when the context is entered.
 
         Raises:
             OllamaError: as `post`.
@@ -157,7 +157,7 @@ class OllamaClient:
             return await self._raw(await self._control_request(method, path, data))
 
     async def _send(self, path: str, body: dict[str, Any]) -> Response:
-        """Post, again where the last attempt certainly did not run."""
+        """Send a POST, with retries where an attempt certainly did not run."""
         try:
             data = orjson.dumps(body)
         except orjson.JSONEncodeError as error:
@@ -214,7 +214,7 @@ async def _checked(response: Response) -> Response:
         try:
             body = await response.read()
         except OllamaError:
-            body = b""  # the status says enough
+            body = b""  # the status alone is enough
         raise _error(response, body)
     return response
 

@@ -1,9 +1,8 @@
-"""Pooled HTTP/1.1 connections to one server: aiohttp's connector and parser behind one small interface.
+"""Pooled HTTP/1.1 connections to one server: aiohttp's connector and parser without its `ClientSession`.
 
-Requests are written past aiohttp's `ClientSession`, which costs 60 to 80 µs a request more and cannot keep three
-promises: nothing is sent twice once a byte of the response has come, bytes that nobody asked for are refused, and no
-request is retried unseen. The price is these names, which aiohttp does not document; `test_connection_pool.py` holds
-them to real sockets:
+`ClientSession` costs 60 to 80 µs more per request and cannot guarantee three things: a request is never sent twice once
+a byte of the response has arrived, unsolicited bytes are rejected, and no request is retried silently. In exchange this
+module depends on names that aiohttp does not document; the tests check them against real sockets:
 
 - `aiohttp.client_proto.ResponseHandler`: `set_response_params`, `read`, `data_received`, `transport`, `close`,
   `_payload`
@@ -41,17 +40,17 @@ class DeadConnectionError(Exception):
 
 
 class ConnectionPool:
-    """Keep-alive connections to one server, and requests over them; `connector` are options of aiohttp's connector."""
+    """Pool of keep-alive connections to one server; `connector` are the options of aiohttp's connector."""
 
     def __init__(self, base_url: str, api_key: str | None, connect_timeout_seconds: float, **connector: Any) -> None:
         url = URL(base_url)
         self._connector = _Connector(**connector)
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout_seconds)
-        self._target = aiohttp.ClientRequest(  # says where all requests go, and what they have in common
+        self._target = aiohttp.ClientRequest(  # the server and the headers common to all requests
             "GET",
             url,
             headers={"Authorization": f"Bearer {api_key}"} if api_key else None,
-            skip_auto_headers=["Accept-Encoding"],  # a proxy that packs a stream holds it back
+            skip_auto_headers=["Accept-Encoding"],  # a proxy that compresses a stream delays it
             loop=asyncio.get_running_loop(),
         )
         self._prefix = url.raw_path.rstrip("/")
@@ -79,7 +78,7 @@ class ConnectionPool:
         except WIRE_ERRORS as error:
             raise map_aiohttp_error(error) from error
         protocol = connection.protocol
-        assert isinstance(protocol, _PooledProtocol)  # noqa: S101 - it is lost only when the connection is given back
+        assert isinstance(protocol, _PooledProtocol)  # noqa: S101 - set until the connection is released
         sent_at = time.monotonic()
         try:
             return await _exchange(connection, protocol, head.encode() + b"\r\n", data)
@@ -108,7 +107,7 @@ async def _exchange(connection: Connection, protocol: "_PooledProtocol", head: b
 
 
 class Response:
-    """A response whose body is read from the wire; its failures are raised as `OllamaError`."""
+    """A response whose body has not been read yet; failures while reading are raised as `OllamaError`."""
 
     def __init__(
         self, connection: Connection, status: int, headers: Mapping[str, str], content: aiohttp.StreamReader
@@ -133,18 +132,18 @@ class Response:
             self.close()
 
     async def read_some(self) -> bytes:
-        """Return what has arrived, at least a byte; nothing at the end."""
+        """Return the bytes that have arrived, at least one; empty at the end of the body."""
         try:
             return await self._content.readany()
         except aiohttp.ClientError as error:
             raise map_aiohttp_error(error) from error
 
     def fail(self, error: OllamaError) -> None:
-        """Have whoever waits in `read_some` get an error."""
+        """Raise an error in the pending `read_some`."""
         self._content.set_exception(error)
 
     def close(self) -> None:
-        """Give up the rest of the body; the connection is closed unless it is at its end."""
+        """Discard the rest of the body; the connection is closed unless the body is at its end."""
         _close(self._connection)
 
 
@@ -165,7 +164,7 @@ def _close(connection: Connection) -> None:
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Makes connections that speak `_PooledProtocol`."""
+    """Connector whose connections use `_PooledProtocol`."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -173,30 +172,30 @@ class _Connector(aiohttp.TCPConnector):
 
 
 class _PooledProtocol(ResponseHandler):
-    """aiohttp's side of a connection, which knows what of it the server can have seen."""
+    """aiohttp's connection protocol, extended to track what the server may have received."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self.in_flight = False
         self._requests = 0
-        self._has_answered = False
+        self._has_response = False
         self._is_large = False
 
     @property
     def may_have_been_dead(self) -> bool:
-        """Whether the connection has served before, and nothing has come back for the last request."""
-        return self._requests > 1 and not self._has_answered
+        """Whether the connection was reused, and no response byte has arrived for the last request."""
+        return self._requests > 1 and not self._has_response
 
     def send(self, head: bytes, body: bytes) -> None:
         """Write a request.
 
-        Never an empty part, and not with `writelines`: on asyncio's own loop, from Python 3.12 on, it keeps an empty
-        part in its buffer and wakes the loop for it without end; before 3.12.9 it fails on a closing connection.
+        Do not write empty parts or use `writelines`: since Python 3.12 asyncio keeps an empty part in its buffer and
+        spins the event loop for ever; before 3.12.9 `writelines` fails on a closing connection.
         """
-        assert self.transport is not None  # noqa: S101 - the pool gives out connections that are open
+        assert self.transport is not None  # noqa: S101 - the pool returns open connections
         self.in_flight = True
         self._requests += 1
-        self._has_answered = False
+        self._has_response = False
         self._is_large = len(body) > SMALL_BODY_BYTES
         if self._is_large:
             self.transport.write(head)
@@ -205,10 +204,10 @@ class _PooledProtocol(ResponseHandler):
             self.transport.write(head + body)
 
     def is_written(self, status: int) -> bool:
-        """Whether all of the request that was answered with this status has left our buffers.
+        """Whether the request has been written completely, given the status of its response.
 
-        A TLS transport does not count what it has passed on to the one below it. A server that answers 200 has read
-        the request; a large one that it refuses may be stuck there.
+        A TLS transport does not count bytes in the transport below it. A server that responds 200 has read the
+        request; a large request that it rejects may still be buffered there.
         """
         if self.transport is None:
             return True
@@ -217,11 +216,11 @@ class _PooledProtocol(ResponseHandler):
         return not self.transport.get_write_buffer_size()
 
     def data_received(self, data: bytes) -> None:
-        """Parse bytes of the server; unasked ones close the connection, lest they answer the next request."""
+        """Parse received bytes; unsolicited ones close the connection, as they could be taken for the next response."""
         if data and not self.in_flight:
             self.close()
             return
-        self._has_answered = self._has_answered or bool(data)  # aiohttp calls this with none to go on parsing
+        self._has_response = self._has_response or bool(data)  # aiohttp calls this with b"" to resume parsing
         super().data_received(data)
         if type(self._payload) is aiohttp.StreamReader and len(self._payload._buffer) > MANY_PARTS:  # noqa: SLF001
             parts = self._payload._buffer  # noqa: SLF001

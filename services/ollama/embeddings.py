@@ -1,4 +1,4 @@
-"""What an embedding model gives."""
+"""Embeddings: requests to `/api/embed`, and to `/api/embeddings` of old servers."""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from services.ollama.response_parser import number
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """Vectors of unit length, one for each text in order; `model` is the short name."""
+    """Unit-length vectors, one per text in the same order; `model` is the short name."""
 
     vectors: list[list[float]]
     model: str
@@ -19,50 +19,50 @@ class Embeddings:
 
 
 async def fetch_vectors(
-    transport: OllamaClient, body: dict[str, Any], texts: list[str], *, dimensions: int | None, truncate: bool
+    client: OllamaClient, body: dict[str, Any], texts: list[str], *, dimensions: int | None, truncate: bool
 ) -> tuple[list[list[float]], int | None]:
-    """Return a vector of unit length for each text, and the tokens of all; `body` is what goes with each request.
+    """Return a unit-length vector per text and the total prompt tokens; `body` holds the other request fields.
 
     See https://docs.ollama.com/api/embed.
 
     Raises:
-        OllamaError: as `OllamaClient.post`, or if the answer does not hold the vectors.
+        OllamaError: as `OllamaClient.post`, or if the response does not contain valid vectors.
     """
-    asked: dict[str, Any] = {"input": texts, "truncate": truncate}
+    fields: dict[str, Any] = {"input": texts, "truncate": truncate}
     if dimensions is not None:
-        asked["dimensions"] = dimensions
+        fields["dimensions"] = dimensions
     try:
-        answer = await transport.post("/api/embed", body | asked)
+        response = await client.post("/api/embed", body | fields)
     except NoSuchEndpointError:
-        return await _fetch_one_by_one(transport, body, texts, dimensions), None
-    vectors = _vectors_of(answer.get("embeddings"), len(texts))
+        return await _fetch_one_by_one(client, body, texts, dimensions), None
+    vectors = _validated_vectors(response.get("embeddings"), len(texts))
     if dimensions is not None and len(vectors[0]) > dimensions:  # before 0.11.11 Ollama ignores `dimensions`
-        vectors = [_cut(vector, dimensions) for vector in vectors]
-    return vectors, number(answer, "prompt_eval_count")
+        vectors = [_truncated(vector, dimensions) for vector in vectors]
+    return vectors, number(response, "prompt_eval_count")
 
 
 async def _fetch_one_by_one(
-    transport: OllamaClient, body: dict[str, Any], texts: list[str], dimensions: int | None
+    client: OllamaClient, body: dict[str, Any], texts: list[str], dimensions: int | None
 ) -> list[list[float]]:
-    """Ask a server older than 0.2.6, which takes one text a call and does not normalise."""
+    """Use `/api/embeddings` of servers before 0.2.6: one text per call, not normalized."""
     found = []
     for text in texts:
-        answer = await transport.post("/api/embeddings", body | {"prompt": text})
-        found.append(answer.get("embedding"))
-    return [_cut(vector, dimensions) for vector in _vectors_of(found, len(texts))]
+        response = await client.post("/api/embeddings", body | {"prompt": text})
+        found.append(response.get("embedding"))
+    return [_truncated(vector, dimensions) for vector in _validated_vectors(found, len(texts))]
 
 
-def _vectors_of(vectors: object, count: int) -> list[list[float]]:
-    """Check the vectors of an answer; that their numbers are finite is seen to where JSON is parsed.
+def _validated_vectors(vectors: object, count: int) -> list[list[float]]:
+    """Validate the vectors of a response; the JSON parser already rejects numbers that are not finite.
 
     Raises:
-        OllamaResponseError: if they are not `count` lists of numbers, of one width, or if one is all zero.
+        OllamaResponseError: if they are not `count` lists of numbers of one length, or one is all zero.
     """
     if not isinstance(vectors, list) or len(vectors) != count or not all(map(_is_vector, vectors)):
-        detail = f"Ollama did not give the vectors asked for ({count})."
+        detail = f"Ollama did not return the expected number of vectors ({count})."
         raise OllamaResponseError(detail)
     if len(set(map(len, vectors))) > 1:
-        detail = "Ollama gave vectors of different widths."
+        detail = "Ollama returned vectors of different lengths."
         raise OllamaResponseError(detail)
     if not all(map(any, vectors)):
         raise _zero_vector()
@@ -73,8 +73,8 @@ def _is_vector(value: object) -> bool:
     return isinstance(value, list) and len(value) > 0 and set(map(type, value)) <= {float, int}
 
 
-def _cut(vector: list[float], dimensions: int | None) -> list[float]:
-    """Return the first numbers of a vector, scaled to length 1."""
+def _truncated(vector: list[float], dimensions: int | None) -> list[float]:
+    """Return the first numbers of a vector, normalized to unit length."""
     vector = vector[:dimensions]
     length = math.hypot(*vector)
     if not length or math.isinf(length):
@@ -83,4 +83,6 @@ def _cut(vector: list[float], dimensions: int | None) -> list[float]:
 
 
 def _zero_vector() -> OllamaResponseError:
-    return OllamaResponseError("Ollama gave a vector without a direction: all its numbers are zero, or too large.")
+    return OllamaResponseError(
+        "Ollama returned a vector that cannot be normalized: all its numbers are zero, or too large."
+    )

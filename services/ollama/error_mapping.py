@@ -26,20 +26,20 @@ BUSY_STATUSES = (429, 503)
 HINTS = {
     401: "A key may be missing or wrong (OLLAMA_API_KEY).",
     403: "Ollama, or a proxy in front of it, does not accept requests under this Host or Origin, or with this key.",
-    405: "What answers may be too old, or not Ollama.",
-    407: "A proxy in front of Ollama wants credentials.",
+    405: "The server may be too old, or not Ollama.",
+    407: "A proxy in front of Ollama requires credentials.",
     413: "The request is larger than Ollama, or a proxy in front of it, accepts.",
-    502: "A gateway in front of Ollama got no answer from it.",
-    504: "A gateway in front of Ollama waited too long for its answer.",
+    502: "A gateway in front of Ollama got no response from it.",
+    504: "A gateway in front of Ollama timed out waiting for it.",
 }
 SIGN_IN = "Ollama is not signed in; `ollama signin` does so."
 
 TLS_ALERT = re.compile(r"b['\"]\\x15\\x03\\x0[0-4]\\x00\\x02[^ ]{1,8}['\"]")
-"""How aiohttp shows the seven bytes with which a TLS server answers plain HTTP."""
+"""How aiohttp's error text shows the TLS alert that a TLS server sends in reply to plain HTTP."""
 
 
 def error_from_response(status: int, body: bytes, retry_after: str | None) -> OllamaError:
-    """Return the error for an answer with this status, body and `Retry-After` header."""
+    """Return the error for a response with this status, body and `Retry-After` header."""
     try:
         document = orjson.loads(body)
         message = error_message(document)
@@ -61,22 +61,22 @@ def error_from_response(status: int, body: bytes, retry_after: str | None) -> Ol
 
 
 def tls_error(log_detail: str) -> OllamaUnavailableError:
-    """Return the error for an address whose scheme, port or certificate cannot work: to try again does not help."""
-    detail = "Ollama could not be reached, and trying again does not help; the service's log says why."
+    """Return the error for a TLS failure, which a retry cannot fix: wrong scheme, port or certificate."""
+    detail = "Ollama could not be reached, and retrying does not help; see the service's log for the reason."
     return OllamaUnavailableError(detail, retryable=False, log_detail=log_detail)
 
 
 def error_in(document: dict[str, Any]) -> OllamaError | None:
-    """Return the error that the body or a line of a 200 tells of, if it does.
+    """Return the error reported in the body or a line of a 200 response, or None.
 
-    It may have run, so it is never retryable.
+    The request may have run, so the error is never retryable.
     """
-    given = document.get("error")
+    error = document.get("error")
     status = _status_in(document)
-    if not given and ("done" in document or not ("error" in document or status or _is_message_alone(document))):
+    if not error and ("done" in document or not ("error" in document or status or _is_message_alone(document))):
         return None
     message = error_message(document)
-    detail = f"Ollama failed: {message}" if message else "Ollama failed and did not say why."
+    detail = f"Ollama failed: {message}" if message else "Ollama failed without an error message."
     if status in BUSY_STATUSES or says_quota_is_used_up(document, message):
         return OllamaBusyError(detail, retryable=False)
     return OllamaResponseError(detail, status=status or 500)
@@ -91,17 +91,17 @@ def _busy(status: int, document: object, message: str | None, retry_after: str |
 
 
 def _detail(status: int, document: object, message: str | None) -> str:
-    said = f"Ollama answered with status {status}" + (f": {message}" if message else ".")
+    detail = f"Ollama responded with status {status}" + (f": {message}" if message else ".")
     if status == 401 and isinstance(document, dict) and document.get("signin_url"):  # noqa: PLR2004
-        return f"{_sentence(said)} {SIGN_IN}"
+        return f"{_with_full_stop(detail)} {SIGN_IN}"
     if 300 <= status < 400:  # noqa: PLR2004
-        return f"{_sentence(said)} Redirects are not followed; OLLAMA_BASE_URL has to be the address of Ollama itself."
+        return f"{_with_full_stop(detail)} Redirects are not followed; set OLLAMA_BASE_URL to Ollama's own address."
     hint = HINTS.get(status)
     is_explained = message is not None and document is not None and status != 401  # noqa: PLR2004
-    return said if hint is None or is_explained else f"{_sentence(said)} {hint}"
+    return detail if hint is None or is_explained else f"{_with_full_stop(detail)} {hint}"
 
 
-def _sentence(text: str) -> str:
+def _with_full_stop(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
@@ -115,12 +115,12 @@ def _is_message_alone(document: dict[str, Any]) -> bool:
 
 
 def invalid_response() -> OllamaResponseError:
-    """Return the error for an answer that is not what Ollama gives."""
-    return OllamaResponseError("Ollama's answer could not be understood.")
+    """Return the error for a response that is not valid JSON of the expected kind."""
+    return OllamaResponseError("Ollama's response could not be parsed.")
 
 
 def map_aiohttp_error(error: Exception) -> OllamaError:
-    """Return our error for one of aiohttp's; why exactly is for the log only."""
+    """Map an aiohttp exception to `OllamaError`; the exact cause goes to the log only."""
     match error:
         case aiohttp.ClientConnectorCertificateError():
             return tls_error(f"certificate: {_tls_reason(error.os_error)}")
@@ -129,9 +129,9 @@ def map_aiohttp_error(error: Exception) -> OllamaError:
         case aiohttp.ClientConnectorError():
             return OllamaUnavailableError("Ollama could not be reached.", log_detail=_network_reason(error))
         case aiohttp.ClientConnectionError():
-            return OllamaResponseError("Ollama closed the connection before its answer.")
+            return OllamaResponseError("Ollama closed the connection before its response.")
         case aiohttp.ClientPayloadError():
-            return OllamaResponseError("Ollama's answer was cut short.")
+            return OllamaResponseError("Ollama's response was cut short.")
     is_tls_alert = TLS_ALERT.search(str(error)) is not None
     return tls_error("the server speaks TLS; the address needs https") if is_tls_alert else invalid_response()
 
@@ -144,7 +144,7 @@ def _tls_reason(error: Exception) -> str:
 def _network_reason(error: aiohttp.ClientConnectorError) -> str:
     cause = error.os_error
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return f"name: {cause.strerror or cause}"
+        return f"DNS: {cause.strerror or cause}"
     if isinstance(cause, ConnectionResetError):
         return "TLS: the handshake was cut off"
     return f"network: {os.strerror(cause.errno)}" if cause.errno else f"network: {type(cause).__name__}"

@@ -1,6 +1,6 @@
-"""The message of an error response, sanitized for clients.
+"""Extraction of the message from an error response, sanitized for clients.
 
-Ollama sends `{"error": "text"}`, the model runner wraps its own JSON in that text, and gateways have other forms.
+Ollama sends `{"error": "text"}`, the model runner wraps its own JSON in that text, and gateways use other formats.
 See https://docs.ollama.com/api/errors.
 """
 
@@ -36,7 +36,7 @@ def error_message(document: object) -> str | None:
 
 
 def plain_text_message(body: bytes) -> str | None:
-    """Return the message of an error response that is plain text, or None if it is HTML, empty or no text."""
+    """Return the message of an error response that is plain text, or None if it is HTML, empty or binary."""
     try:
         text = body.decode()
     except UnicodeDecodeError:
@@ -47,7 +47,7 @@ def plain_text_message(body: bytes) -> str | None:
 
 
 def sanitize_message(text: str) -> str | None:
-    """Return the first line of a message without addresses, paths and the JSON a runner wraps it in."""
+    """Return the first line of a message, without addresses, file paths and the model runner's JSON wrapping."""
     text = _unwrap_json(text, MAX_NESTING)
     if NEVER_SHOWN.search(text[:MAX_MESSAGE_LENGTH]):
         return None
@@ -57,11 +57,11 @@ def sanitize_message(text: str) -> str | None:
 
 
 def says_quota_is_used_up(document: object, message: str | None) -> bool:
-    """Tell whether an error response says that a quota, not a rate, is exceeded: to wait a moment does not help."""
+    """Return whether an error reports an exhausted quota, not a rate limit: retrying soon does not help."""
     error = document.get("error") if isinstance(document, dict) else None
     codes = [error.get(key) for key in ("code", "type")] if isinstance(error, dict) else []
-    said = " ".join(text for text in (message, *codes) if isinstance(text, str))
-    return QUOTA.search(said) is not None and RATE.search(said) is None
+    text = " ".join(part for part in (message, *codes) if isinstance(part, str))
+    return QUOTA.search(text) is not None and RATE.search(text) is None
 
 
 def _find_message(value: object, depth: int) -> str | None:

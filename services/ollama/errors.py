@@ -1,19 +1,19 @@
-"""What can go wrong, as one tree.
+"""Exceptions of the Ollama client and service, in one hierarchy.
 
     OllamaError
     ├── InvalidRequestError       the request contradicts itself or the settings
-    ├── ModelNotFoundError        unknown model, and no fallback to be had
-    ├── RejectedByOllamaError     Ollama's own 400
-    ├── OllamaUnavailableError    unreachable, or refused at once while it counts as down
-    ├── OllamaBusyError           Ollama answered 503 or 429
-    ├── OverloadedError           our own queue is full, or the wait in it too long
-    ├── OllamaTimeoutError        a deadline passed
-    │   └── OllamaConnectTimeoutError   before a connection was open
-    ├── OllamaResponseError       5xx, garbage, a body cut short, an answer without `done: true`
-    ├── ShuttingDownError         the service is ending
-    │   └── DrainTimeoutError           and would not wait for the request any longer
-    ├── NotFoundError             Ollama's own 404; becomes a fallback or a ModelNotFoundError
-    └── NoSuchEndpointError       an endpoint that Ollama does not have
+    ├── ModelNotFoundError        unknown model, and no fallback
+    ├── RejectedByOllamaError     Ollama responded 400
+    ├── OllamaUnavailableError    unreachable, or rejected while the circuit breaker is open
+    ├── OllamaBusyError           Ollama responded 503 or 429
+    ├── OverloadedError           the service's queue is full, or the wait was too long
+    ├── OllamaTimeoutError        a timeout expired
+    │   └── OllamaConnectTimeoutError   while connecting
+    ├── OllamaResponseError       5xx, invalid data, a truncated body, a response without `done: true`
+    ├── ShuttingDownError         the service is shutting down
+    │   └── DrainTimeoutError           and the grace period of this request is over
+    ├── NotFoundError             Ollama responded 404 for a model; leads to a fallback or a ModelNotFoundError
+    └── NoSuchEndpointError       Ollama responded 404 for an endpoint
 
 `retryable` is true where the request certainly did not run and the same request may succeed later.
 """
@@ -24,9 +24,9 @@ BUSY_RETRY_AFTER_SECONDS = 5.0
 
 
 class OllamaError(Exception):
-    """An operation failed; the message is a sentence for people, free of addresses and internals.
+    """Base class; the message is safe to show to clients, without addresses and internals.
 
-    `log_detail` adds what only the log may show, such as addresses.
+    `log_detail` holds information for the log only, such as addresses.
     """
 
     code: ClassVar[str] = "ollama_error"
@@ -40,12 +40,12 @@ class OllamaError(Exception):
 
     @property
     def log_message(self) -> str:
-        """The message with what only the log may show."""
+        """The message with `log_detail`, for the log only."""
         return f"{self.detail} ({self.log_detail})" if self.log_detail else self.detail
 
 
 class InvalidRequestError(OllamaError):
-    """The request contradicts itself or the settings; `field` is the one to change."""
+    """The request contradicts itself or the settings; `field` names the field at fault."""
 
     code = "invalid_request"
 
@@ -65,13 +65,13 @@ class ModelNotFoundError(OllamaError):
 
 
 class RejectedByOllamaError(OllamaError):
-    """Ollama refused the request with its own 400."""
+    """Ollama responded 400: the request is invalid for this model or version."""
 
     code = "rejected_by_ollama"
 
 
 class OllamaUnavailableError(OllamaError):
-    """Ollama could not be reached; nothing was run. Not retryable where the settings of TLS are the cause."""
+    """Ollama could not be reached; the request did not run. Not retryable if TLS is misconfigured."""
 
     code = "ollama_unavailable"
     retryable = True
@@ -90,9 +90,9 @@ class OllamaUnavailableError(OllamaError):
 
 
 class OllamaBusyError(OllamaError):
-    """Ollama answered 503 or 429; nothing was run. Not retryable where a quota is used up.
+    """Ollama responded 503 or 429; the request did not run. Not retryable if a quota is exhausted.
 
-    `wait_seconds` is Ollama's own `Retry-After`, or None if it sent none.
+    `wait_seconds` is Ollama's `Retry-After`, or None if it sent none.
     """
 
     code = "ollama_busy"
@@ -105,26 +105,26 @@ class OllamaBusyError(OllamaError):
 
 
 class OverloadedError(OllamaError):
-    """Our own queue has no place; nothing was sent to Ollama."""
+    """The service's queue is full; nothing was sent to Ollama."""
 
     code = "overloaded"
     retryable = True
 
 
 class OllamaTimeoutError(OllamaError):
-    """A deadline passed; the message names its setting."""
+    """A timeout expired; the message names its setting."""
 
     code = "timeout"
 
 
 class OllamaConnectTimeoutError(OllamaTimeoutError):
-    """No connection could be opened in time; nothing was run."""
+    """No connection could be opened in time; the request did not run."""
 
     retryable = True
 
 
 class OllamaResponseError(OllamaError):
-    """Ollama's answer was an error or no answer at all; `status` is its HTTP status when it had one."""
+    """Ollama's response was an error or invalid; `status` is its HTTP status if there was one."""
 
     def __init__(self, detail: str, *, status: int | None = None) -> None:
         super().__init__(detail)
@@ -132,23 +132,23 @@ class OllamaResponseError(OllamaError):
 
 
 class ShuttingDownError(OllamaError):
-    """The service is ending; nothing was sent to Ollama."""
+    """The service is shutting down; nothing was sent to Ollama."""
 
     code = "shutting_down"
     retryable = True
 
 
 class DrainTimeoutError(ShuttingDownError):
-    """The service is ending, and the request was under way for longer than it could wait."""
+    """The service is shutting down, and the request did not finish within the grace period."""
 
     retryable = False
 
 
 class NotFoundError(OllamaError):
-    """Ollama answered 404 in JSON: it does not have the model."""
+    """Ollama responded 404 with JSON: the model is not installed."""
 
     code = "model_not_found"
 
 
 class NoSuchEndpointError(OllamaError):
-    """Ollama answered 404 in plain text: it is too old for the endpoint, or not Ollama."""
+    """Ollama responded 404 without an error object: it is too old for the endpoint, or not Ollama."""

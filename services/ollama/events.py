@@ -5,14 +5,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-# None of these is frozen: the frozen take three times as long to make, 6 µs a whole chat.
+# Not frozen: creating frozen dataclasses takes three times as long, 6 µs per chat.
 
 Warning_ = Literal["fallback_model", "empty_response_thinking", "invalid_json"]
 
 
 @dataclass(slots=True)
 class Usage:
-    """Tokens counted by Ollama; null where it gave no number. Thinking counts as completion."""
+    """Token counts from Ollama; null where it sent none. Thinking counts as completion."""
 
     prompt_tokens: int | None
     completion_tokens: int | None
@@ -21,7 +21,7 @@ class Usage:
 
 @dataclass(slots=True)
 class Timings:
-    """Milliseconds measured by Ollama; null where it gave no number. Loading includes waiting for a slot."""
+    """Durations from Ollama in milliseconds; null where it sent none. Loading includes waiting for a slot in Ollama."""
 
     total_ms: float | None
     load_ms: float | None
@@ -32,7 +32,7 @@ class Timings:
 
 @dataclass(slots=True)
 class Start:
-    """The first event: which model answers."""
+    """The first event: the model that responds."""
 
     type: Literal["start"] = field(default="start", init=False)
     model: str
@@ -43,7 +43,7 @@ class Start:
 
 @dataclass(slots=True)
 class Thinking:
-    """A piece of the model's reasoning."""
+    """A part of the model's reasoning."""
 
     type: Literal["thinking"] = field(default="thinking", init=False)
     text: str
@@ -51,7 +51,7 @@ class Thinking:
 
 @dataclass(slots=True)
 class Token:
-    """A piece of the answer."""
+    """A part of the response text."""
 
     type: Literal["token"] = field(default="token", init=False)
     text: str
@@ -59,7 +59,7 @@ class Token:
 
 @dataclass(slots=True)
 class ToolCall:
-    """A call the model wants made: `{"function": {"name", "arguments"}}`."""
+    """A function call requested by the model: `{"function": {"name", "arguments"}}`."""
 
     type: Literal["tool_call"] = field(default="tool_call", init=False)
     tool_call: dict[str, Any]
@@ -67,7 +67,7 @@ class ToolCall:
 
 @dataclass(slots=True)
 class Done:
-    """The last event of an answer that is whole."""
+    """The last event of a complete response."""
 
     type: Literal["done"] = field(default="done", init=False)
     done_reason: Annotated[str | None, Field(examples=["stop"])]
@@ -78,7 +78,7 @@ class Done:
 
 @dataclass(slots=True)
 class Error:
-    """The last event of an answer that failed after its first byte."""
+    """The last event of a response that failed after its first byte."""
 
     type: Literal["error"] = field(default="error", init=False)
     code: Annotated[str, Field(examples=["timeout"])]

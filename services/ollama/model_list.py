@@ -1,4 +1,4 @@
-"""The models in Ollama's answers, checked and in our own shape.
+"""Parser of the model lists of `/api/tags` and `/api/ps`.
 
 See https://docs.ollama.com/api/tags and https://docs.ollama.com/api/ps.
 """
@@ -12,20 +12,20 @@ MAX_INTEGER = 2**53
 
 
 class ParsedModels(NamedTuple):
-    """The models of an answer by their exact names, and how many entries have no usable name."""
+    """Models by exact name, and the number of entries without a usable name."""
 
     models: dict[str, dict[str, Any]]
     skipped: int
 
 
 def parse_models(document: object) -> ParsedModels:
-    """Read the models of `/api/tags` or `/api/ps`; `"models": null` is how Go writes an empty list.
+    """Parse the models of `/api/tags` or `/api/ps`; `"models": null` is how Go writes an empty list.
 
     An entry without a usable name is skipped, as is a name that occurs twice. A value that is not of the documented
-    type is None.
+    type becomes None.
 
     Raises:
-        OllamaResponseError: if it has no list of models, or one in which no entry is usable.
+        OllamaResponseError: if it has no list of models, or a list without any usable entry.
     """
     entries = document.get("models", ()) if isinstance(document, dict) else ()
     if entries is None:
@@ -46,7 +46,7 @@ def parse_models(document: object) -> ParsedModels:
 
 
 def whole_number(value: object) -> int | None:
-    """Return a count in an answer, also one written as `12.0`; None if it is no whole number of 0 or more."""
+    """Return a non-negative integer, also if written as `12.0`; None for anything else."""
     if type(value) is int:
         return value if 0 <= value <= MAX_INTEGER else None
     if type(value) is float and value.is_integer() and 0 <= value <= MAX_INTEGER:
@@ -55,7 +55,7 @@ def whole_number(value: object) -> int | None:
 
 
 def _malformed() -> OllamaResponseError:
-    return OllamaResponseError("Ollama's model list has not the shape it should have.")
+    return OllamaResponseError("Ollama's model list does not have the expected structure.")
 
 
 def _exact_name(entry: object) -> str | None:

@@ -1,8 +1,8 @@
-"""Newline-delimited JSON: lines from any split of bytes, and the token list that large ones carry."""
+"""Newline-delimited JSON: splits a byte stream into lines, and drops the large `context` field."""
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 LARGE_BYTES = 65_536
-_KEY = b'"context":['
+_CONTEXT_KEY = b'"context":['
 
 
 class LineTooLongError(ValueError):
@@ -10,7 +10,7 @@ class LineTooLongError(ValueError):
 
 
 class LineSplitter:
-    r"""Collects bytes as they arrive and gives whole lines, without their `\n` and without blank ones."""
+    r"""Splits bytes into lines as they arrive, without the `\n` and without blank lines."""
 
     def __init__(self, max_line_bytes: int = MAX_LINE_BYTES) -> None:
         self._max_line_bytes = max_line_bytes
@@ -18,10 +18,10 @@ class LineSplitter:
         self._size = 0
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """Return the lines that this chunk completes.
+        """Add a chunk; return the lines it completes.
 
         Raises:
-            LineTooLongError: if a line grows beyond the limit.
+            LineTooLongError: if a line exceeds the limit.
         """
         first, newline, rest = chunk.partition(b"\n")
         self._parts.append(first)
@@ -38,17 +38,17 @@ class LineSplitter:
         return [line for line in lines if line and not line.isspace()]
 
     def rest(self) -> bytes:
-        r"""Return what came after the last `\n`: Ollama's single-object answers end without one."""
+        r"""Return what follows the last `\n`: Ollama's single-object responses have none at the end."""
         return b"".join(self._parts).strip()
 
 
 def without_context(chunk: bytes) -> bytes:
-    """Return a large line with an empty `context`, the token ids that nobody reads: they take seconds to parse.
+    """Return a large line with `context` emptied: its token ids are unused and take seconds to parse.
 
-    The key cannot occur in a JSON string, where its quotes are escaped.
+    The key cannot occur inside a JSON string, where its quotes would be escaped.
     """
     if len(chunk) < LARGE_BYTES:
         return chunk
-    start = chunk.find(_KEY) + len(_KEY)
+    start = chunk.find(_CONTEXT_KEY) + len(_CONTEXT_KEY)
     end = chunk.find(b"]", start)
-    return chunk[:start] + chunk[end:] if start >= len(_KEY) and end > 0 else chunk
+    return chunk[:start] + chunk[end:] if start >= len(_CONTEXT_KEY) and end > 0 else chunk

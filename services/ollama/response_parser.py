@@ -20,7 +20,7 @@ ResponseFormat = Literal["json"] | dict[str, Any] | None
 
 
 class ResponseParser:
-    """Parses Ollama's response chunks into events; the warnings of the last one depend on those before.
+    """Parses response chunks into events; stateful, as the final warnings depend on all chunks.
 
     `warnings` are those known before the response.
     """
@@ -37,7 +37,7 @@ class ResponseParser:
         """Return the events of one chunk.
 
         Raises:
-            OllamaResponseError: if it has not the shape of Ollama's.
+            OllamaResponseError: if it is malformed.
         """
         message = chunk.get("message")
         if message is None:
@@ -75,12 +75,12 @@ class ResponseParser:
 
 
 def incomplete_response() -> OllamaResponseError:
-    """Return the error for an answer without `done: true`."""
-    return OllamaResponseError("Ollama's answer ended before it was done.")
+    """Return the error for a response without `done: true`."""
+    return OllamaResponseError("Ollama's response ended before it was complete.")
 
 
 def satisfies(text: str, response_format: Literal["json"] | dict[str, Any]) -> bool:
-    """Tell whether a text is JSON, and as the schema says when there is one."""
+    """Return whether a text is valid JSON and, if there is a schema, conforms to it."""
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -112,7 +112,7 @@ def _ms(chunk: dict[str, Any], name: str) -> float | None:
 
 
 def number(chunk: dict[str, Any], name: str) -> int | None:
-    """Return a number of an answer, or None where it is no whole number of 0 or more."""
+    """Return a count from a chunk, or None if it is not a non-negative integer."""
     return whole_number(chunk.get(name))
 
 
@@ -129,4 +129,4 @@ def _objects(value: object) -> list[dict[str, Any]]:
 
 
 def _malformed() -> OllamaResponseError:
-    return OllamaResponseError("Ollama's answer has not the shape it should have.")
+    return OllamaResponseError("Ollama's response does not have the expected structure.")

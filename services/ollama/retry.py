@@ -24,7 +24,7 @@ T = TypeVar("T")
 RETRYABLE = (OllamaUnavailableError, OllamaBusyError)
 MAX_RETRY_AFTER_SECONDS = 3600.0
 MAX_PAUSE_SECONDS = 10
-"""A longer `Retry-After` is passed on to the client at once: a pause keeps the request's place from others."""
+"""A longer `Retry-After` is passed on to the client at once, as a waiting request occupies its slot."""
 
 
 async def retry(
@@ -36,15 +36,15 @@ async def retry(
     backoff_seconds: float,
     give_up_at: float,
 ) -> T:
-    """Retry after a first attempt that certainly did not run, with growing pauses and `attempts` in all.
+    """Retry with exponential backoff after a first attempt that did not run; `attempts` includes the first.
 
-    A pause is at least as long as the `Retry-After` of the last answer. There is none, and no further attempt, where it
-    would be longer than `MAX_PAUSE_SECONDS` or last until `give_up_at` (of the monotonic clock).
+    Each pause is at least as long as the `Retry-After` of the last response. No further attempt is made if the pause
+    would exceed `MAX_PAUSE_SECONDS` or `give_up_at` (monotonic clock).
 
-    The first attempt is made without tenacity, which adds 35 µs to it.
+    The caller makes the first attempt without tenacity, which would add 35 µs.
 
     Raises:
-        OllamaError: that of the last attempt.
+        OllamaError: the error of the last attempt.
     """
     backoff = wait_exponential_jitter(multiplier=backoff_seconds, max=MAX_PAUSE_SECONDS, jitter=backoff_seconds)
 
@@ -57,7 +57,10 @@ async def retry(
             return False
         message = _message(state)
         logger.warning(
-            "attempt %d failed, the next would be too late in %.1f s: %s", state.attempt_number, seconds, message
+            "attempt %d failed, not retried: the next would be in %.1f s, which is too late: %s",
+            state.attempt_number,
+            seconds,
+            message,
         )
         return True
 
@@ -74,7 +77,7 @@ async def retry(
                 raise first_error
             on_attempt()
             return await attempt()
-    raise first_error  # not reached: tenacity raises the last error itself
+    raise first_error  # unreachable: tenacity reraises the last error
 
 
 def _retry_after_seconds(state: RetryCallState) -> float:
@@ -92,9 +95,9 @@ def _message(state: RetryCallState) -> str:
 
 
 def parse_retry_after(value: str | None) -> float | None:
-    """Return the seconds that `Retry-After` asks to wait, at most an hour, or None if it is absent or malformed.
+    """Return the seconds of a `Retry-After` header, at most an hour; None if it is absent or malformed.
 
-    Takes seconds, with a fraction too, and an HTTP date; one in the past says nothing.
+    Accepts seconds, also fractional, and HTTP dates; a date in the past gives None.
     """
     if value is None or not value.isascii():
         return None

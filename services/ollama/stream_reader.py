@@ -1,4 +1,4 @@
-"""Reader of streamed responses: JSON objects out of bytes, with an idle timeout."""
+"""Reader of streamed responses: parses JSON lines, with an idle timeout."""
 
 import asyncio
 from contextlib import suppress
@@ -15,20 +15,20 @@ END_OF_BODY_SECONDS = 0.25
 
 
 class Body(Protocol):
-    """The body of a response, as it comes."""
+    """A response body that is read incrementally."""
 
     async def read_some(self) -> bytes:
-        """Return what has arrived, at least a byte; nothing at the end."""
+        """Return the bytes that have arrived, at least one; empty at the end of the body."""
 
     def fail(self, error: OllamaError) -> None:
-        """Have whoever waits in `read_some` get an error."""
+        """Raise an error in the pending `read_some`."""
 
     def close(self) -> None:
-        """Give up the rest; the connection is closed unless it is at its end."""
+        """Discard the rest; the connection is closed unless the body is at its end."""
 
 
 class StreamReader:
-    """The JSON objects of one answer, in batches: what arrived together is read together."""
+    """Reads the JSON objects of one response in batches: what arrived together is returned together."""
 
     def __init__(self, body: Body, idle_seconds: float) -> None:
         self._body = body
@@ -38,21 +38,21 @@ class StreamReader:
         self._failure: OllamaError | None = None
 
     async def read_first(self) -> None:
-        """Wait for the first chunks; `read` then gives them at once.
+        """Wait for the first chunks, which the next `read` returns.
 
         Raises:
-            OllamaError: as `read`, and if there is none.
+            OllamaError: as `read`, and if the body is empty.
         """
         self._first = await self._read()
         if not self._first:
-            raise OllamaResponseError("Ollama's answer ended before it began.")
+            raise OllamaResponseError("Ollama's response was empty.")
 
     async def read(self) -> list[dict[str, Any]]:
-        """Return the next chunks, at least one; none at the end of the body.
+        """Return the next chunks, at least one; an empty list at the end of the body.
 
         Raises:
             OllamaTimeoutError: after OLLAMA_STREAM_IDLE_TIMEOUT of silence.
-            OllamaResponseError: an error line, garbage, or the connection broke.
+            OllamaResponseError: an error line, invalid data, or a broken connection.
         """
         if self._first:
             chunks, self._first = self._first, []
@@ -64,14 +64,14 @@ class StreamReader:
             self._silence.end()
 
     async def read_to_end(self) -> None:
-        """Read the end of the body after the last chunk, so that the connection can serve again."""
+        """Read the rest of the body after the last chunk, so that the connection can be reused."""
         with suppress(TimeoutError, OllamaError):
             async with asyncio.timeout(END_OF_BODY_SECONDS):
                 while await self._body.read_some():
                     pass
 
     def close(self) -> None:
-        """Give up the rest of the body; the connection is closed unless it is at its end."""
+        """Discard the rest of the body; the connection is closed unless the body is at its end."""
         self._silence.close()
         self._body.close()
 
@@ -88,7 +88,7 @@ class StreamReader:
         return self._parse([rest]) if rest else []
 
     def _parse(self, lines: list[bytes]) -> list[dict[str, Any]]:
-        """Parse lines up to a bad one; what came before it is not lost."""
+        """Parse lines up to an invalid one; its error is raised by the next read."""
         chunks: list[dict[str, Any]] = []
         try:
             chunks.extend(map(_chunk, lines))

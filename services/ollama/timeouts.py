@@ -1,4 +1,4 @@
-"""Limits on how long something may take, with an error of ours when it is over."""
+"""Timeouts that raise `OllamaError`."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from services.ollama.errors import OllamaError, OllamaTimeoutError
 
 
 class Timeout:
-    """`asyncio.timeout` that raises an `OllamaError`; a class, for a generator costs 4 µs more each time."""
+    """`asyncio.timeout` that raises an `OllamaError`; a class, as a generator would cost 4 µs more per use."""
 
     def __init__(self, seconds: float | None, error: Callable[[], OllamaError]) -> None:
         self._timeout = asyncio.timeout(seconds)
@@ -27,21 +27,21 @@ class Timeout:
             raise self._error() from timeout
 
     def expire(self) -> None:
-        """End it now."""
+        """Expire now."""
         self._timeout.reschedule(0)
 
 
 def deadline(seconds: float, setting: str, waiting_for: str, *, share: float = 1) -> Timeout:
-    """Limit what `async with` holds to a share of a setting.
+    """Return a timeout of `seconds * share`; the error names the full value and its setting.
 
     Raises:
-        OllamaTimeoutError: naming the setting, when the time is over.
+        OllamaTimeoutError: from the context manager, when it expires.
     """
     return Timeout(seconds * share, partial(timeout_error, seconds, setting, waiting_for))
 
 
 def timeout_error(seconds: float, setting: str, waiting_for: str) -> OllamaTimeoutError:
-    """Return the error for a deadline that passed."""
+    """Return the error for an expired timeout."""
     return OllamaTimeoutError(f"Ollama took longer than {seconds:g} s for {waiting_for} ({setting}).")
 
 

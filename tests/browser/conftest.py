@@ -39,6 +39,8 @@ class Tab:
                 self.trouble.append(f"console: {message.text}")
 
         def failed(request: Request) -> None:
+            if request.url.startswith("blob:"):
+                return  # Redoc's search worker, when the page is left before it has loaded
             self.trouble.append(f"failed: {request.url} {request.failure}")
 
         self.page.on("console", console)

@@ -12,7 +12,7 @@ from tests.serving import serve
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-SOON = 3.0
+SOON = 10.0
 REAL_OLLAMA = Fault(
     path="/api/version", body=b'{"version": "0.24.0"}', content_type="application/json", status=200, times=None
 )

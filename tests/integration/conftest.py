@@ -56,6 +56,19 @@ def direct(client: aiohttp.ClientSession, upstream: Upstream) -> Api:
 
 
 @pytest.fixture
+async def runs_llama_server(direct: Api) -> bool:
+    """Whether the upstream is an Ollama whose models run in llama-server, as since 0.30; the simulator is none.
+
+    As the service does for builds that name no version, it looks at the list of models.
+    """
+    async with direct.get("/api/version") as response:
+        version = (await response.json())["version"]
+    async with direct.get("/api/tags") as response:
+        models = (await response.json())["models"]
+    return "simulator" not in version and any("capabilities" in model for model in models)
+
+
+@pytest.fixture
 async def service(client: aiohttp.ClientSession, upstream: Upstream) -> AsyncIterator[Api]:
     """The service in front of the upstream."""
     async with serve(create_app(settings_for(upstream))) as url:

@@ -4,12 +4,13 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
 
 import aiohttp
+
+from tests.service_process import free_port
 
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
@@ -31,7 +32,7 @@ class OllamaServer:
     def __init__(self, executable: str, folder: Path) -> None:
         self._executable = executable
         self._folder = folder
-        self._port = _free_port()
+        self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -112,10 +113,3 @@ class OllamaServer:
 
     def _last_words(self) -> str:
         return (self._folder / "ollama.log").read_text(errors="replace")[-2000:]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

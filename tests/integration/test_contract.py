@@ -173,10 +173,14 @@ async def test_max_tokens_ends_the_answer(service: Api) -> None:
     assert answer["done_reason"] == "length"
 
 
-async def test_one_token_has_no_speed(service: Api) -> None:
+async def test_one_token_has_a_speed_only_if_its_time_is_told(service: Api, runs_llama_server: bool) -> None:
     answer = await service.answer("/api/ollama/generate", GENERATE | {"max_tokens": 1})
     assert answer["usage"]["completion_tokens"] == 1
-    assert answer["timings"]["tokens_per_second"] is None
+    timings = answer["timings"]
+    if runs_llama_server:
+        assert timings["tokens_per_second"] == pytest.approx(1000 / timings["completion_ms"], rel=0.01)
+    else:
+        assert timings["tokens_per_second"] is None
 
 
 @pytest.mark.parametrize("as_list", [False, True], ids=["string", "list"])
@@ -408,11 +412,15 @@ async def test_what_ollama_would_choke_on_is_refused_here(service: Api, fault: d
 @pytest.mark.parametrize(("path", "body"), [("generate", GENERATE), ("chat", CHAT)])
 @pytest.mark.parametrize("schema", [{"type": "string", "pattern": "abc"}, {"required": ["keep"]}], ids=str)
 async def test_a_valid_schema_that_ollama_cannot_use_is_an_error_before_any_form_begins(
-    service: Api, path: str, body: dict[str, Any], schema: dict[str, Any]
+    service: Api, path: str, body: dict[str, Any], schema: dict[str, Any], runs_llama_server: bool
 ) -> None:
     for accept in (None, *FORMS):
         asked = body | {"format": schema, "stream": accept is not None}
         async with service.post(f"/api/ollama/{path}", asked, accept) as response:
+            if runs_llama_server:
+                assert response.status == 200
+                assert await response.read()
+                continue
             document = await problem(response, 502, "ollama_error")
         assert "invalid JSON schema" in document["detail"]
 

@@ -173,7 +173,7 @@ async def test_what_is_remembered_has_a_bound_and_the_check_is_quick() -> None:
         await middleware({"type": "http", "path": "/", "headers": headers}, none, none)
     assert len(middleware._known) == MAX_KNOWN  # noqa: SLF001 - a bound that nothing outside shows
     scope = {"type": "http", "path": "/", "headers": [(b"host", b"1.example"), (b"accept", b"*/*")]}
-    started_at = time.perf_counter()
+    started_at = time.thread_time()
     for _ in range(1000):
         await middleware(scope, none, none)
-    assert time.perf_counter() - started_at < 0.05
+    assert time.thread_time() - started_at < 0.05

@@ -23,6 +23,7 @@ from tests.kinds import (
     KINDS,
     NATIVE_WHOLE,
     NATIVES,
+    PATIENCE_SECONDS,
     STREAMED_NDJSON,
     STREAMED_SSE,
     WHOLE,
@@ -213,8 +214,7 @@ async def test_while_something_else_is_asked_for_it(
     more = {"model": "unknown"} if path == "/api/tags" else {}
     async with asking(kind, client, url, **more):
         await simulator.received(path, count=calls + 1)
-    async with asyncio.timeout(1):
-        await nothing_is_left(client, url, simulator)
+    await nothing_is_left(client, url, simulator)
     assert len(simulator.calls_to(kind.upstream)) == (path == "/api/ps")
 
 
@@ -295,7 +295,7 @@ async def test_before_the_watch_begins(
     call = await simulator.received(kind.upstream)
     assert watching() == []
     writer.transport.abort()
-    await until(call.ended_event.is_set, seconds=5)
+    await until(call.ended_event.is_set)
     assert call.outcome == "client_gone"
     await nothing_is_left(client, url, simulator)
 
@@ -360,7 +360,7 @@ async def test_an_http_1_0_client_gets_its_answer_and_the_end_of_the_connection(
 ) -> None:
     reader, writer = await connect(url)
     writer.write(wire(kind).replace(b"HTTP/1.1", b"HTTP/1.0"))
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         answer = await reader.read()
     writer.close()
     head, _, body = answer.partition(b"\r\n\r\n")
@@ -453,7 +453,7 @@ async def test_a_stream_dropped_unread_gives_its_place_back(make_settings: MakeS
     assert await service.queue_stats() == (1, 0)
     del never_begun, dropped
     gc.collect()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while await service.queue_stats() != (0, 0):
             await asyncio.sleep(0.005)
     await until(lambda: simulator.open_calls == 0)

@@ -17,6 +17,7 @@ from server.logging import configure_logging
 from simulator import Simulator
 from tests.api import CHAT, GENERATE, Answer, call, get, post, problem_in
 from tests.conftest import MakeSettings
+from tests.kinds import PATIENCE_SECONDS
 from tests.serving import serve
 from tests.sse import SSE
 
@@ -268,7 +269,7 @@ async def test_a_small_announcement_does_not_let_a_large_body_in(narrow: str, si
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"POST /api/ollama/generate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" + lengths)
     writer.write(b"\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         status = await reader.readline()
     assert status.split()[1] in {b"400", b"413"}
     assert simulator.calls_to("/api/generate") == []
@@ -280,7 +281,7 @@ async def test_a_body_that_is_announced_too_large_is_not_waited_for(narrow: str)
     host, port = narrow.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"POST /api/ollama/generate HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n")
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         head = await reader.readuntil(b"\r\n\r\n")
         await reader.read()
     assert head.startswith(b"HTTP/1.1 413 ")

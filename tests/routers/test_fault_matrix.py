@@ -1,5 +1,6 @@
 """Every fault of the upstream against every kind of request: what the client is told, and what is left behind."""
 
+import asyncio
 import logging
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import pytest
 from main import create_app
 from simulator import Fault, Simulator
 from tests.conftest import MakeSettings
-from tests.kinds import EMBEDDINGS, KINDS, Kind, Seen, check_one_last, nothing_is_left, see, until
+from tests.kinds import EMBEDDINGS, KINDS, PATIENCE_SECONDS, Kind, Seen, check_one_last, nothing_is_left, see, until
 from tests.serving import serve
 
 ATTEMPTS = 3
@@ -72,7 +73,7 @@ CASES = [
     case("status-204", Fault(status=204, body=b"", times=FOR_EVER), FAILS),
     case("busy-503", Fault(status=503, times=FOR_EVER), Expected(503, "ollama_busy", ATTEMPTS)),
     case("busy-429", Fault(status=429, retry_after="0", times=FOR_EVER), Expected(503, "ollama_busy", ATTEMPTS)),
-    case("busy-for-7-s", Fault(status=429, retry_after="7", times=FOR_EVER), Expected(503, "ollama_busy")),
+    case("busy-for-11-s", Fault(status=429, retry_after="11", times=FOR_EVER), Expected(503, "ollama_busy")),
     case("busy-once", Fault(status=503), Expected(200, attempts=2)),
     case("busy-twice", Fault(status=429, times=2), Expected(200, attempts=3)),
     case("html", Fault(body=HTML, times=FOR_EVER), FAILS),
@@ -105,8 +106,8 @@ async def test_what_comes_of_a_fault(
     caplog: pytest.LogCaptureFixture,
     case: Case,
 ) -> None:
-    settings = make_settings(ollama_request_timeout=0.2, ollama_stream_idle_timeout=0.1)
-    async with serve(create_app(settings)) as url:
+    limits = {"ollama_request_timeout": 0.2, "ollama_stream_idle_timeout": 0.1} if case.whole is LATE else {}
+    async with serve(create_app(make_settings(**limits))) as url:
         for kind in KINDS:
             expected = case.expected(kind)
             simulator.clear_faults()
@@ -119,7 +120,10 @@ async def test_what_comes_of_a_fault(
             await nothing_is_left(client, url, simulator)
             assert simulator.open_connections <= IDLE_CONNECTIONS
         simulator.clear_faults()
-        assert {(await see(kind.ask(client, url))).status for kind in KINDS} == {200}
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            for kind in KINDS:
+                while (await see(kind.ask(client, url))).status != 200:
+                    assert limits, "only a short limit may be the reason"
     await until(lambda: simulator.open_connections == 0)
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 

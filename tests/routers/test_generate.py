@@ -472,11 +472,13 @@ async def test_a_busy_ollamas_retry_after_is_passed_on(
 async def test_a_full_queue_is_503(
     client: aiohttp.ClientSession, make_settings: MakeSettings, simulator: Simulator
 ) -> None:
-    simulator.fault(Fault(delay_seconds=0.3))
+    one_refused = asyncio.Event()
+    simulator.fault(Fault(until=one_refused))
     async with serve(create_app(make_settings(ollama_max_connections=1, ollama_queue_size=0))) as url:
         first = asyncio.create_task(post(client, url, "generate", GENERATE))
         await simulator.received(UPSTREAM)
         document = problem_in(await post(client, url, "generate", GENERATE), "overloaded")
+        one_refused.set()
         assert (await first).status == 200
     assert "OLLAMA_QUEUE_SIZE" in document["detail"]
     assert document["retryable"] is True

@@ -28,6 +28,7 @@ from tests.event_loop_probe import longest_stall
 from tests.service_process import run_service
 
 SIZE = 20_900_000  # just under MAX_REQUEST_BYTES
+ALLOCATOR_BYTES = 30_000_000  # what a process keeps for itself, whatever the body
 STALL_SECONDS = 1.0  # 0.1 on a quiet machine
 STEP_SECONDS = 0.4  # of processor time; 0.05 as measured
 SCOPE: Scope = {"type": "http", "headers": [(b"content-type", b"application/json")]}
@@ -117,7 +118,7 @@ async def test_the_worst_known_bodies_neither_stop_the_service_nor_fill_its_memo
         for name, (endpoint, make, statuses) in WORST.items():
             body = make()
             before = reset_peak(service.process.pid)
-            async with longest_stall(service.port) as stall:
+            async with longest_stall(service.port, service.process.pid) as stall:
                 url = f"{service.url}/api/ollama/{endpoint}"
                 headers = {"Content-Type": "application/json"}
                 async with client.post(url, data=io.BytesIO(body), headers=headers) as response:
@@ -125,7 +126,7 @@ async def test_the_worst_known_bodies_neither_stop_the_service_nor_fill_its_memo
             assert response.status in statuses, (name, answer[:300])
             assert stall.seconds < STALL_SECONDS, name
             assert len(answer) < 50_000, name
-            assert peak(service.process.pid) - before < 5 * len(body) + 20_000_000, name
+            assert peak(service.process.pid) - before < 5 * len(body) + ALLOCATOR_BYTES, name
 
 
 def reset_peak(pid: int) -> int:

@@ -277,7 +277,12 @@ async def test_switched_off(make_settings: MakeSettings, simulator: Simulator, c
 
 
 async def test_keys(make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession) -> None:
-    paths = [("POST", f"/api/{kind.path}") for kind in NATIVES] + CONTROL + MANAGEMENT + [("GET", "/api/nowhere"), ("GET", "/api/")]
+    paths = (
+        [("POST", f"/api/{kind.path}") for kind in NATIVES]
+        + CONTROL
+        + MANAGEMENT
+        + [("GET", "/api/nowhere"), ("GET", "/api/")]
+    )
     async with serve(create_app(make_settings(api_keys="correct-horse"))) as url:
         await simulator.received("/api/tags")  # of the start
         before = len(simulator.calls)

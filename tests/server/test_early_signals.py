@@ -13,11 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.service_process import ROOT, free_port
+from tests.service_process import END_SECONDS, ROOT, free_port
 
 UNSHARE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
 START_SECONDS = 1.5
-END_SECONDS = 10
 
 
 def can_unshare() -> bool:
@@ -40,6 +39,7 @@ def catches(pid: int, number: int) -> bool:
 @contextmanager
 def starting_service(cwd: Path, prefix: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     environment = {"PATH": os.environ["PATH"], "SERVICE_ENV_FILE": os.devnull, "PORT": str(free_port())}
+    environment["SHUTDOWN_DELAY"] = "0"
     with (
         (cwd / "log").open("wb") as log,
         subprocess.Popen([*prefix, sys.executable, ROOT / "main.py"], cwd=cwd, env=environment, stderr=log) as process,

@@ -17,6 +17,7 @@ import pytest
 
 from server.launcher import answers
 from simulator import Simulator
+from tests.service_process import START_SECONDS, free_port
 
 ROOT = Path(__file__).parent.parent.parent
 DEFAULT_OLLAMA = "http://127.0.0.1:11434"
@@ -28,19 +29,13 @@ without_ollama = pytest.mark.skipif(
 with_terminal = pytest.mark.skipif(shutil.which("setsid") is None, reason="needs setsid(1)")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @asynccontextmanager
 async def launched(
     cwd: Path, *, prefix: tuple[str, ...] = (), terminal: int | None = None, **environment: str
 ) -> AsyncIterator[Process]:
     """Run the launcher, with a terminal as its standard input if one is given."""
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from server.launcher import main; sys.exit(main())"
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # `nohup` ignores it, and children inherit that
     process = await asyncio.create_subprocess_exec(
         *prefix,
         sys.executable,
@@ -62,7 +57,7 @@ async def launched(
 
 async def version_behind(port: int) -> str:
     """Wait until the service on this port is up, and return the version of its Ollama."""
-    async with aiohttp.ClientSession() as session, asyncio.timeout(20):
+    async with aiohttp.ClientSession() as session, asyncio.timeout(START_SECONDS):
         while True:
             try:
                 async with session.get(f"http://127.0.0.1:{port}/health") as response:
@@ -86,7 +81,7 @@ async def test_a_named_ollama_is_used(simulator: Simulator, tmp_path: Path) -> N
 async def simulator_behind(process: Process) -> str:
     """Wait until the launcher's simulator serves, and return its address."""
     assert process.stdout is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(START_SECONDS):
         while True:
             line = (await process.stdout.readline()).decode()
             assert line, "it ended"
@@ -97,7 +92,7 @@ async def simulator_behind(process: Process) -> str:
 async def rest_of_output(process: Process) -> str:
     """Return what is written from now on, until all who hold the output have ended."""
     assert process.stdout is not None
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(START_SECONDS):
         return (await process.stdout.read()).decode()
 
 
@@ -158,7 +153,7 @@ async def test_a_killed_launcher_leaves_nothing_behind(tmp_path: Path) -> None:
 @without_ollama
 async def test_a_launcher_that_is_killed_while_it_waits_for_the_simulator_leaves_nothing_behind(tmp_path: Path) -> None:
     async with launched(tmp_path, PORT=str(free_port())) as process:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(START_SECONDS):
             while not children(process.pid):
                 await asyncio.sleep(0.005)
         process.kill()

@@ -266,10 +266,15 @@ async def test_the_wait_in_the_queue_is_told(
     kind: Kind,
 ) -> None:
     async with serve(create_app(make_settings(ollama_max_connections=1))) as url:
-        simulator.fault(Fault(delay_seconds=0.2, times=1))
+        has_waited = asyncio.Event()
+        simulator.fault(Fault(until=has_waited))
         first = asyncio.create_task(see(WHOLE.ask(client, url)))
         await load_is(client, url, running=1)
-        assert (await see(kind.ask(client, url))).status == 200
+        second = asyncio.create_task(see(kind.ask(client, url)))
+        await load_is(client, url, running=1, queued=1)
+        await asyncio.sleep(0.05)
+        has_waited.set()
+        assert (await second).status == 200
         await first
     waits = sorted(float(line["queue_ms"]) for line in lines(caplog))
     assert waits[0] < waits[1]

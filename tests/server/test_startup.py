@@ -17,7 +17,7 @@ import pytest
 
 from server.listening import is_loopback, listen_problem
 from simulator import Simulator
-from tests.service_process import ROOT, free_port, run_service, unreachable
+from tests.service_process import ROOT, START_SECONDS, free_port, run_service, unreachable
 
 SECRET = "hush-hush-hush-hush"
 
@@ -72,7 +72,7 @@ async def test_the_start_says_that_no_keys_are_needed_and_that_a_key_has_another
 async def test_several_processes_say_it_too(simulator: Simulator, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"web_concurrency": 2, "pythonwarnings": "default::UserWarning", "host": "0.0.0.0"}
     async with run_service(simulator.url, tmp_path, **settings) as service:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(START_SECONDS):
             while service.log.count("no API keys: whoever reaches 0.0.0.0 may call the service") < 2:
                 await asyncio.sleep(0.05)
 
@@ -149,5 +149,5 @@ async def test_a_worker_ends_with_the_process_that_started_it(simulator: Simulat
     settings: dict[str, Any] = {"web_concurrency": 2, "pythonwarnings": "default::UserWarning"}
     async with run_service(simulator.url, tmp_path, **settings) as service:
         service.process.send_signal(signal.SIGKILL)
-        await service.exit_code(5)
+        await service.exit_code()
         await unreachable(service.url)

@@ -1,4 +1,4 @@
-"""Places and the queue for them, without a server."""
+"""Concurrency limiter: slots and the queue, without a server."""
 
 import asyncio
 import gc
@@ -11,8 +11,8 @@ from services.concurrency_limiter import MAX_RETRY_AFTER_SECONDS, MIN_RETRY_AFTE
 from services.ollama.errors import OverloadedError
 
 
-def limiter(*, places: int = 1, queue_size: int = 10, queue_timeout_seconds: float = 5.0) -> ConcurrencyLimiter:
-    return ConcurrencyLimiter(places=places, queue_size=queue_size, queue_timeout_seconds=queue_timeout_seconds)
+def limiter(*, slots: int = 1, queue_size: int = 10, queue_timeout_seconds: float = 5.0) -> ConcurrencyLimiter:
+    return ConcurrencyLimiter(slots=slots, queue_size=queue_size, queue_timeout_seconds=queue_timeout_seconds)
 
 
 async def turns(times: int = 5) -> None:
@@ -25,8 +25,8 @@ async def hold(gate: ConcurrencyLimiter, until: asyncio.Event) -> None:
         await until.wait()
 
 
-async def test_places_are_given_at_once_and_given_back() -> None:
-    gate = limiter(places=2)
+async def test_slots_are_given_at_once_and_given_back() -> None:
+    gate = limiter(slots=2)
     async with gate.slot(), gate.slot():
         assert (gate.running, gate.queued) == (2, 0)
     assert (gate.running, gate.queued) == (0, 0)
@@ -60,7 +60,7 @@ async def test_a_newcomer_does_not_overtake_one_that_waits() -> None:
     async with gate.slot():
         waiting = asyncio.create_task(run("waits"))
         await turns()
-    await run("newcomer")  # the place is free for not a moment
+    await run("newcomer")  # the slot is free for not a moment
     await waiting
     assert served == ["waits", "newcomer"]
 
@@ -95,7 +95,7 @@ async def test_a_wait_that_is_too_long_ends_and_names_its_setting() -> None:
     assert gate.running == 0
 
 
-async def test_an_error_inside_gives_the_place_back() -> None:
+async def test_an_error_inside_gives_the_slot_back() -> None:
     gate = limiter()
     with pytest.raises(ZeroDivisionError):
         async with gate.slot():
@@ -103,13 +103,13 @@ async def test_an_error_inside_gives_the_place_back() -> None:
     assert gate.running == 0
 
 
-async def test_one_cancelled_in_the_moment_it_is_called_passes_the_place_on() -> None:
+async def test_one_cancelled_in_the_moment_it_is_called_passes_the_slot_on() -> None:
     gate, end = limiter(), asyncio.Event()
-    place = gate.slot()
-    await place.__aenter__()
+    slot = gate.slot()
+    await slot.__aenter__()
     called, behind = (asyncio.create_task(hold(gate, end)) for _ in range(2))
     await turns()
-    await place.__aexit__(None, None, None)  # `called` has its place now, and does not know it yet
+    await slot.__aexit__(None, None, None)  # `called` has its slot now, and does not know it yet
     called.cancel()
     with pytest.raises(asyncio.CancelledError):
         await called
@@ -120,25 +120,25 @@ async def test_one_cancelled_in_the_moment_it_is_called_passes_the_place_on() ->
     assert gate.running == 0
 
 
-async def test_one_whose_time_is_over_in_the_moment_it_is_called_passes_the_place_on() -> None:
+async def test_one_whose_time_is_over_in_the_moment_it_is_called_passes_the_slot_on() -> None:
     gate = limiter(queue_timeout_seconds=0.02)
-    place = gate.slot()
-    await place.__aenter__()
+    slot = gate.slot()
+    await slot.__aenter__()
     called = asyncio.create_task(gate.slot().__aenter__())
     await turns()
     loop = asyncio.get_running_loop()
     due = loop.time() + 0.02
     while loop.time() < due:  # the loop stands still, so that both happen in its next round
         pass
-    await place.__aexit__(None, None, None)
+    await slot.__aexit__(None, None, None)
     with suppress(OverloadedError):
         await called
-        gate.running -= 1  # it was quicker, and holds the place rightly
+        gate.running -= 1  # it was quicker, and holds the slot rightly
     assert (gate.running, gate.queued) == (0, 0)
 
 
 async def test_a_cancelled_crowd_leaves_no_one_behind() -> None:
-    gate = limiter(places=3, queue_size=50)
+    gate = limiter(slots=3, queue_size=50)
     tasks = [asyncio.create_task(hold(gate, asyncio.Event())) for _ in range(40)]
     await turns()
     assert (gate.running, gate.queued) == (3, 37)
@@ -149,8 +149,8 @@ async def test_a_cancelled_crowd_leaves_no_one_behind() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_whatever_happens_no_more_run_than_there_are_places_and_none_is_lost(seed: int) -> None:
-    rng, gate, running = random.Random(seed), limiter(places=3, queue_size=20, queue_timeout_seconds=0.004), 0
+async def test_whatever_happens_no_more_run_than_there_are_slots_and_none_is_lost(seed: int) -> None:
+    rng, gate, running = random.Random(seed), limiter(slots=3, queue_size=20, queue_timeout_seconds=0.004), 0
 
     async def work() -> None:
         nonlocal running
@@ -178,12 +178,12 @@ async def test_whatever_happens_no_more_run_than_there_are_places_and_none_is_lo
     assert (gate.running, gate.queued) == (0, 0)
 
 
-async def test_a_place_whose_holder_is_forgotten_comes_back() -> None:
+async def test_a_slot_whose_holder_is_forgotten_comes_back() -> None:
     gate = limiter()
 
     async def hold_and_yield() -> None:
-        place = gate.slot()
-        await place.__aenter__()
+        slot = gate.slot()
+        await slot.__aenter__()
         assert gate.running == 1
 
     await hold_and_yield()
@@ -202,7 +202,7 @@ async def retry_after(gate: ConcurrencyLimiter) -> float:
 async def test_retry_after_follows_how_long_requests_took(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr("services.concurrency_limiter.time.monotonic", lambda: now)
-    gate = limiter(places=2, queue_size=0)
+    gate = limiter(slots=2, queue_size=0)
     async with gate.slot(), gate.slot():
         assert await retry_after(gate) == MIN_RETRY_AFTER_SECONDS  # nothing is known yet
     for _ in range(20):

@@ -14,6 +14,7 @@ from tests.conftest import MakeSettings
 from tests.kinds import (
     EMBEDDINGS,
     KINDS,
+    PATIENCE_SECONDS,
     STREAMED_NDJSON,
     STREAMED_SSE,
     WHOLE,
@@ -21,6 +22,7 @@ from tests.kinds import (
     Seen,
     nothing_is_left,
     see,
+    until,
 )
 from tests.serving import serve
 
@@ -71,7 +73,7 @@ async def test_after_the_attempts_are_used_up_requests_are_refused_at_once(
             seen = await see(other.ask(client, url))
             check_unavailable(seen, at_once=True)
             assert 25 <= int(seen.headers["Retry-After"]) <= 30
-            assert time.monotonic() - started < 2
+            assert time.monotonic() - started < PATIENCE_SECONDS
         assert len(simulator.calls) == calls
 
 
@@ -98,8 +100,12 @@ async def test_after_the_cooldown_one_probe_goes_through_while_others_are_refuse
         check_unavailable(await see(kind.ask(client, url)), at_once=False)
         await simulator.start()
         await asyncio.sleep(COOLDOWN)
-        simulator.fault(Fault(delay_seconds=0.3))
-        seen = await asyncio.gather(*(see(kind.ask(client, url)) for _ in range(10)))
+        others_refused = asyncio.Event()
+        simulator.fault(Fault(until=others_refused))
+        asked = [asyncio.create_task(see(kind.ask(client, url))) for _ in range(10)]
+        await until(lambda: sum(one.done() for one in asked) == 9)
+        others_refused.set()
+        seen = await asyncio.gather(*asked)
         assert sorted(one.status for one in seen) == [200] + [503] * 9
         for one in seen:
             if one.status == 503:
@@ -125,7 +131,7 @@ async def test_a_probe_whose_client_leaves_lets_the_next_one_try(
         check_unavailable(await see(WHOLE.ask(client, url)), at_once=True)
         probe.cancel()
         await asyncio.gather(probe, return_exceptions=True)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while (await see(WHOLE.ask(client, url))).status != 200:
                 await asyncio.sleep(0.01)
 
@@ -133,14 +139,14 @@ async def test_a_probe_whose_client_leaves_lets_the_next_one_try(
 async def test_a_probe_that_finds_it_still_down_starts_the_cooldown_again(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
-    async with serve(create_app(make_settings(ollama_down_cooldown=COOLDOWN))) as url:
+    async with serve(create_app(make_settings(ollama_down_cooldown=1))) as url:
         await simulator.stop()
         check_unavailable(await see(WHOLE.ask(client, url)), at_once=False)
-        await asyncio.sleep(COOLDOWN)
+        await asyncio.sleep(1)
         check_unavailable(await see(WHOLE.ask(client, url)), at_once=False)
         check_unavailable(await see(WHOLE.ask(client, url)), at_once=True)
         await simulator.start()
-        await asyncio.sleep(COOLDOWN)
+        await asyncio.sleep(1)
         assert (await see(WHOLE.ask(client, url))).status == 200
 
 
@@ -198,7 +204,9 @@ async def test_a_connection_that_cannot_be_opened_in_time_counts_as_down(
 async def test_no_other_failure_closes_it(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, fault: Fault
 ) -> None:
-    async with serve(create_app(make_settings(ollama_request_timeout=0.1, ollama_down_cooldown=60))) as url:
+    request_timeout = 0.5 if fault.hang else 60
+    settings = make_settings(ollama_request_timeout=request_timeout, ollama_down_cooldown=60)
+    async with serve(create_app(settings)) as url:
         simulator.fault(fault)
         for kind in (WHOLE, STREAMED_SSE, EMBEDDINGS, WHOLE, STREAMED_NDJSON, EMBEDDINGS):
             seen = await see(kind.ask(client, url))
@@ -208,17 +216,19 @@ async def test_no_other_failure_closes_it(
 
 
 async def test_those_who_wait_for_a_place_are_refused_too(
-    make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
+    make_settings: MakeSettings,
+    simulator: Simulator,
+    client: aiohttp.ClientSession,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     settings = make_settings(ollama_max_connections=1, ollama_down_cooldown=30, ollama_retry_backoff=0.1)
     async with serve(create_app(settings)) as url:
         await see(WHOLE.ask(client, url))
         await simulator.stop()
-        started = time.monotonic()
         seen = await asyncio.gather(*(see(WHOLE.ask(client, url)) for _ in range(10)))
         for one in seen:
             check_unavailable(one)
-        assert time.monotonic() - started < 1.5  # one of them tried three times, not all ten in turn
+    assert caplog.text.count("attempt 1 failed") == 1  # not all ten in turn
 
 
 async def test_an_address_that_does_not_resolve_is_unavailable(

@@ -24,7 +24,7 @@ from services.ollama_service import OllamaService, ollama_service
 from simulator import Fault, Simulator
 from tests.api import GENERATE, succeed
 from tests.conftest import LOOP_FACTORIES, LoopFactory, MakeSettings
-from tests.kinds import until
+from tests.kinds import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.every_loop
 
@@ -94,8 +94,7 @@ async def test_a_stream_that_is_closed_early_closes_its_connection(
         assert simulator.calls_to("/api/generate") == []
         return
     (seen,) = simulator.calls_to("/api/generate")
-    async with asyncio.timeout(1):
-        await seen.ended_event.wait()
+    await until(seen.ended_event.is_set)
     assert seen.outcome == "client_gone"
     assert await service.queue_stats() == (0, 0)
 
@@ -252,7 +251,7 @@ async def test_the_loop_is_idle_after_a_call_and_disconnecting_ends(
     before = time.process_time()
     await asyncio.sleep(0.3)
     used = time.process_time() - before
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await service.disconnect()
     assert used < 0.05
     await until(lambda: simulator.open_connections == 0)

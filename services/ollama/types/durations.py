@@ -1,4 +1,4 @@
-"""How long Ollama keeps a model loaded, in the forms Ollama understands."""
+"""The `keep_alive` duration: how long Ollama keeps a model loaded."""
 
 import re
 from typing import Annotated
@@ -11,9 +11,9 @@ GO_DURATION = re.compile(r"-?(\d+(\.\d*)?(ns|us|µs|ms|s|m|h))+", re.ASCII)
 
 
 def parse_keep_alive(value: object) -> float | str:
-    """Return seconds as a number, a Go duration as text; negative is for ever, 0 unloads at once.
+    """Parse seconds (a number) or a Go duration (a string); negative means for ever, 0 unloads at once.
 
-    A bare number in a string is taken as seconds: environment values are always strings, and Ollama refuses them.
+    A number in a string counts as seconds: environment values are always strings, and Ollama rejects those.
 
     Raises:
         ValueError: if it is neither.

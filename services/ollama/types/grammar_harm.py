@@ -1,7 +1,7 @@
-"""Which JSON schemas end or hang Ollama when it makes a grammar of them.
+"""Detection of JSON schemas that crash or hang Ollama when it converts them to a grammar.
 
-Follows `visit` in llama.cpp's json-schema-to-grammar.cpp: the first keyword that applies decides, the others are not
-looked at. What Ollama itself refuses with an error passes. Found with the source of 0.24, tried on 0.24 and 0.33.
+Follows `visit` in llama.cpp's json-schema-to-grammar.cpp: the first keyword that applies decides, the others are
+ignored. Schemas that Ollama itself rejects with an error pass. Based on the source of 0.24; verified on 0.24 and 0.33.
 """
 
 import re
@@ -18,7 +18,7 @@ _STRING_FORMATS = re.compile(r"uuid[1-5]?|date|time|date-time")
 
 
 class Harm(IntEnum):
-    """Which Ollama a schema harms, the worst last."""
+    """Effect of a schema on Ollama, in ascending severity."""
 
     ENDS_RUNNER_BEFORE_0_30 = 1
     ENDS_SERVER_BEFORE_0_30 = 2
@@ -26,7 +26,7 @@ class Harm(IntEnum):
 
 
 class HarmfulSchemaError(ValueError):
-    """A part of a schema that harms Ollama; the message names the part."""
+    """A schema would crash or hang Ollama; the message names the part at fault."""
 
     def __init__(self, harm: Harm, part: str) -> None:
         super().__init__(part)
@@ -34,7 +34,7 @@ class HarmfulSchemaError(ValueError):
 
 
 def find_harm(schema: dict[str, Any], resolve: Callable[[str], Any]) -> HarmfulSchemaError | None:
-    """Return the worst that a valid schema does, or None; `resolve` returns the part that a reference names."""
+    """Return the most severe effect of a valid schema, or None; `resolve` looks up references."""
     walk = _Walk(resolve)
     try:
         walk.visit(schema, (), 0)
@@ -52,9 +52,9 @@ class _Walk:
     def visit(  # noqa: PLR0912 - one branch a keyword
         self, part: Any, open_references: tuple[str, ...], depth: int, kind: Any = None
     ) -> None:
-        """Check one part; `kind` stands for one of several types.
+        """Check one part of the schema; `kind` selects one of several types.
 
-        `open_references` are those that led here without a character between them.
+        `open_references` are the references followed to this part without consuming a character.
         """
         if depth > MAX_DEPTH:
             raise HarmfulSchemaError(Harm.ENDS_SERVER_BEFORE_0_30, f"more than {MAX_DEPTH} levels")
@@ -114,7 +114,7 @@ class _Walk:
             self.found.append(error)
 
     def _followed(self, component: Any) -> dict[str, Any]:
-        """Return a part of `allOf`, or what its references lead to."""
+        """Return a part of `allOf` with its references followed."""
         seen = set()
         while isinstance(component, dict) and "$ref" in component:
             reference = component["$ref"]
@@ -126,7 +126,7 @@ class _Walk:
 
 
 def _bounds(part: dict[str, Any], name: str, separated: int) -> tuple[int, int | None]:
-    """Return how often an item or a character is repeated; the first of separated items is not part of that."""
+    """Return the bounds of a repetition; `separated` items (1 or 0) precede it."""
     at_least = max(int(part.get(f"min{name}", 0)) - separated, 0)
     at_most = max(int(part[f"max{name}"]) - separated, 0) if f"max{name}" in part else None
     return (at_least, at_most) if at_most != 0 else (0, 0)
@@ -146,7 +146,7 @@ def _check_size(part: dict[str, Any], name: str, separated: int) -> None:
 
 
 def _check_names(part: dict[str, Any]) -> None:
-    """Check names that would be put between brackets unescaped."""
+    """Check property names, which are put into a character class unescaped."""
     if part.get("additionalProperties", False) is not False:
         for name in part.get("properties", {}):
             if "]" in name or "\\" in name:
@@ -156,10 +156,10 @@ def _check_names(part: dict[str, Any]) -> None:
 
 
 def check_pattern(pattern: str) -> None:
-    """Check a pattern; one without `^` and `$` at its ends, Ollama refuses or ignores.
+    """Check a pattern; Ollama rejects or ignores one without `^` and `$`.
 
     Raises:
-        HarmfulSchemaError: if it does harm.
+        HarmfulSchemaError: if it would crash or hang Ollama.
     """
     if not (pattern.startswith("^") and pattern.endswith("$") and len(pattern) > 1):
         return

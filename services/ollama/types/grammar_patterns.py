@@ -1,8 +1,8 @@
-"""Regular expressions as Ollama before 0.30 made grammars of them, with the faults of that.
+"""Model of how Ollama before 0.30 converted regular expressions to grammars, bugs included.
 
 `Converter` follows `_visit_pattern` of llama.cpp's json-schema-to-grammar.cpp, which ran in the server itself:
-undefined behaviour there ends the server. It works on UTF-8 bytes, here characters up to U+00FF.
-`GrammarParser` follows llama-grammar.cpp, where an error ended the model runner.
+undefined behaviour there crashes the server. It works on UTF-8 bytes, here characters up to U+00FF.
+`GrammarParser` follows llama-grammar.cpp, where an error terminated the model runner.
 """
 
 import re
@@ -22,8 +22,8 @@ _ESCAPE = re.compile(r'\\(?:[trn\\"\[\]]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-
 _REPETITION = re.compile(r"\{ *(\d+) *(?:,? *\}|, *(\d+) *\})")
 
 
-class PatternHarm(Exception):  # noqa: N818 - what a pattern does, caught at once
-    """A pattern that ends the runner or the server, or hangs it."""
+class PatternHarm(Exception):  # noqa: N818 - internal signal, always caught
+    """A pattern crashes the runner or the server, or hangs it."""
 
     def __init__(self, level: int) -> None:
         super().__init__(level)
@@ -31,22 +31,22 @@ class PatternHarm(Exception):  # noqa: N818 - what a pattern does, caught at onc
 
 
 class _RefusedError(Exception):
-    """Ollama answers with an error, and lives on."""
+    """Ollama would reject the pattern with an error, harmlessly."""
 
 
 def empty_paths(pattern: str) -> int:
-    """Return in how many ways a pattern (without its `^` and `$`) matches an empty text.
+    """Return in how many ways a pattern (without its `^` and `$`) matches the empty string.
 
     The sampler follows each of them before each token.
 
     Raises:
-        PatternHarm: if Ollama does not get as far.
+        PatternHarm: if Ollama would crash before sampling.
     """
     try:
         grammar = Converter(pattern.encode(errors="replace").decode("latin-1")).convert()
     except _RefusedError:
         return 0
-    text = grammar.encode("latin-1").decode(errors="replace")  # characters that were torn apart
+    text = grammar.encode("latin-1").decode(errors="replace")  # restore multi-byte characters split above
     return GrammarParser(f"({text})").parse()
 
 
@@ -60,7 +60,7 @@ class _Item(NamedTuple):
 
 
 class Converter:
-    """Makes the text of a grammar rule of a pattern."""
+    """Converts a pattern to the text of a grammar rule."""
 
     def __init__(self, pattern: str) -> None:
         self._pattern = pattern
@@ -81,7 +81,7 @@ class Converter:
         while self._at < len(self._pattern):
             char = self._pattern[self._at]
             match char:
-                case "]" | "}":  # the loop goes on for ever
+                case "]" | "}":  # an endless loop in Ollama
                     raise PatternHarm(ENDS_SERVER)
                 case "[":
                     items.append(_Item(self._character_class(), is_literal=False))
@@ -131,11 +131,11 @@ class Converter:
         else:
             self._is_refused = True
         last = _last(items)
-        if last.text == "|":  # becomes a rule that swallows the next one
+        if last.text == "|":  # becomes a rule that consumes the next one
             return _Item("|*", is_literal=False)
         if last.is_literal:
             return _Item(_repeated(last.rule, at_least, at_most), is_literal=False)
-        # becomes a rule of its own, which is parsed even if it is repeated no times
+        # becomes a separate rule, which is parsed even if repeated zero times
         rule = f"({last.text})"
         return _Item(_repeated(rule, at_least, at_most) or f"{rule}{{0}}", is_literal=False)
 
@@ -163,13 +163,13 @@ class Converter:
 
 
 def _last(items: list[_Item]) -> _Item:
-    if not items:  # undefined behaviour there
+    if not items:  # undefined behaviour in Ollama
         raise PatternHarm(ENDS_SERVER)
     return items[-1]
 
 
 def _joined(items: list[_Item]) -> str:
-    """Join a sequence, with neighbouring literals in one."""
+    """Join a sequence, merging adjacent literals."""
     parts: list[str] = []
     literal: list[str] = []
     for item in [*items, _Item("", is_literal=False)]:
@@ -197,14 +197,14 @@ def _repeated(rule: str, at_least: int, at_most: int) -> str:
 
 
 class GrammarParser:
-    """Parses the text of a rule; counts the ways in which it may be empty."""
+    """Parses the text of a rule and counts the ways in which it can match the empty string."""
 
     def __init__(self, text: str) -> None:
         self._text = text.partition("\0")[0]
         self._at = 0
 
     def parse(self) -> int:
-        """Return in how many ways the rule may be empty."""
+        """Return in how many ways the rule can match the empty string."""
         ways = self._sequence()
         if self._at < len(self._text):
             _fail()
@@ -232,7 +232,7 @@ class GrammarParser:
         return min(ways * last, MANY_PATHS)
 
     def _symbol(self, char: str) -> tuple[int, bool]:
-        """Return in how many ways a symbol may be empty, and whether it is there at all."""
+        """Return in how many ways a symbol can be empty, and whether it exists."""
         self._at += 1
         if char == "(":
             self._skip(0)
@@ -283,7 +283,7 @@ class GrammarParser:
         return self._text[self._at : self._at + 1]
 
     def _skip(self, count: int) -> None:
-        """Go on, past spaces too."""
+        """Advance by `count`, then past white space."""
         self._at += count
         while self._peek() and self._peek() in " \t\r\n":
             self._at += 1

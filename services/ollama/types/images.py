@@ -1,4 +1,4 @@
-"""Images in requests: base64 text as serialisers write it, made into the form that Ollama takes."""
+"""Base64 images in requests, normalized to the form that Ollama accepts."""
 
 import string
 
@@ -17,16 +17,16 @@ WANTED = "an image is base64 text, with or without a data: prefix"
 
 
 def plain_base64(image: object) -> str:
-    """Return an image as padded standard base64 without line breaks, which is what Ollama decodes.
+    """Return an image as padded standard base64 without line breaks, as Ollama requires.
 
-    Takes line breaks and other white space, the URL-safe alphabet, missing padding, and `data:` URLs.
+    Accepts line breaks and other white space, the URL-safe alphabet, missing padding, and `data:` URLs.
 
     Raises:
         ValueError: if it is anything else.
     """
     if not isinstance(image, str):
         msg = f"{WANTED}, not a list or an object of bytes; in JavaScript: Buffer.from(bytes).toString('base64')"
-        raise ValueError(msg)  # noqa: TRY004 - pydantic turns only this one into a complaint
+        raise ValueError(msg)  # noqa: TRY004 - pydantic reports only ValueError as a validation error
     try:
         data = image.encode("ascii")
     except UnicodeEncodeError:

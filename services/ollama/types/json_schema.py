@@ -1,4 +1,4 @@
-"""JSON schemas that callers send: checked before they are used, and bounded in what they may cost."""
+"""JSON schemas from requests: validated, compiled, and limited in what they may cost."""
 
 from functools import partial
 from typing import Any, Self
@@ -43,16 +43,16 @@ class JsonSchema(dict[str, Any]):
 
     @classmethod
     def of(cls, schema: dict[str, Any]) -> Self:
-        """Return a schema compiled, unless it is so already."""
+        """Return the schema compiled; one that already is compiled is returned as it is."""
         return schema if isinstance(schema, cls) else cls(schema)
 
 
 def schema_validator(schema: dict[str, Any]) -> jsonschema_rs.Validator:
-    """Compile a JSON schema; nothing is fetched for it, and its patterns take linear time or stop early.
+    """Compile a JSON schema; nothing is fetched, and pattern matching is linear or limited.
 
     Raises:
-        ValueError: if it is no valid schema, refers to anything but its own parts, or could take too long to compile
-            or to validate.
+        ValueError: if it is not a valid schema, has references outside itself, or could take too long to compile or
+            to validate.
     """
     parts = _Parts(schema)
     if parts.count(schema, 0) > MAX_EXPANSION:
@@ -83,7 +83,7 @@ def resolver(schema: dict[str, Any]) -> partial[Any]:
 
 
 class _Parts:
-    """Counts the parts of a schema with each reference counted as what it refers to; a circle counts once."""
+    """Counts the parts of a schema with its references expanded; a circular reference counts once."""
 
     def __init__(self, root: dict[str, Any]) -> None:
         self._root = root
@@ -92,10 +92,10 @@ class _Parts:
         self.patterns: list[str] = []
 
     def count(self, schema: Any, depth: int) -> int:
-        """Count the parts of a schema, and note its patterns.
+        """Count the parts of a schema, and collect its patterns.
 
         Raises:
-            ValueError: if it is nested too deeply or refers to something else.
+            ValueError: if it is nested too deeply or refers to something outside itself.
         """
         _check_depth(depth)
         self._visited += 1
@@ -132,7 +132,7 @@ class _Parts:
 
 
 def _size(data: Any, depth: int) -> int:
-    """Count the values in data, up to more than there may be."""
+    """Count the values in data, stopping above the limit."""
     count, within = 1, [(data, depth)]
     while within and count <= MAX_EXPANSION:
         value, depth = within.pop()
@@ -151,7 +151,7 @@ def _check_depth(depth: int) -> None:
 
 
 def _target(reference: str, root: dict[str, Any]) -> Any:
-    """Return the part of the schema that a reference names by its place."""
+    """Return the part of the schema that a JSON pointer refers to."""
     if reference == "#":
         return root
     if len(reference) > MAX_REFERENCE_LENGTH:

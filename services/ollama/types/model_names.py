@@ -1,4 +1,4 @@
-"""Model names, compared the way Ollama compares them."""
+"""Parsing and comparison of model names, as Ollama does it."""
 
 import re
 from functools import lru_cache
@@ -19,7 +19,7 @@ PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 class ModelName(NamedTuple):
-    """A model name with its defaults filled in, lower-cased: equal names are the same model to Ollama."""
+    """A parsed model name, lower-cased and with defaults filled in: equal names are the same model."""
 
     host: str
     namespace: str
@@ -29,10 +29,10 @@ class ModelName(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse `[host[:port]/][namespace/]model[:tag]`; `-cloud` and `:cloud` mark a model Ollama runs elsewhere.
+        """Parse `[host[:port]/][namespace/]model[:tag]`; `-cloud` and `:cloud` mark a cloud model.
 
         Raises:
-            ValueError: if Ollama would call it an invalid model name.
+            ValueError: if Ollama would reject it as an invalid model name.
         """
         given = text.strip()
         if len(given) > MAX_LENGTH:
@@ -63,7 +63,7 @@ class ModelName(NamedTuple):
 
 
 def _cut_source(name: str) -> tuple[str, bool]:
-    """Cut what names where the model runs (`:cloud`, `:local`, a final `-cloud`) off the name."""
+    """Remove the part that says where the model runs: `:cloud`, `:local` or a final `-cloud`."""
     head, colon, tail = name.rpartition(":")
     source = tail.lower()
     if colon and source in {"cloud", "local"}:
@@ -74,5 +74,5 @@ def _cut_source(name: str) -> tuple[str, bool]:
 
 
 def short_name(name: str) -> str:
-    """Return the name as people write it: `gpt-oss:latest` is `gpt-oss`, other tags stay."""
+    """Return the name without `:latest`: `gpt-oss:latest` becomes `gpt-oss`; other tags stay."""
     return name.removesuffix(f":{DEFAULT_TAG}")

@@ -125,7 +125,12 @@ def test_failures_are_problem_documents_and_nothing_else(openapi: dict[str, Any]
                 assert PROBLEMS_BY_CODE[code][0] == int(status) == example["value"]["status"]
                 Problem.model_validate(example["value"])
                 documented.add(code)
-    assert documented == PROBLEMS_BY_CODE.keys() - {"not_found", "method_not_allowed", "not_offered"}
+    assert documented == PROBLEMS_BY_CODE.keys() - {
+        "not_found",
+        "method_not_allowed",
+        "not_offered",
+        "unsupported_parameter",
+    }
 
 
 def test_failures_of_ollamas_own_api_have_one_text(openapi: dict[str, Any]) -> None:
@@ -204,5 +209,5 @@ def test_the_key_is_described_only_where_one_is_needed() -> None:
     guarded = description(api_keys="correct-horse")
     assert set(guarded["components"]["securitySchemes"]) == {"Bearer", "X-API-Key"}
     for path, operation in operations(guarded):
-        assert ("security" in operation) == path.startswith("/api/")
+        assert ("security" in operation) == path.startswith(("/api/", "/v1/"))
     assert "correct-horse" not in json.dumps(guarded)

@@ -22,19 +22,22 @@ sse = pytest.mark.parametrize("kind", SSE_KINDS, ids=lambda kind: kind.name)
 async def test_they_begin_before_the_first_token(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, kind: Kind
 ) -> None:
-    simulator.fault(Fault(delay_seconds=0.5))
+    some_came = asyncio.Event()
+    simulator.fault(Fault(until=some_came))
     async with serve(create_app(make_settings(sse_ping_interval=INTERVAL))) as url:
         started = time.monotonic()
         async with kind.ask(client, url) as response:
             assert response.status == 200
-            assert time.monotonic() - started < 0.4  # the headers came with the first of them
             assert response.headers["X-Model"] == "llama3.1"
             assert response.headers["X-Model-Fallback"] == "false"
             assert response.headers["X-Accel-Buffering"] == "no"
+            assert await response.content.readexactly(5 * len(PING)) == 5 * PING
+            some_came.set()
             body = await response.read()
-    before, _, _ = body.partition(b"event: start")
-    assert before == PING * before.count(b"ping")
-    assert 5 <= before.count(b"ping") <= 10
+            elapsed = time.monotonic() - started
+    more, _, _ = body.partition(b"event: start")
+    assert more == PING * more.count(b"ping")
+    assert 5 + more.count(b"ping") <= elapsed / INTERVAL
 
 
 async def test_they_come_while_a_model_loads(make_settings: MakeSettings, client: aiohttp.ClientSession) -> None:
@@ -50,12 +53,12 @@ async def test_they_come_between_tokens(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
     simulator.fault(Fault(stall_after=3))
-    settings = make_settings(sse_ping_interval=INTERVAL, ollama_stream_idle_timeout=0.4)
+    settings = make_settings(sse_ping_interval=0.2, ollama_stream_idle_timeout=0.9)
     async with serve(create_app(settings)) as url:
         seen = await see(STREAMED_SSE.ask(client, url))
     tokens, _, after = seen.body.rpartition(b"event: token")
     assert PING not in tokens
-    assert 4 <= after.count(PING) <= 8
+    assert 2 <= after.count(PING) <= 4
     check_one_last(seen.events, "error")
     assert seen.events[-1]["code"] == "timeout"
 
@@ -100,7 +103,7 @@ async def test_a_failure_after_the_first_one_is_an_error_event(
     code: str,
 ) -> None:
     simulator.fault(fault)
-    settings = make_settings(sse_ping_interval=INTERVAL, ollama_request_timeout=0.4)
+    settings = make_settings(sse_ping_interval=INTERVAL, ollama_request_timeout=0.4 if fault.hang else 60)
     async with serve(create_app(settings)) as url:
         seen = await see(kind.ask(client, url, fallback=False))
         assert (seen.status, seen.cut) == (200, False)

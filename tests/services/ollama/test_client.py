@@ -31,7 +31,7 @@ from services.upstream import client_options
 from simulator import Call, Fault, Simulator
 from tests.api import fault_id
 from tests.conftest import MakeSettings
-from tests.kinds import until
+from tests.kinds import PATIENCE_SECONDS, until
 
 PATH = "/api/generate"
 BODY = {"model": "llama3.1", "prompt": "Hi"}
@@ -98,7 +98,7 @@ async def listening(respond: Respond, tls: ssl.SSLContext | None = None) -> Asyn
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls) as server:
         yield f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await asyncio.gather(*filter(None, served))
 
 

@@ -12,7 +12,17 @@ from main import create_app
 from simulator import Fault, Simulator
 from tests.api import Answer, problem_in
 from tests.conftest import MakeSettings
-from tests.kinds import EMBEDDINGS, KINDS, STREAMED_SSE, WHOLE, Kind, nothing_is_left, see, until
+from tests.kinds import (
+    EMBEDDINGS,
+    KINDS,
+    PATIENCE_SECONDS,
+    STREAMED_SSE,
+    WHOLE,
+    Kind,
+    nothing_is_left,
+    see,
+    until,
+)
 from tests.serving import serve
 
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
@@ -59,10 +69,10 @@ async def test_the_words_of_a_busy_server_are_shown_after_the_retries(
 async def test_the_next_attempt_waits_as_long_as_ollama_asks(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind, status: int
 ) -> None:
-    simulator.fault(Fault(status=status, retry_after="0.3"))
+    simulator.fault(Fault(status=status, retry_after="0.15"))
     assert (await see(kind.ask(client, url))).status == 200
     first, second = simulator.calls_to(kind.upstream)
-    assert second.started - (first.ended or 0) >= 0.3
+    assert second.started - (first.ended or 0) >= 0.15
 
 
 async def test_a_date_is_waited_for(simulator: Simulator, client: aiohttp.ClientSession, url: str) -> None:
@@ -78,7 +88,7 @@ async def test_no_time_to_wait_leaves_the_backoff(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, value: str
 ) -> None:
     simulator.fault(Fault(status=429, retry_after=value))
-    async with asyncio.timeout(4):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         assert (await see(WHOLE.ask(client, url))).status == 200
     assert len(simulator.calls_to(WHOLE.upstream)) == 2
 
@@ -99,10 +109,10 @@ async def test_a_long_wait_is_left_to_the_client(
 async def test_a_wait_beyond_the_deadline_is_not_begun(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, kind: Kind
 ) -> None:
-    simulator.fault(Fault(status=503, retry_after="7", times=None))
-    async with serve(create_app(make_settings(ollama_request_timeout=5))) as url, asyncio.timeout(4):
+    simulator.fault(Fault(status=503, retry_after="9", times=None))
+    async with serve(create_app(make_settings(ollama_request_timeout=8))) as url, asyncio.timeout(7):
         seen = await see(kind.ask(client, url))
-    assert (seen.status, seen.code, seen.headers["Retry-After"]) == (503, "ollama_busy", "7")
+    assert (seen.status, seen.code, seen.headers["Retry-After"]) == (503, "ollama_busy", "9")
     assert len(simulator.calls_to(kind.upstream)) == 1
 
 

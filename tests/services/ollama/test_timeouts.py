@@ -26,7 +26,7 @@ from tests.kinds import (
 from tests.serving import serve
 
 LIMIT = 0.1
-SLACK = 1.5  # for a busy machine; the other limits of the settings are far longer
+SLACK = 4  # for a busy machine; the other limits of the settings are longer
 STREAMS = [kind for kind in KINDS if kind.is_stream]
 WHOLES = [kind for kind in KINDS if not kind.is_stream]
 
@@ -101,12 +101,12 @@ async def test_idle_timeout_limits_the_silence_between_chunks(
 async def test_a_stream_has_no_limit_in_all(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, kind: Kind
 ) -> None:
-    simulator.seconds_per_token = 0.01
-    settings = make_settings(ollama_request_timeout=0.2, ollama_stream_idle_timeout=0.2)
+    simulator.seconds_per_token = 0.03
+    settings = make_settings(ollama_request_timeout=0.6, ollama_stream_idle_timeout=0.6)
     async with serve(create_app(settings)) as url:
         started = time.monotonic()
         seen = await see(kind.ask(client, url))
-        assert time.monotonic() - started > 0.3
+        assert time.monotonic() - started > 0.6
         assert (seen.status, seen.cut) == (200, False)
 
 
@@ -114,17 +114,17 @@ async def test_a_stream_has_no_limit_in_all(
 async def test_the_first_chunk_may_take_longer_than_a_later_one(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, kind: Kind
 ) -> None:
-    simulator.fault(Fault(delay_seconds=0.25))
-    async with serve(create_app(make_settings(ollama_stream_idle_timeout=LIMIT))) as url:
+    simulator.fault(Fault(delay_seconds=0.7))
+    async with serve(create_app(make_settings(ollama_stream_idle_timeout=0.5))) as url:
         check_one_last((await see(kind.ask(client, url))).events, "done")
 
 
 async def test_a_slow_reader_is_not_taken_for_a_silent_model(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
-    async with serve(create_app(make_settings(ollama_stream_idle_timeout=LIMIT))) as url:
+    async with serve(create_app(make_settings(ollama_stream_idle_timeout=0.5))) as url:
         async with STREAMED_NDJSON.ask(client, url) as response:
-            await asyncio.sleep(2 * LIMIT)
+            await asyncio.sleep(1)
             assert b'"type":"done"' in await response.read()
         await nothing_is_left(client, url, simulator)
 

@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 
 from simulator import Fault, Simulator
-from tests.clients.ollama_api.conftest import HEADERS
+from tests.clients.conftest import API_KEY
 from tests.kinds import until
 from tests.service_process import ServiceProcess
 
-langchain = pytest.importorskip("langchain_ollama", reason="needs tests/clients/ollama_api/requirements.txt")
+langchain = pytest.importorskip("langchain_ollama", reason="needs tests/clients/requirements.txt (make test-clients)")
 
+HEADERS = {"Authorization": f"Bearer {API_KEY}"}
 MODEL = "llama3.1"
 TOOL: dict[str, Any] = {
     "name": "injury_status",

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from simulator import Fault, Simulator
+from tests.clients.conftest import API_KEY
 from tests.clients.node_project import install, node
-from tests.clients.ollama_api.conftest import API_KEY
 from tests.kinds import until
 from tests.service_process import ServiceProcess
 
-PROJECT = Path(__file__).parent / "js"
+PROJECT = Path(__file__).parent / "ollama_js"
 FILE = "ollama.test.js"
 NAMES = re.findall(r'^test\("(.+?)"', (PROJECT / FILE).read_text(), re.MULTILINE)
 FAULTS = {

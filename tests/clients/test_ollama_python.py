@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from simulator import Fault, Simulator
-from tests.clients.ollama_api.conftest import HEADERS
+from tests.clients.conftest import API_KEY
 from tests.kinds import until
 from tests.service_process import ServiceProcess
 
-ollama = pytest.importorskip("ollama", reason="needs tests/clients/ollama_api/requirements.txt")
+ollama = pytest.importorskip("ollama", reason="needs tests/clients/requirements.txt (make test-clients)")
 
+HEADERS = {"Authorization": f"Bearer {API_KEY}"}
 MODEL = "llama3.1"
 MESSAGES = [{"role": "user", "content": "Who should start this week? Ask injury_status."}]
 SCHEMA = {

@@ -1,0 +1,153 @@
+"""Requests of OpenAI's clients that can be sent as they stand, and their answers."""
+
+import json
+from typing import Any
+
+from routers.openapi.example import Named, named_example
+from routers.openapi.examples import HEADLINE_SCHEMA
+from routers.openapi.response_examples import HEADLINE, USAGE
+
+CREATED = 1_764_028_800
+COMPLETION_ID = "chatcmpl-9f2c1d7e5b8a4f60a1b2c3d4"
+CALL = {"name": "injury_status", "arguments": '{"player":"Saquon Barkley"}'}
+CALL_ID = "call_8d1f0c2b"
+
+
+CHAT: Named = {
+    "conversation": named_example(
+        "A conversation",
+        {
+            "model": "gpt-oss",
+            "messages": [
+                {"role": "system", "content": "You help fantasy-football managers. Be brief."},
+                {"role": "user", "content": "Who should I start, Kyren Williams or Rachaad White?"},
+            ],
+        },
+    ),
+    "stream": named_example(
+        "Stream it",
+        {
+            "model": "gpt-oss",
+            "messages": [{"role": "user", "content": "Preview the Bills' next game in four sentences."}],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        },
+    ),
+    "structured": named_example(
+        "Structured output with a JSON schema",
+        {
+            "model": "llama3.1",
+            "messages": [{"role": "user", "content": "A headline about the Bills, with the players it names."}],
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "headline", "strict": True, "schema": HEADLINE_SCHEMA},
+            },
+            "temperature": 0,
+        },
+        "`message.content` is JSON text that satisfies the schema; if it does not, `warnings` says `invalid_json`.",
+    ),
+    "tools": named_example(
+        "Let it call a function",
+        {
+            "model": "llama3.1",
+            "messages": [{"role": "user", "content": "Is Saquon Barkley fit? Ask injury_status."}],
+            "tools": [
+                {
+                    "type": "function",
+                    "function": {
+                        "name": "injury_status",
+                        "description": "Look up a player's injury status.",
+                        "parameters": {
+                            "type": "object",
+                            "properties": {"player": {"type": "string"}},
+                            "required": ["player"],
+                        },
+                    },
+                }
+            ],
+        },
+        "`message.tool_calls` names the call; send its result back with the role `tool` and its `tool_call_id`.",
+    ),
+}
+EMBEDDINGS: Named = {
+    "one": named_example("One text", {"model": "nomic-embed-text", "input": "a fantasy football league"}),
+    "several": named_example(
+        "Several texts", {"model": "nomic-embed-text", "input": ["waiver wire", "trade deadline", "bye week"]}
+    ),
+    "base64": named_example(
+        "Packed",
+        {"input": "a fantasy football league", "encoding_format": "base64"},
+        "As OpenAI's packages ask for it.",
+    ),
+}
+
+
+def _completion(message: dict[str, Any], reason: str) -> dict[str, Any]:
+    return {
+        "id": COMPLETION_ID,
+        "object": "chat.completion",
+        "created": CREATED,
+        "model": "gpt-oss",
+        "choices": [{"index": 0, "message": message, "finish_reason": reason}],
+        "usage": USAGE,
+        "warnings": [],
+    }
+
+
+def _chunk(delta: dict[str, Any], finish_reason: str | None = None, **members: Any) -> str:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+    head = {"id": COMPLETION_ID, "object": "chat.completion.chunk", "created": CREATED, "model": "gpt-oss"}
+    return f"data: {json.dumps({**head, 'choices': [choice], **members})}\n\n"
+
+
+COMPLETIONS: Named = {
+    "text": named_example("Text", _completion({"role": "assistant", "content": HEADLINE, "refusal": None}, "stop")),
+    "tools": named_example(
+        "A call of a tool",
+        _completion(
+            {
+                "role": "assistant",
+                "content": None,
+                "refusal": None,
+                "tool_calls": [{"id": CALL_ID, "type": "function", "function": CALL}],
+            },
+            "tool_calls",
+        ),
+    ),
+}
+CHUNKS: Named = {
+    "text": named_example(
+        "Chunks of text",
+        _chunk({"role": "assistant", "content": ""})
+        + _chunk({"content": "Three "})
+        + _chunk({"content": "running backs"})
+        + _chunk({}, "stop", warnings=[])
+        + "data: [DONE]\n\n",
+    ),
+}
+EMBEDDINGS_ANSWERS: Named = {
+    "float": named_example(
+        "Numbers",
+        {
+            "object": "list",
+            "data": [{"object": "embedding", "index": 0, "embedding": [0.6, -0.8, 0.0]}],
+            "model": "nomic-embed-text",
+            "usage": {"prompt_tokens": 5, "total_tokens": 5},
+        },
+    ),
+}
+MODEL: Named = {
+    "found": named_example("A model", {"id": "gpt-oss", "object": "model", "created": CREATED, "owned_by": "library"}),
+}
+MODELS: Named = {
+    "list": named_example(
+        "The models",
+        {
+            "object": "list",
+            "data": [
+                {"id": "gpt-oss", "object": "model", "created": CREATED, "owned_by": "library"},
+                {"id": "nomic-embed-text", "object": "model", "created": CREATED, "owned_by": "library"},
+            ],
+        },
+    ),
+}
