@@ -84,7 +84,7 @@ CASES = [
     Case("split", Fault(split_bytes=7, times=FOR_EVER), 200),
     Case("merged", Fault(merge=True, times=FOR_EVER), 200),
     Case("closed-after", Fault(close_after_response=True, times=FOR_EVER), 200),
-    Case("garbage-status-line", Fault(garbage_status_line=True, times=FOR_EVER), 502, "could not be understood"),
+    Case("garbage-status-line", Fault(garbage_status_line=True, times=FOR_EVER), 502, "could not be parsed"),
 ]
 
 
