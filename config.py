@@ -205,6 +205,9 @@ class Settings(BaseSettings):
     )
 
     openai_api_enabled: bool = Field(default=True, description="Serve OpenAI's API under `/v1`.")
+    ollama_api_enabled: bool = Field(
+        default=True, description="Serve Ollama's own API under `/api`, for Ollama's clients."
+    )
     docs_enabled: bool = Field(default=True, description="Serve `/docs`, `/redoc` and `/openapi.json`.")
     playground_enabled: bool = Field(default=True, description="Serve `/playground`.")
 

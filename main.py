@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 from config import Settings, env_files, get_settings
 from middleware.stack import LayeredApp, middleware_stack
-from routers import health, ollama, openai
+from routers import health, native, ollama, openai
 from routers.openapi.schema import DESCRIPTION, TAGS, operation_id
 from routers.pages import page_paths, pages_router
 from routers.trailing_slash import TrailingSlashFallback
@@ -66,6 +66,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.shutdown = shutdown
     app.state.component_checks = ComponentChecks(timeout_seconds=settings.ollama_health_timeout)
     app.router.routes.extend(ollama.router.routes)
+    if settings.ollama_api_enabled:
+        app.router.routes.extend(native.router.routes)
     if settings.openai_api_enabled:
         app.router.routes.extend(openai.router.routes)
     app.include_router(health.router)

@@ -18,8 +18,10 @@ from benchmarks.upstream import BURST_TOKENS
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 UVICORN = [sys.executable, "-m", "uvicorn", "--app-dir", str(PROJECT_ROOT), "--no-access-log", "--log-level", "warning"]
+SERVICE = [sys.executable, str(PROJECT_ROOT / "main.py")]
 APPLICATIONS = {
-    "service": [sys.executable, str(PROJECT_ROOT / "main.py")],
+    "service": SERVICE,
+    "native": SERVICE,  # asked through Ollama's own API
     "baseline": [*UVICORN, "benchmarks.baseline:app"],
     "floor": [*UVICORN, "benchmarks.floor:app"],
 }
@@ -63,6 +65,39 @@ class StartError(Exception):
     """A contender did not come up; the text says what it printed."""
 
 
+OLLA = os.environ.get("OLLA_BINARY")
+_OLLA_CONFIG = """
+server:
+  host: 127.0.0.1
+  port: {port}
+  request_logging: false
+  rate_limits:
+    global_requests_per_minute: 100000000
+    per_ip_requests_per_minute: 100000000
+    health_requests_per_minute: 100000000
+    burst_size: 1000000
+    per_endpoint:
+      default_requests_per_minute: 100000000
+proxy:
+  engine: olla
+  profile: auto
+discovery:
+  type: static
+  static:
+    endpoints:
+      - url: http://127.0.0.1:{upstream_port}
+        name: upstream
+        type: ollama
+        priority: 100
+        health_check_url: /api/version
+        model_url: /api/tags
+        check_interval: 30s
+        check_timeout: 2s
+logging:
+  level: error
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Contender:
     """A running program, reachable at a port."""
@@ -80,8 +115,8 @@ class Contender:
         ]
         if self._speaks_ollama:
             options = {"temperature": 0.7, "top_p": 0.9, "num_predict": tokens}
-            body = {"model": "gpt-oss", "messages": messages, "stream": stream, "options": options}
-            return Target(self.port, "/api/chat", _json(body))
+            body = {"model": "gpt-oss:latest", "messages": messages, "stream": stream, "options": options}
+            return Target(self.port, f"{self._prefix}/api/chat", _json(body))
         body = {"model": "gpt-oss", "messages": messages, "stream": stream, "max_tokens": tokens}
         accept = "text/event-stream" if stream else "application/json"
         return Target(self.port, "/api/ollama/chat", _json(body), accept)
@@ -90,13 +125,18 @@ class Contender:
         """Ask for the vector of a sentence; `plain` is the baseline's route without a response model."""
         text = "Which running back should start this week?"
         if self._speaks_ollama:
-            return Target(self.port, "/api/embed", _json({"model": "nomic-embed-text", "input": text}))
+            body = {"model": "nomic-embed-text", "input": text}
+            return Target(self.port, f"{self._prefix}/api/embed", _json(body))
         path = "/plain/embeddings" if plain else "/api/ollama/embeddings"
         return Target(self.port, path, _json({"text": text}))
 
     @property
     def _speaks_ollama(self) -> bool:
-        return self.name in {"floor", "nginx", "direct"}
+        return self.name in {"native", "floor", "nginx", "olla", "direct"}
+
+    @property
+    def _prefix(self) -> str:
+        return "/olla/ollama" if self.name == "olla" else ""
 
 
 def _json(body: object) -> bytes:
@@ -143,7 +183,7 @@ async def start_application(
         "HOST": "127.0.0.1",
         "PORT": str(port),
     }
-    arguments = [] if name == "service" else ["--host", "127.0.0.1", "--port", str(port)]
+    arguments = [] if APPLICATIONS[name] is SERVICE else ["--host", "127.0.0.1", "--port", str(port)]
     async with _run(name, port, [*APPLICATIONS[name], *arguments], environment) as contender:
         yield contender
 
@@ -155,14 +195,26 @@ async def start_nginx(upstream: Contender) -> AsyncIterator[Contender]:
         raise StartError("it is not installed")
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="nginx-bench-") as directory:
-        config = _write_nginx_config(directory, port, upstream.port)
+        config = _write_config(directory, _NGINX_CONFIG, port, upstream.port)
         async with _run("nginx", port, [NGINX, "-c", config, "-p", directory], {}) as contender:
             yield contender
 
 
-def _write_nginx_config(directory: str, port: int, upstream_port: int) -> str:
-    config = Path(directory, "nginx.conf")
-    config.write_text(_NGINX_CONFIG.format(directory=directory, port=port, upstream_port=upstream_port))
+@asynccontextmanager
+async def start_olla(upstream: Contender) -> AsyncIterator[Contender]:
+    """Run the proxy for Ollama that OLLA_BINARY names (https://github.com/thushan/olla)."""
+    if not OLLA:
+        raise StartError("OLLA_BINARY does not name it")
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="olla-bench-") as directory:
+        config = _write_config(directory, _OLLA_CONFIG, port, upstream.port)
+        async with _run("olla", port, [OLLA, "--config", config], {}) as contender:
+            yield contender
+
+
+def _write_config(directory: str, text: str, port: int, upstream_port: int) -> str:
+    config = Path(directory, "config.yaml" if text is _OLLA_CONFIG else "nginx.conf")
+    config.write_text(text.format(directory=directory, port=port, upstream_port=upstream_port))
     return str(config)
 
 

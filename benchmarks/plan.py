@@ -10,16 +10,18 @@ from typing import Any
 from benchmarks import scenarios
 from benchmarks.contenders import (
     APPLICATIONS,
+    OLLA,
     Contender,
     StartError,
     start_application,
     start_nginx,
+    start_olla,
     start_upstream,
 )
 from benchmarks.load import Load
 from benchmarks.scenarios import PacedStreams
 
-ALL = ("service", "baseline", "floor", "nginx")
+ALL = ("service", "native", "baseline", "floor", "nginx", *(("olla",) if OLLA else ()))
 QUEUED = ("service", "baseline")  # the floor waits as the baseline does
 QUEUE_LENGTHS = (100, 1000)  # where all wait long enough to be watched for their clients' leaving
 WORKERS_WORKS = ("chat", "stream")
@@ -84,7 +86,10 @@ async def _start_all(
     """Start every contender that can be; note the others."""
     running = [upstream]
     for name in plan.contenders:
-        start = start_application(name, upstream, pool=pool) if name in APPLICATIONS else start_nginx(upstream)
+        if name in APPLICATIONS:
+            start = start_application(name, upstream, pool=pool)
+        else:
+            start = start_olla(upstream) if name == "olla" else start_nginx(upstream)
         try:
             contender = await stack.enter_async_context(start)
         except StartError as error:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from benchmarks.plan import QUEUE_LENGTHS, Figures
+from benchmarks.plan import ALL, QUEUE_LENGTHS, Figures
 from benchmarks.scenarios import CONNECTIONS, TOKENS_PER_SECOND, PacedStreams
 from benchmarks.upstream import BURST_TOKENS
 
-COLUMNS = ("service", "baseline", "floor", "nginx", "direct")
+COLUMNS = (*ALL, "direct")
 TARGET_STREAMS = 200
 _WORK_TITLES = {
     "chat": "whole chat",

@@ -32,6 +32,7 @@ CREATED_AT = "2026-01-01T00:00:00.123456789Z"
 _STREAM_OFF = re.compile(rb'"stream"\s*:\s*false')
 _DIRECTIVE = re.compile(rb"\[bench ([^]]*)\]")
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked", re.IGNORECASE)
 _HEAD_END = b"\r\n\r\n"
 
 
@@ -166,12 +167,19 @@ class UpstreamProtocol(asyncio.Protocol):
         self._buffer += data
         while (head_end := self._buffer.find(_HEAD_END)) >= 0:
             head = self._buffer[:head_end]
-            length = _CONTENT_LENGTH.search(head)
-            end = head_end + len(_HEAD_END) + (int(length[1]) if length else 0)
-            if len(self._buffer) < end:
+            end = self._end_of_body(head, head_end + len(_HEAD_END))
+            if not 0 <= end <= len(self._buffer):
                 return
             body, self._buffer = self._buffer[head_end + len(_HEAD_END) : end], self._buffer[end:]
             self._answer(head[: head.find(b" HTTP/")], body)
+
+    def _end_of_body(self, head: bytes, start: int) -> int:
+        """Return where a request ends, below 0 if that has not arrived; one in chunks is not decoded."""
+        if _CHUNKED.search(head):
+            last = self._buffer.find(LAST_CHUNK, start)
+            return last + len(LAST_CHUNK) if last >= 0 else -1
+        length = _CONTENT_LENGTH.search(head)
+        return start + (int(length[1]) if length else 0)
 
     def _answer(self, route: bytes, body: bytes) -> None:
         if route == b"POST /api/chat":

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from copy import deepcopy
 from typing import Any, Literal, TypeVar, overload
 
@@ -18,8 +18,10 @@ from services.ollama.errors import (
     OllamaError,
 )
 from services.ollama.events import Token
+from services.ollama.raw_response import RawResponse
 from services.ollama.types.model_names import short_name
 from services.per_loop import PerLoop
+from services.relay import relay
 from services.request_builder import check_format, check_num_ctx, completion_body, with_constants
 from services.upstream import Health, Outcomes, Upstream, client_options
 
@@ -284,6 +286,25 @@ class OllamaService:
             finally:
                 if stream is not None and stream.is_done:
                     upstream.outcomes.succeeded()
+
+    async def relay(self, path: str, data: bytes) -> AbstractAsyncContextManager[RawResponse]:
+        """Send the body of a request of Ollama's own API as it is; entering waits for a place and the response.
+
+        Raises:
+            OllamaError: when there is none, on entering.
+        """
+        return relay(await self._upstreams.get(), path, data)
+
+    async def relay_control(self, method: str, path: str, data: bytes = b"") -> RawResponse:
+        """Send a request of Ollama's own API that runs no model, past the queue, and return the whole response.
+
+        Raises:
+            OllamaError: if there is none within OLLAMA_HEALTH_TIMEOUT.
+        """
+        upstream = await self._upstreams.get()
+        async with await upstream.client.relay_control(method, path, data) as response:
+            upstream.breaker.succeeded()
+            return response
 
     async def embed(
         self,

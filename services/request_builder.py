@@ -64,3 +64,21 @@ def with_constants(settings: Settings, body: dict[str, Any], keep_alive: float |
         body["options"]["num_ctx"] = num_ctx
     keep_alive = settings.ollama_keep_alive if keep_alive is None else keep_alive
     return body if keep_alive is None else body | {"keep_alive": keep_alive}
+
+
+def set_constants(settings: Settings, body: dict[str, Any]) -> None:
+    """Put what is sent with every request when set into the body of a request of Ollama's own API.
+
+    A `keep_alive` of the request's own is kept, as is a body whose `options` Ollama refuses. Ollama reads the names of
+    fields in any case.
+    """
+    if settings.ollama_num_ctx is not None:
+        given = [name for name in body if name.casefold() == "options"]
+        if all(isinstance(body[name], dict | None) for name in given):
+            options: dict[str, Any] = {}
+            for name in given:
+                options |= body.pop(name) or {}
+            body["options"] = options | {"num_ctx": settings.ollama_num_ctx}
+    keep_alive = settings.ollama_keep_alive
+    if keep_alive is not None and all(body[name] is None for name in body if name.casefold() == "keep_alive"):
+        body["keep_alive"] = keep_alive

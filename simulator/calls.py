@@ -17,6 +17,8 @@ class Call:
     headers: Mapping[str, str]
     body: Any = None
     """The parsed JSON as it was sent; None for no body or a broken one."""
+    data: bytes = b""
+    """The body as it was sent."""
     connection: int
     """Equal for calls that came over the same TCP connection."""
     reused: bool = False

@@ -236,6 +236,7 @@ class Simulator:
 
     async def _reply(self, request: web.BaseRequest, call: Call, delivery: Delivery) -> Reply | Stream:
         body = await request.content.read()
+        call.data = body
         call.body = _parsed(body)
         model = call.body.get("model") if isinstance(call.body, dict) else None
         delivery.fault = self._faults.take(call.path, model if isinstance(model, str) else None, reused=call.reused)

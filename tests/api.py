@@ -29,6 +29,7 @@ STATUSES = {
     "timeout": 504,
     "ollama_error": 502,
     "unauthorized": 401,
+    "not_offered": 403,
     "host_not_allowed": 421,
     "bad_request": 400,
     "request_timeout": 408,

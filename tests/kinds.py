@@ -29,6 +29,7 @@ class Kind:
     upstream: str
     body: dict[str, Any]
     accept: str = "*/*"
+    prefix: str = "/api/ollama"
 
     @property
     def is_stream(self) -> bool:
@@ -41,7 +42,7 @@ class Kind:
 
     def ask(self, client: aiohttp.ClientSession, url: str, **more: Any) -> Any:
         """Send it; the result is what `client.post` gives."""
-        return client.post(f"{url}/api/ollama/{self.path}", json=self.body | more, headers={"Accept": self.accept})
+        return client.post(f"{url}{self.prefix}/{self.path}", json=self.body | more, headers={"Accept": self.accept})
 
 
 def _streams(name: str, path: str, upstream: str, body: dict[str, Any]) -> list[Kind]:
@@ -59,6 +60,27 @@ CHATS = _streams("chat", "chat", "/api/chat", MESSAGES)
 EMBEDDINGS = Kind("embeddings", "embeddings", "/api/embed", TEXT)
 KINDS = [*GENERATES, *CHATS, EMBEDDINGS]
 WHOLE, STREAMED_SSE, STREAMED_NDJSON, STREAMED_TEXT = GENERATES
+
+
+def _natives(path: str, body: dict[str, Any]) -> list[Kind]:
+    """Return requests of Ollama's own API, whole and streamed, whatever they accept."""
+    return [
+        Kind(f"native-{path}-whole", path, f"/api/{path}", body | {"stream": False}, PLAIN, prefix="/api"),
+        Kind(f"native-{path}-stream", path, f"/api/{path}", body | {"stream": True}, SSE, prefix="/api"),
+    ]
+
+
+def _native_embedding(path: str, name: str) -> Kind:
+    return Kind(f"native-{path}", path, f"/api/{path}", {"model": "nomic-embed-text", name: "a league"}, prefix="/api")
+
+
+NATIVES = [
+    *_natives("chat", MESSAGES),
+    *_natives("generate", PROMPT),
+    _native_embedding("embed", "input"),
+    _native_embedding("embeddings", "prompt"),
+]
+NATIVE_WHOLE, NATIVE_STREAM = NATIVES[:2]
 
 
 @dataclass

@@ -26,6 +26,7 @@ Text, chat and embeddings from one Ollama server.
 * **Which model answered** stands in `model` and in the header `X-Model`: where the wanted one is not installed, \
 `DEFAULT_MODEL` answers, unless the request says `"fallback": false`.
 * **OpenAI's clients** work with the base URL `/v1`: `POST /v1/chat/completions`, `POST /v1/embeddings`.
+* **Ollama's clients** work with this service as their host: `POST /api/chat`, `GET /api/tags` and so on.
 * **Failures** are problem documents (RFC 9457): `detail` is a sentence for people, `code` is for programs, \
 `retryable` says whether sending the request again is safe, `request_id` (as the header `X-Request-ID`) finds it in \
 the log.
@@ -33,6 +34,7 @@ the log.
 TAGS = [
     {"name": "ollama", "description": "Models, text, conversations, vectors."},
     {"name": "openai", "description": "The same models by OpenAI's API, for its clients: base URL `/v1`."},
+    {"name": "native", "description": "Ollama's own API, for its clients: requests and answers pass as they are."},
     {"name": "health", "description": "Probes; none needs an API key."},
 ]
 SECURITY_SCHEMES = {

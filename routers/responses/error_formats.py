@@ -6,12 +6,14 @@ from typing import Any
 from starlette.types import Scope
 
 from routers.asgi_scope import get_route_path
+from routers.responses.ollama_errors import ollama_error
 from routers.responses.openai_errors import openai_error
 
 ErrorFormat = Callable[[dict[str, Any], Scope], tuple[dict[str, Any], dict[str, str]]]
 """Takes a problem document and returns the body and the additional headers of the response."""
 
 ERROR_FORMATS: dict[str, ErrorFormat | None] = {
+    "/api": ollama_error,
     "/api/ollama": None,
     "/v1": openai_error,
 }

@@ -30,6 +30,7 @@ PROBLEMS_BY_CODE: dict[str, tuple[int, str]] = {
     "timeout": (504, "A deadline passed"),
     "ollama_error": (502, "Ollama failed"),
     "unauthorized": (401, "An API key is needed"),
+    "not_offered": (403, "The service does not do this"),
     "host_not_allowed": (421, "The host name is not allowed"),
     "bad_request": (400, "This is not HTTP as it is spoken here"),
     "request_timeout": (408, "The request did not arrive in time"),
@@ -44,6 +45,7 @@ PROBLEMS_BY_CODE: dict[str, tuple[int, str]] = {
 EXPECTED = (OllamaError, RequestValidationError, HTTPException)
 HTTP_CODES = {
     400: "invalid_request",
+    403: "not_offered",
     404: "not_found",
     405: "method_not_allowed",
     408: "request_timeout",

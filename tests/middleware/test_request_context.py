@@ -165,7 +165,7 @@ KEYED = [
     ("POST", "/api/ollama/chat"),
     ("POST", "/api/ollama/embeddings"),
     ("GET", "/api/ollama/nowhere"),
-    ("GET", "/api/"),
+    ("GET", "/nowhere"),
     ("DELETE", "/api/ollama/generate"),
     ("GET", "/%61pi/ollama/models"),
     ("GET", "/api/ollama/models/"),

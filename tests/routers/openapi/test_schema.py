@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from config import Settings
 from main import create_app
-from routers.openapi import examples, response_examples
+from routers.openapi import examples, native_examples, response_examples
 from routers.responses.problems import PROBLEMS_BY_CODE
 from routers.schemas.health import HealthResponse
 from routers.schemas.ollama_responses import ChatResponse, EmbeddingsResponse, GenerateResponse, ModelsResponse
@@ -25,6 +25,17 @@ REQUESTS = [
         "generate": examples.GENERATE,
         "chat": examples.CHAT,
         "embeddings": examples.EMBEDDINGS,
+    }.items()
+    for name, example in named.items()
+]
+NATIVE_REQUESTS = [
+    pytest.param(path, example["value"], id=f"{path}-{name}")
+    for path, named in {
+        "generate": native_examples.GENERATE,
+        "chat": native_examples.CHAT,
+        "embed": native_examples.EMBED,
+        "embeddings": native_examples.EMBEDDINGS,
+        "show": native_examples.SHOW,
     }.items()
     for name, example in named.items()
 ]
@@ -60,6 +71,14 @@ async def test_an_example_request_can_be_sent_as_it_stands(
         assert response.status == 200, await response.text()
         if not body.get("stream"):
             assert (await response.json())["success"] is True
+
+
+@pytest.mark.parametrize(("path", "body"), NATIVE_REQUESTS)
+async def test_an_example_request_of_ollamas_own_api_can_be_sent_as_it_stands(
+    path: str, body: dict[str, Any], url: str, client: aiohttp.ClientSession
+) -> None:
+    async with client.post(f"{url}/api/{path}", json=body) as response:
+        assert response.status == 200, await response.text()
 
 
 @pytest.mark.parametrize(("kind", "named"), ANSWERS, ids=lambda value: getattr(value, "__name__", ""))
@@ -98,7 +117,7 @@ def test_failures_are_problem_documents_and_nothing_else(openapi: dict[str, Any]
     documented = set()
     for path, operation in operations(openapi):
         for status, response in operation["responses"].items():
-            if not path.startswith("/api/") or status == "200":
+            if not path.startswith("/api/ollama/") or status == "200":
                 continue
             (media_type,) = response["content"]
             assert media_type == "application/problem+json"
@@ -106,7 +125,21 @@ def test_failures_are_problem_documents_and_nothing_else(openapi: dict[str, Any]
                 assert PROBLEMS_BY_CODE[code][0] == int(status) == example["value"]["status"]
                 Problem.model_validate(example["value"])
                 documented.add(code)
-    assert documented == PROBLEMS_BY_CODE.keys() - {"not_found", "method_not_allowed", "unsupported_parameter"}
+    assert documented == PROBLEMS_BY_CODE.keys() - {
+        "not_found",
+        "method_not_allowed",
+        "not_offered",
+        "unsupported_parameter",
+    }
+
+
+def test_failures_of_ollamas_own_api_have_one_text(openapi: dict[str, Any]) -> None:
+    native = [operation for _, operation in operations(openapi) if operation.get("tags") == ["native"]]
+    assert len(native) == 8
+    for operation in native:
+        assert list(operation["responses"]) == ["200", "default"]
+        schema = operation["responses"]["default"]["content"]["application/json"]["schema"]
+        assert schema["required"] == ["error"]
 
 
 def test_streams_are_media_types_to_choose_from(openapi: dict[str, Any]) -> None:

@@ -1,0 +1,120 @@
+"""Relayed responses: requests of Ollama's own API sent on, and what comes back written as it is."""
+
+import math
+import time
+
+import orjson
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from config import Settings
+from routers.direct_route import read_body
+from routers.json_body import read_json
+from server.request_log import note
+from server.shutdown import Shutdown
+from services.ollama.errors import InvalidRequestError, OllamaBusyError, OllamaError
+from services.ollama.raw_response import RawResponse
+from services.ollama_service import OllamaService
+from services.request_builder import set_constants
+
+STREAM_HEADERS = [(b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no")]
+BODILESS = (204, 304)
+
+
+class RelayedGeneration(Response):
+    """Sends a request that runs a model on to Ollama; owns the connection from the first to the last byte.
+
+    A failure before the first byte is raised. A stream that breaks is left unfinished, which cuts the connection.
+    """
+
+    def __init__(self, path: str, service: OllamaService, shutdown: Shutdown) -> None:
+        self._path = path
+        self._service = service
+        self._shutdown = shutdown
+        self.background = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+        """Write the response."""
+        data = await _with_constants(self._service.settings, await read_body(receive))
+        is_stream = False
+        try:
+            async with self._shutdown.drain_guard(), await self._service.relay(self._path, data) as response:
+                is_stream = not response.is_whole
+                if is_stream:
+                    await _send_stream(response, send)
+        except OllamaError as error:
+            if not is_stream:
+                raise
+            note(error=error.code)
+            return
+        if not is_stream:  # its place is free already, however slowly the client reads
+            await _send_whole(response, send)
+
+
+class RelayedControl(Response):
+    """Sends a request that runs no model on to Ollama."""
+
+    def __init__(self, method: str, path: str, service: OllamaService) -> None:
+        self._method = method
+        self._path = path
+        self._service = service
+        self.background = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+        """Write the response."""
+        data = await read_body(receive) if self._method == "POST" else b""
+        await _send_whole(await self._service.relay_control(self._method, self._path, data), send)
+
+
+async def _with_constants(settings: Settings, data: bytes) -> bytes:
+    """Return a body with what is sent with every request when set; one that is no JSON object stays as it is.
+
+    Raises:
+        HTTPException: 413 if it holds too many parts or values.
+        InvalidRequestError: if it is nested too deeply.
+    """
+    if settings.ollama_num_ctx is None and settings.ollama_keep_alive is None:
+        return data
+    try:
+        body = await read_json(data)
+    except orjson.JSONDecodeError:
+        return data
+    if not isinstance(body, dict):
+        return data
+    set_constants(settings, body)
+    try:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError as error:
+        detail = "The request is nested too deeply."
+        raise InvalidRequestError(detail, field="body") from error
+
+
+async def _send_whole(response: RawResponse, send: Send) -> None:
+    """Write a response that has arrived."""
+    headers = []
+    if response.status not in BODILESS:
+        headers.append((b"content-length", b"%d" % len(response.body)))
+    failure = response.failure
+    if failure is not None:
+        note(error=failure.code)
+        if isinstance(failure, OllamaBusyError):
+            headers.append((b"retry-after", b"%d" % math.ceil(failure.retry_after_seconds or 1)))
+    await _send_start(response, headers, send)
+    await send({"type": "http.response.body", "body": response.body, "more_body": False})
+
+
+async def _send_stream(response: RawResponse, send: Send) -> None:
+    note(first_token_at=time.monotonic())
+    await _send_start(response, STREAM_HEADERS, send)
+    await send({"type": "http.response.body", "body": response.body, "more_body": True})
+    while not response.is_whole:
+        piece = await response.read_some()
+        if response.is_whole and response.failure is not None:
+            note(error=response.failure.code)
+        await send({"type": "http.response.body", "body": piece, "more_body": not response.is_whole})
+
+
+async def _send_start(response: RawResponse, headers: list[tuple[bytes, bytes]], send: Send) -> None:
+    if response.content_type:
+        headers = [(b"content-type", response.content_type.encode("utf-8", "surrogateescape")), *headers]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})

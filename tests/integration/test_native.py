@@ -1,0 +1,87 @@
+"""Ollama's own API through the service, on the simulator and on an actual Ollama: as if the service were not there."""
+
+import json
+import re
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.integration.upstreams import Api
+
+MODEL = "llama3.1"
+SLOW_MODEL = "gpt-oss"
+EMBEDDING_MODEL = "nomic-embed-text"
+OPTIONS = {"seed": 7, "temperature": 0, "num_predict": 12}
+MESSAGES = [{"role": "user", "content": "Say something."}]
+VOLATILE = re.compile(rb'"(created_at|expires_at|\w+_duration|prompt_eval_count)":("[^"]*"|\d+),?')
+BODIES: list[tuple[str, dict[str, Any]]] = [
+    ("/api/chat", {"model": MODEL, "messages": MESSAGES, "options": OPTIONS}),
+    ("/api/chat", {"model": MODEL, "messages": MESSAGES, "options": OPTIONS, "stream": False}),
+    ("/api/generate", {"model": MODEL, "prompt": "Hi", "options": OPTIONS}),
+    ("/api/generate", {"model": MODEL, "prompt": "Hi", "options": OPTIONS, "stream": False}),
+    ("/api/generate", {"model": MODEL}),
+    ("/api/embed", {"model": EMBEDDING_MODEL, "input": ["a trade", "a waiver"]}),
+    ("/api/embeddings", {"model": EMBEDDING_MODEL, "prompt": "a trade"}),
+    ("/api/show", {"model": MODEL}),
+    ("/api/chat", {"model": "llama9", "messages": MESSAGES}),
+    ("/api/show", {"model": "llama9"}),
+    ("/api/embed", {"model": "llama9", "input": "a"}),
+    ("/api/chat", {"model": MODEL, "messages": MESSAGES, "think": True}),
+    ("/api/generate", {"model": MODEL, "prompt": "Hi", "options": {"temperature": "hot"}}),
+    ("/api/chat", {"messages": "none"}),
+    ("/api/chat", {}),
+]
+
+
+async def seen(api: Api, path: str, body: dict[str, Any]) -> tuple[int, str, bytes]:
+    async with api.post(path, body, "text/event-stream") as response:
+        return response.status, response.headers["Content-Type"], VOLATILE.sub(b"", await response.read())
+
+
+@pytest.mark.parametrize(("path", "body"), BODIES)
+async def test_an_answer_is_the_one_that_ollama_gives(
+    service: Api, direct: Api, path: str, body: dict[str, Any]
+) -> None:
+    await seen(direct, path, body)  # with the model loaded, and the prompt in its cache
+    assert await seen(service, path, body) == await seen(direct, path, body)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]"])
+async def test_what_is_no_request_ollama_refuses_itself(
+    client: aiohttp.ClientSession, service: Api, direct: Api, data: bytes
+) -> None:
+    answers = []
+    for api in (service, direct):
+        async with client.post(f"{api.url}/api/chat", data=data) as response:
+            answers.append((response.status, response.headers["Content-Type"], await response.read()))
+    assert answers[0] == answers[1]
+    assert answers[0][0] == 400
+
+
+async def test_the_list_is_the_same(service: Api, direct: Api) -> None:
+    async with service.get("/api/tags") as one, direct.get("/api/tags") as other:
+        assert one.status == 200
+        assert by_name(await one.json()) == by_name(await other.json())
+    async with service.get("/api/version") as one, direct.get("/api/version") as other:
+        assert (one.status, await one.read()) == (200, await other.read())
+
+
+def by_name(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the models in an order that is always the same, which that of Ollama is not."""
+    return sorted(answer["models"], key=lambda model: str(model["name"]))
+
+
+async def test_loaded_models_are_listed(service: Api) -> None:
+    async with service.post("/api/generate", {"model": MODEL, "stream": False}) as response:
+        assert (await response.json())["done_reason"] == "load"
+    async with service.get("/api/ps") as response:
+        assert f"{MODEL}:latest" in [model["name"] for model in (await response.json())["models"]]
+
+
+async def test_a_stream_arrives_line_by_line(service: Api) -> None:
+    body = {"model": SLOW_MODEL, "prompt": "Count.", "raw": True, "options": OPTIONS | {"num_predict": 200}}
+    async with service.post("/api/generate", body) as response:
+        assert response.headers["Content-Type"] == "application/x-ndjson"
+        lines = (await response.read()).splitlines()
+    assert [json.loads(line)["done"] for line in lines] == [False] * (len(lines) - 1) + [True]

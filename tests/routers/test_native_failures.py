@@ -1,0 +1,308 @@
+"""Ollama's own API when something fails: Ollama's failures as they came, ours as `{"error": …}`, streams cut."""
+
+import asyncio
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from main import create_app
+from services.ollama_service import OllamaService
+from simulator import Fault, Simulator
+from tests.api import call, get
+from tests.conftest import MakeSettings
+from tests.kinds import NATIVE_STREAM, NATIVE_WHOLE, NATIVES, WHOLE, Kind, Seen, load_is, nothing_is_left, see, until
+from tests.service_process import run_service
+from tests.serving import serve
+
+ATTEMPTS = 3
+FOR_EVER = None
+TEXT = "an upstream's own words <&>"
+every_kind = pytest.mark.parametrize("kind", NATIVES, ids=lambda kind: kind.name)
+
+
+def error_in(seen: Seen) -> str:
+    """Return the text of a failure of the service itself."""
+    assert seen.headers["Content-Type"] == "application/json"
+    assert not seen.cut
+    document = json.loads(seen.body)
+    assert list(document) == ["error"]
+    text = document["error"]
+    assert isinstance(text, str)
+    assert "127.0.0.1" not in text
+    return text
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fault, and what comes of it: a status, words of a failure of ours, and whether a stream is cut."""
+
+    name: str
+    fault: Fault
+    status: int
+    ours: str = ""
+    attempts: int = 1
+    stream_status: int = 0
+    is_cut: bool = False
+
+
+CASES = [
+    Case("none", Fault(), 200),
+    Case("hang", Fault(hang=True, times=FOR_EVER), 504, "OLLAMA_REQUEST_TIMEOUT"),
+    Case("status-400", Fault(status=400, message=TEXT, times=FOR_EVER), 400),
+    Case("status-403", Fault(status=403, body=b"", times=FOR_EVER), 403),
+    Case("status-404", Fault(status=404, message=TEXT, times=FOR_EVER), 404),
+    Case("status-404-plain", Fault(status=404, body=b"404 page not found", content_type="text/plain"), 404),
+    Case("status-499", Fault(status=499, message=TEXT, times=FOR_EVER), 499),
+    Case("status-500", Fault(status=500, message=TEXT, times=FOR_EVER), 500),
+    Case("status-501", Fault(status=501, message=TEXT, times=FOR_EVER), 501),
+    Case("status-502", Fault(status=502, body=b"<html>", times=FOR_EVER), 502),
+    Case("status-204", Fault(status=204, body=b"", times=FOR_EVER), 204),
+    Case("status-301", Fault(status=301, body=b"moved", times=FOR_EVER), 301),
+    Case("busy-503", Fault(status=503, message=TEXT, times=FOR_EVER), 503, attempts=ATTEMPTS),
+    Case("busy-429", Fault(status=429, message=TEXT, retry_after="0", times=FOR_EVER), 429, attempts=ATTEMPTS),
+    Case("busy-for-70-s", Fault(status=503, message=TEXT, retry_after="70", times=FOR_EVER), 503),
+    Case("quota", Fault(status=429, message="you have reached your weekly usage limit", times=FOR_EVER), 429),
+    Case("busy-once", Fault(status=503), 200, attempts=2),
+    Case("busy-twice", Fault(status=429, times=2), 200, attempts=3),
+    Case("load-failure", Fault(load_failure=True, times=FOR_EVER), 500),
+    Case("reset-at-once", Fault(reset_after=0, times=FOR_EVER), 502, "closed the connection"),
+    Case("reset-later", Fault(reset_after=2, times=FOR_EVER), 502, "cut short", stream_status=200, is_cut=True),
+    Case("truncated", Fault(truncate_body=True, times=FOR_EVER), 502, "cut short", stream_status=200, is_cut=True),
+    Case("stall-at-once", Fault(stall_after=0, times=FOR_EVER), 504, "OLLAMA_REQUEST_TIMEOUT"),
+    Case(
+        "stall-later",
+        Fault(stall_after=2, times=FOR_EVER),
+        504,
+        "OLLAMA_REQUEST_TIMEOUT",
+        stream_status=200,
+        is_cut=True,
+    ),
+    Case("split", Fault(split_bytes=7, times=FOR_EVER), 200),
+    Case("merged", Fault(merge=True, times=FOR_EVER), 200),
+    Case("closed-after", Fault(close_after_response=True, times=FOR_EVER), 200),
+    Case("garbage-status-line", Fault(garbage_status_line=True, times=FOR_EVER), 502, "could not be understood"),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+async def test_what_comes_of_a_fault(
+    make_settings: MakeSettings,
+    simulator: Simulator,
+    client: aiohttp.ClientSession,
+    caplog: pytest.LogCaptureFixture,
+    case: Case,
+) -> None:
+    is_late = case.fault.hang or case.fault.stall_after is not None
+    settings = make_settings(
+        ollama_request_timeout=0.2 if is_late else 10, ollama_stream_idle_timeout=0.1 if is_late else 10
+    )
+    async with serve(create_app(settings)) as url:
+        for kind in NATIVES:
+            simulator.clear_faults()
+            simulator.fault(case.fault)
+            before = len(simulator.calls_to(kind.upstream))
+            check(await see(kind.ask(client, url)), kind, case)
+            assert len(simulator.calls_to(kind.upstream)) - before == case.attempts, kind.name
+            await nothing_is_left(client, url, simulator)
+        simulator.clear_faults()
+        assert {(await see(kind.ask(client, url))).status for kind in NATIVES} == {200}
+    await until(lambda: simulator.open_connections == 0)
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+def check(seen: Seen, kind: Kind, case: Case) -> None:
+    status = case.stream_status if kind.is_stream and case.stream_status else case.status
+    assert seen.status == status, (kind.name, seen.body[:300])
+    assert seen.cut == (kind.is_stream and case.is_cut), kind.name
+    if case.ours and status != 200:
+        assert case.ours in error_in(seen)
+    elif status in {503, 429}:
+        assert (
+            int(seen.headers["Retry-After"]) == float(case.fault.retry_after or 5) or seen.headers["Retry-After"] == "1"
+        )
+    if status != 200 and case.fault.body is not None:
+        assert seen.body == case.fault.body
+    elif status not in {200, 504, 502} and not case.fault.load_failure:
+        assert json.loads(seen.body) == {"error": case.fault.message}
+
+
+async def test_an_error_in_a_stream_passes_and_counts(
+    make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    simulator.fault(Fault(error_after=2, message=TEXT))
+    async with serve(create_app(make_settings())) as url:
+        seen = await see(NATIVE_STREAM.ask(client, url))
+        assert (seen.status, seen.cut) == (200, False)
+        assert json.loads(seen.body.splitlines()[-1]) == {"error": TEXT}
+        health = (await get(client, f"{url}/health")).json()["ollama"]
+    assert health["last_failure_code"] == "ollama_error"
+    assert health["last_success_at"] is None
+    assert any("path=/api/chat status=200 outcome=failed error=ollama_error" in line for line in caplog.messages)
+
+
+async def test_a_stream_that_ends_early_and_cleanly_passes_as_it_is(
+    simulator: Simulator, client: aiohttp.ClientSession, url: str
+) -> None:
+    simulator.fault(Fault(end_after=2))
+    seen = await see(NATIVE_STREAM.ask(client, url))
+    assert (seen.cut, len(seen.body.splitlines())) == (False, 2)
+
+
+@every_kind
+async def test_outcomes_show_in_health(
+    simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind
+) -> None:
+    simulator.fault(Fault(status=400, message="no"))
+    simulator.fault(Fault(status=404, message="no such model"))
+    for _ in range(2):
+        await see(kind.ask(client, url))
+    health = (await get(client, f"{url}/health")).json()["ollama"]
+    assert (health["last_success_at"], health["last_failure_at"]) == (None, None)
+    await see(kind.ask(client, url))
+    assert (await get(client, f"{url}/health")).json()["ollama"]["last_success_at"]
+    simulator.fault(Fault(status=500))
+    await see(kind.ask(client, url))
+    assert (await get(client, f"{url}/health")).json()["ollama"]["last_failure_code"] == "ollama_error"
+
+
+@every_kind
+async def test_a_dead_connection_is_replaced_once(
+    simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind
+) -> None:
+    assert (await see(kind.ask(client, url))).status == 200
+    simulator.fault(Fault(drop_reused=True))
+    assert (await see(kind.ask(client, url))).status == 200
+    assert [call.outcome for call in simulator.calls_to(kind.upstream)] == ["completed", "reset", "completed"]
+
+
+@every_kind
+async def test_an_unreachable_ollama_is_refused_at_once_for_a_while(
+    make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, kind: Kind
+) -> None:
+    async with serve(create_app(make_settings(ollama_down_cooldown=30))) as url:
+        await simulator.stop()
+        for words in ("could not be reached", "a moment ago"):
+            seen = await see(kind.ask(client, url))
+            assert seen.status == 503
+            assert words in error_in(seen)
+            assert int(seen.headers["Retry-After"]) >= 1
+        assert "a moment ago" in (await see(WHOLE.ask(client, url))).json["detail"]
+        refused = await get(client, f"{url}/api/tags")
+        assert (refused.status, list(refused.json())) == (503, ["error"])
+        await simulator.start()
+        assert (await get(client, f"{url}/api/version")).status == 200  # a sign of life
+        assert (await see(kind.ask(client, url))).status == 200
+
+
+@every_kind
+async def test_the_queue_is_the_one_of_all_requests(
+    make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, kind: Kind
+) -> None:
+    simulator.fault(Fault(path="/api/generate", hang=True))
+    settings = make_settings(ollama_max_connections=1, ollama_queue_size=1, ollama_queue_timeout=0.2)
+    async with serve(create_app(settings)) as url:
+        running = asyncio.create_task(see(WHOLE.ask(client, url)))
+        await simulator.received("/api/generate")
+        waiting = asyncio.create_task(see(kind.ask(client, url)))
+        await load_is(client, url, running=1, queued=1)
+        refused = await see(kind.ask(client, url))
+        assert refused.status == 503
+        assert "OLLAMA_QUEUE_SIZE" in error_in(refused)
+        assert int(refused.headers["Retry-After"]) >= 1
+        assert "OLLAMA_QUEUE_TIMEOUT" in error_in(await waiting)
+        for path in ("/api/tags", "/api/ps", "/api/version"):
+            assert (await get(client, url + path)).status == 200
+        assert (await call(client, "POST", f"{url}/api/show", json={"model": "llama3.1"})).status == 200
+        running.cancel()
+        await nothing_is_left(client, url, simulator)
+        assert (await see(kind.ask(client, url))).status == 200
+
+
+async def test_a_client_that_reads_slowly_holds_no_place_once_the_answer_is_there(
+    make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
+) -> None:
+    simulator.fault(Fault(body=b"x" * 30_000_000, content_type="application/json"))
+    app = create_app(make_settings(ollama_max_connections=1))
+    async with serve(app) as url, NATIVE_WHOLE.ask(client, url) as response:
+        await load_is(client, url, running=0, queued=0)
+        assert len(await response.read()) == 30_000_000
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/api/show"), ("GET", "/api/tags"), ("GET", "/api/ps")])
+async def test_what_runs_no_model_has_the_time_of_health(
+    make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, method: str, path: str
+) -> None:
+    async with serve(create_app(make_settings(ollama_health_timeout=0.2))) as url:
+        await simulator.received("/api/tags")
+        simulator.fault(Fault(path=path, hang=True))
+        answer = await call(client, method, url + path)
+        assert answer.status == 504
+        assert "OLLAMA_HEALTH_TIMEOUT" in answer.json()["error"]
+        simulator.fault(Fault(path=path, status=500, message=TEXT))
+        answer = await call(client, method, url + path)
+        assert (answer.status, answer.json()) == (500, {"error": TEXT})
+
+
+async def test_a_404_of_ollama_makes_the_model_list_old(
+    simulator: Simulator, client: aiohttp.ClientSession, url: str
+) -> None:
+    await get(client, f"{url}/api/ollama/models")
+    simulator.remove("llama3.1")
+    assert (await see(NATIVE_WHOLE.ask(client, url))).status == 404
+    names = [model["name"] for model in (await get(client, f"{url}/api/ollama/models")).json()["models"]]
+    assert "llama3.1" not in names
+
+
+async def test_a_bug_is_told_in_the_same_form(
+    make_settings: MakeSettings, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(OllamaService, "relay", fail)
+    async with serve(create_app(make_settings())) as url:
+        seen = await see(NATIVE_WHOLE.ask(client, url))
+        assert seen.status == 500
+        assert error_in(seen) == "The service failed; its log says why."
+
+
+async def test_shutdown_cuts_streams_and_refuses_new_requests(
+    simulator: Simulator, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    simulator.seconds_per_token = 0.01
+    simulator.fault(Fault(endless=True, times=None))
+    async with run_service(simulator.url, tmp_path, shutdown_grace=1) as service:
+        asking = [asyncio.create_task(see(kind.ask(client, service.url))) for kind in (NATIVE_STREAM, NATIVE_WHOLE)]
+        await simulator.received("/api/chat", count=2)
+        await asyncio.sleep(0.1)
+        service.terminate()
+        async with asyncio.timeout(1):
+            while (await get(client, f"{service.url}/health/ready")).status != 503:
+                await asyncio.sleep(0.01)
+        refused = await see(NATIVE_WHOLE.ask(client, service.url))
+        assert refused.status == 503
+        assert "is ending" in error_in(refused)
+        stream, whole = await asyncio.gather(*asking)
+        assert (stream.status, stream.cut) == (200, True)
+        assert whole.status == 503
+        assert "no longer" in error_in(whole)
+        assert await service.exit_code(5) == 0
+    assert {call.outcome for call in simulator.calls_to("/api/chat")} == {"client_gone"}
+
+
+async def test_the_log_line(
+    simulator: Simulator, client: aiohttp.ClientSession, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    simulator.fault(Fault(status=503))
+    await see(NATIVE_STREAM.ask(client, url))
+    (line,) = [line for line in caplog.messages if "path=/api/chat" in line]
+    assert "status=200 outcome=whole" in line
+    assert "attempts=2" in line
+    assert "queue_ms=" in line
+    assert "error=" not in line
