@@ -143,7 +143,7 @@ async def test_one_that_is_forgotten_while_it_waits_has_no_slot_to_pass_on() -> 
         ahead = asyncio.create_task(hold(gate, end))
         await turns()
         waiting = gate.slot().__aenter__()
-        waiting.send(None)  # type: ignore[attr-defined]  # it is a coroutine
+        waiting.send(None)
         assert gate.queued == 2
         del waiting
         gc.collect()
