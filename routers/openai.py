@@ -61,7 +61,7 @@ router = APIRouter(prefix="/v1", tags=["openai"], route_class=DirectRoute, gener
 
 @router.get(
     "/models",
-    summary="List the installed models",
+    summary="List models",
     response_model=OpenAIModels,
     responses=success_response("The models that requests may name.", examples.MODELS) | LIST_ERRORS,
 )
@@ -73,7 +73,7 @@ async def openai_models(service: OllamaServiceDep) -> Response:
 
 @router.get(
     "/models/{id:path}",
-    summary="Look up an installed model",
+    summary="Retrieve a model",
     response_model=OpenAIModel,
     responses=success_response("The model.", examples.MODEL)
     | LIST_ERRORS
@@ -96,7 +96,7 @@ async def openai_model(id: str, service: OllamaServiceDep) -> Response:  # noqa:
 
 @router.post(
     "/chat/completions",
-    summary="Continue a conversation",
+    summary="Create a chat completion",
     response_model=ChatCompletion,
     responses=completion_responses(examples.COMPLETIONS, examples.CHUNKS) | MODEL_ERRORS,
 )
@@ -121,7 +121,7 @@ async def chat_completions(
 
 @router.post(
     "/embeddings",
-    summary="Turn texts into vectors",
+    summary="Create embeddings",
     response_model=OpenAIEmbeddings,
     responses=success_response("A vector for each text, in their order.", examples.EMBEDDINGS_ANSWERS, MODEL_HEADERS)
     | MODEL_ERRORS,

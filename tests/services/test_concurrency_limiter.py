@@ -120,6 +120,40 @@ async def test_one_cancelled_in_the_moment_it_is_called_passes_the_slot_on() -> 
     assert gate.running == 0
 
 
+async def test_a_slot_passes_over_one_that_left_in_the_same_moment() -> None:
+    gate, end = limiter(), asyncio.Event()
+    slot = gate.slot()
+    await slot.__aenter__()
+    first, second = (asyncio.create_task(hold(gate, end)) for _ in range(2))
+    await turns()
+    first.cancel()  # it still stands in the queue when the slot becomes free
+    await slot.__aexit__(None, None, None)
+    await turns()
+    assert (gate.running, gate.queued) == (1, 0)
+    end.set()
+    async with asyncio.timeout(1):
+        await second
+    assert first.cancelled()
+    assert gate.running == 0
+
+
+async def test_one_that_is_forgotten_while_it_waits_has_no_slot_to_pass_on() -> None:
+    gate, end = limiter(), asyncio.Event()
+    async with gate.slot():
+        ahead = asyncio.create_task(hold(gate, end))
+        await turns()
+        waiting = gate.slot().__aenter__()
+        waiting.send(None)
+        assert gate.queued == 2
+        del waiting
+        gc.collect()
+        await turns()
+        assert (gate.running, gate.queued) == (1, 1)
+    end.set()
+    await ahead
+    assert gate.running == 0
+
+
 async def test_one_whose_time_is_over_in_the_moment_it_is_called_passes_the_slot_on() -> None:
     gate = limiter(queue_timeout_seconds=0.02)
     slot = gate.slot()
@@ -221,3 +255,31 @@ async def test_retry_after_follows_how_long_requests_took(monkeypatch: pytest.Mo
             now += 10_000.0
     async with gate.slot(), gate.slot():
         assert await retry_after(gate) == MAX_RETRY_AFTER_SECONDS
+
+
+async def test_retry_after_counts_the_first_request_whole_and_a_later_one_in_part(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("services.concurrency_limiter.time.monotonic", lambda: now)
+    gate = limiter(queue_size=0)
+    async with gate.slot():
+        now += 30.0
+    async with gate.slot():
+        assert await retry_after(gate) == pytest.approx(30.0)
+        now += 80.0
+    async with gate.slot():
+        assert await retry_after(gate) == pytest.approx(40.0)
+
+
+async def test_retry_after_grows_with_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("services.concurrency_limiter.time.monotonic", lambda: now)
+    gate, end = limiter(queue_size=3), asyncio.Event()
+    async with gate.slot():
+        now += 10.0
+    holding = [asyncio.create_task(hold(gate, end)) for _ in range(4)]
+    await turns()
+    assert await retry_after(gate) == pytest.approx(40.0)
+    end.set()
+    await asyncio.gather(*holding)

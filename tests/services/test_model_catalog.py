@@ -159,7 +159,7 @@ async def test_unknown_names_refresh_at_most_once_in_a_while(
     for number in range(5):
         assert await catalog.find(f"unknown{number}") is None
     assert tags.calls == 2
-    monkeypatch.setattr(model_catalog, "SECONDS_BETWEEN_MISSES", 0.0)
+    monkeypatch.setattr(model_catalog, "MISS_REFRESH_INTERVAL_SECONDS", 0.0)
     assert await catalog.find("unknown") is None
     assert tags.calls == 3
 

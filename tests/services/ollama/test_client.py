@@ -434,7 +434,7 @@ async def test_a_connection_that_dies_after_a_second_is_not_replaced(make_settin
 
     async with listening(respond) as url, OllamaClient(client_options(make_settings(ollama_base_url=url))) as transport:
         await whole(transport)
-        with pytest.raises(OllamaResponseError, match="closed the connection before its answer"):
+        with pytest.raises(OllamaResponseError, match="closed the connection before its response"):
             await whole(transport)
         assert asked == 2
         assert await whole(transport) == {"done": True}

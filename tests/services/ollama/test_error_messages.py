@@ -234,7 +234,7 @@ def test_an_error_line_may_have_any_form(document: dict[str, object]) -> None:
 def test_an_error_line_may_say_nothing(document: dict[str, object]) -> None:
     error = error_in(document)
     assert isinstance(error, OllamaResponseError)
-    assert error.detail == "Ollama failed and did not say why."
+    assert error.detail == "Ollama failed without an error message."
 
 
 @pytest.mark.parametrize(
