@@ -188,7 +188,7 @@ async def test_a_certificate_for_another_name_is_not_accepted(
 
 @pytest.mark.parametrize(
     ("address", "cause"),
-    [("http://ollama.invalid", "name: "), ("http://127.0.0.1:9", "network: Connection refused")],
+    [("http://ollama.invalid", "DNS: "), ("http://127.0.0.1:9", "network: Connection refused")],
 )
 async def test_what_may_mend_itself_is_tried_again_and_the_log_says_why(
     make_settings: MakeSettings,
