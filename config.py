@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterable, Sequence
 from functools import cache
-from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,18 +19,19 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, Pydanti
 
 from configuration.addresses import (
     check_origin,
+    check_proxies,
     has_credentials,
     normalize_base_url,
     normalize_host_name,
     normalize_listen_host,
 )
 from configuration.dotenv_file import DotenvError, DotenvSource, misspelt_names
+from configuration.values import check_api_key, lower_case, split_commas, upper_case
 from services.ollama.types.durations import KeepAlive
 from services.ollama.types.model_names import ModelName
 
 MAX_SHOWN_LENGTH = 200
 MISSPELT_API_KEYS = ("API_KEY", "APIKEY", "APIKEYS")
-BRACKETS_AND_QUOTES = "\"'`\u201c\u201d\u2018\u2019[]"  # around keys: left over from another way to write lists
 
 
 def env_files() -> tuple[Path, ...]:
@@ -49,58 +49,6 @@ def env_files() -> tuple[Path, ...]:
     except OSError:  # the working directory is gone, or out of reach
         return (beside,)
     return (beside, here)
-
-
-def split_commas(value: object) -> object:
-    """Turn `a, b` into a list; leave anything but text as it is."""
-    if not isinstance(value, str):
-        return value
-    parts = list(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
-    if not parts:
-        msg = "at least one value, or nothing at all"
-        raise ValueError(msg)
-    return parts
-
-
-def check_api_key(key: SecretStr) -> SecretStr:
-    """Refuse an API key that no client could send, or that was not meant as it is written.
-
-    Raises:
-        ValueError: if it is refused.
-    """
-    value = key.get_secret_value()
-    if not value.isprintable() or " " in value:
-        raise ValueError("keys without spaces and control characters")
-    if value != value.strip(BRACKETS_AND_QUOTES):
-        raise ValueError("keys separated by commas, without quotes or brackets")
-    return key
-
-
-def lower_case(value: object) -> object:
-    """Return text in lower case without space around it, anything else as it is."""
-    return value.strip().lower() if isinstance(value, str) else value
-
-
-def upper_case(value: object) -> object:
-    """Return text in upper case without space around it, anything else as it is."""
-    return value.strip().upper() if isinstance(value, str) else value
-
-
-def check_proxies(text: str) -> str:
-    """Refuse what is no list of addresses and networks: uvicorn would take it for a name, and trust nobody.
-
-    Raises:
-        ValueError: if a part is neither, or a network has host bits set.
-    """
-    parts = [part.strip() for part in text.split(",")]
-    if parts != ["*"]:
-        for part in parts:
-            try:
-                ip_network(part) if "/" in part else ip_address(part)
-            except ValueError:
-                msg = "addresses or networks such as 10.0.0.5,10.1.0.0/16, or *"
-                raise ValueError(msg) from None
-    return ",".join(parts)
 
 
 BaseUrl = Annotated[str, AfterValidator(normalize_base_url)]

@@ -44,7 +44,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     files = () if settings else env_files()
     settings = service.settings
     shutdown = Shutdown(grace_seconds=settings.shutdown_grace, delay_seconds=settings.shutdown_delay)
-
     app = LayeredApp(
         title="Ollama service",
         version=VERSION,
@@ -65,11 +64,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.ollama_service = service
     app.state.shutdown = shutdown
     app.state.component_checks = ComponentChecks(timeout_seconds=settings.ollama_health_timeout)
-    app.router.routes.extend(ollama.router.routes)
-    if settings.ollama_api_enabled:
-        app.router.routes.extend(native.router.routes)
-    if settings.openai_api_enabled:
-        app.router.routes.extend(openai.router.routes)
+    app.router.routes += ollama.router.routes
+    app.router.routes += native.router.routes if settings.ollama_api_enabled else []
+    app.router.routes += openai.router.routes if settings.openai_api_enabled else []
     app.include_router(health.router)
     app.include_router(pages_router(settings, VERSION))
     app.router.default = TrailingSlashFallback(app.router)

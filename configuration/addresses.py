@@ -1,4 +1,4 @@
-"""Validation of the addresses in settings: base URLs, hosts to listen on, origins, `Host` names."""
+"""Validation of the addresses in settings: base URLs, hosts to listen on, origins, `Host` names, proxies."""
 
 import ipaddress
 import re
@@ -146,3 +146,20 @@ def normalize_host_name(text: str) -> str:
     if name != "*" and not (name.isascii() and _is_name(name.removeprefix("*."))):
         raise ValueError(HOST_NAME)
     return name
+
+
+def check_proxies(text: str) -> str:
+    """Refuse what is no list of addresses and networks: uvicorn would take it for a name, and trust nobody.
+
+    Raises:
+        ValueError: if a part is neither, or a network has host bits set.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if parts != ["*"]:
+        for part in parts:
+            try:
+                ipaddress.ip_network(part) if "/" in part else ipaddress.ip_address(part)
+            except ValueError:
+                msg = "addresses or networks such as 10.0.0.5,10.1.0.0/16, or *"
+                raise ValueError(msg) from None
+    return ",".join(parts)

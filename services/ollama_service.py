@@ -1,4 +1,7 @@
-"""High-level Ollama API and its singleton."""
+"""High-level Ollama API and its singleton.
+
+Over 300 lines, as the overloads repeat the signatures that the in-process API promises.
+"""
 
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence

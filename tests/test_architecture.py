@@ -11,6 +11,7 @@ OURS = {"config", "configuration", "main", "middleware", "routers", "server", "s
 PARSERS = {
     "configuration.addresses",
     "configuration.dotenv_file",
+    "configuration.values",
     "services.ollama.types.durations",
     "services.ollama.types.model_names",
 }
