@@ -56,9 +56,9 @@ async def tls_in_front_of(simulator: Simulator, certificate: tuple[Path, Path]) 
         finally:
             for task in copies:
                 task.cancel()
-            await asyncio.gather(*copies, return_exceptions=True)
             upstream_writer.close()
             writer.close()
+            await asyncio.gather(*copies, return_exceptions=True)
 
     async with listening(respond, context) as port:
         yield f"https://127.0.0.1:{port}"
