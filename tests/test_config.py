@@ -215,15 +215,15 @@ def test_bad_setting_is_refused_in_one_line_that_names_it(
     monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit) as caught:
         get_settings()
-    complaint = str(caught.value)
-    assert complaint.startswith(f"{name} got {value!r}, takes ")
-    assert "\n" not in complaint
+    message = str(caught.value)
+    assert message.startswith(f"{name} got {value!r}, expected ")
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize("port", ["99999", "port"])
-def test_bad_port_is_told_what_an_address_looks_like(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_message_about_a_bad_port_gives_an_example_address(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OLLAMA_BASE_URL", f"http://ollama:{port}")
-    with pytest.raises(SystemExit, match="takes an address such as http://"):
+    with pytest.raises(SystemExit, match="expected an address such as http://"):
         get_settings()
 
 
@@ -254,7 +254,7 @@ def test_a_password_in_a_bad_address_is_not_shown(name: str, address: str, monke
     with pytest.raises(SystemExit) as caught:
         get_settings()
     assert "hush" not in str(caught.value)
-    assert str(caught.value).startswith(f"{name} got 'ollama', takes ")
+    assert str(caught.value).startswith(f"{name} got 'ollama', expected ")
 
 
 def test_a_long_value_is_shown_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,16 +272,18 @@ def test_an_api_key_goes_with_an_address_without_a_password(address: str, monkey
 
 
 @pytest.mark.parametrize("address", ["http://user:hush@ollama", "user@ollama", "http://user:hush@ollama/p@th"])
-def test_an_api_key_and_a_password_are_one_too_many(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_api_key_together_with_a_password_is_rejected(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OLLAMA_BASE_URL", address)
     monkeypatch.setenv("OLLAMA_API_KEY", "hush")
-    with pytest.raises(SystemExit, match="OLLAMA_API_KEY got a secret, takes no value beside a password") as caught:
+    with pytest.raises(
+        SystemExit, match="OLLAMA_API_KEY got a secret, expected no value, as OLLAMA_BASE_URL has a user or password"
+    ) as caught:
         get_settings()
     assert "hush" not in str(caught.value)
 
 
 @pytest.mark.parametrize("key", ["hush\r\nX-Other: 1", "hushü", "hush\x00"])
-def test_a_key_that_fits_into_no_header_is_refused(key: str) -> None:
+def test_an_api_key_that_no_header_can_carry_is_rejected(key: str) -> None:
     with pytest.raises(ValidationError, match="printable ASCII") as caught:
         Settings(_env_file=None, ollama_api_key=SecretStr(key))
     assert "hush" not in str(caught.value)
@@ -299,7 +301,7 @@ def test_bad_setting_stops_the_start_with_one_line(tmp_path: Path) -> None:
     )
     assert ended.returncode == 1
     assert ended.stdout == ""
-    assert ended.stderr.startswith("MAX_TOKENS got '0', takes greater than or equal to 1")
+    assert ended.stderr.startswith("MAX_TOKENS got '0', expected greater than or equal to 1")
     assert ended.stderr.count("\n") == 1
 
 
@@ -347,7 +349,7 @@ def test_origins_that_browsers_send(origin: str, monkeypatch: pytest.MonkeyPatch
 )
 def test_api_keys_that_were_not_meant_like_this_are_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_KEYS", text)
-    with pytest.raises(SystemExit, match=r"^API_KEYS got a secret, takes keys ") as caught:
+    with pytest.raises(SystemExit, match=r"^API_KEYS got a secret, expected keys ") as caught:
         get_settings()
     assert "hush" not in str(caught.value)
 

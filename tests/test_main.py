@@ -31,7 +31,7 @@ from tests.serving import serve
 
 
 def test_importing_it_runs_nothing(tmp_path: Path) -> None:
-    code = "import gc, main; assert gc.get_freeze_count() == 0; assert main.app.create.cache_info().currsize == 0"
+    code = "import gc, main; assert gc.get_freeze_count() == 0; assert main.app.created is None"
     environment = {"PYTHONPATH": str(ROOT), "MAX_TOKENS": "none", "PYTHONWARNINGS": "error"}
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, timeout=60, check=True)
 
@@ -42,8 +42,9 @@ async def test_main_app_is_one_app_for_any_server(
     monkeypatch.setenv("OLLAMA_BASE_URL", simulator.url)
     fresh = importlib.reload(main)
     assert callable(vars(fresh)["app"])  # where hypercorn looks for it
-    assert isinstance(fresh.app.create(), FastAPI)
-    assert fresh.app.state is fresh.app.create().state
+    state = fresh.app.state
+    assert isinstance(fresh.app.created, FastAPI)
+    assert fresh.app.created.state is state
     async with serve(fresh.app) as url:
         assert (await get(client, f"{url}/health")).status == 200
     assert gc.get_freeze_count() == 0

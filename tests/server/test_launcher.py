@@ -123,7 +123,7 @@ async def test_a_bad_setting_stops_the_start_with_one_line(tmp_path: Path) -> No
         out, _ = await process.communicate()
     assert process.returncode == 1
     (line,) = out.decode().splitlines()
-    assert line.startswith("OLLAMA_MAX_CONNECTIONS got 'none', takes a valid integer")
+    assert line.startswith("OLLAMA_MAX_CONNECTIONS got 'none', expected a valid integer")
 
 
 async def test_a_host_that_cannot_be_listened_on_is_no_port_in_use(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ async def test_a_host_that_cannot_be_listened_on_is_no_port_in_use(tmp_path: Pat
         out, _ = await process.communicate()
     assert process.returncode == 1
     (line,) = out.decode().splitlines()
-    assert line.startswith("HOST got '192.0.2.1', takes an address of this machine")
+    assert line.startswith("HOST got '192.0.2.1', expected an address or host name of this machine")
 
 
 # What is started ends

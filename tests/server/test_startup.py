@@ -54,7 +54,7 @@ async def test_the_start_says_which_file_was_read_and_what_was_set(simulator: Si
         f"PORT={service.port}",
     ]
     assert "API keys are needed: 2 set" in log
-    assert f"{file} line 4: MAX_TOKEN is no setting of the service; MAX_TOKENS is" in log
+    assert f"{file} line 4: MAX_TOKEN is not a setting; did you mean MAX_TOKENS?" in log
     assert SECRET not in log
 
 
@@ -65,7 +65,7 @@ async def test_the_start_says_that_no_keys_are_needed_and_that_a_key_has_another
     async with run_service(upstream, tmp_path, api_key=SECRET) as service:
         log = service.log
     assert "no API keys: every program on this machine may call the service (API_KEYS)" in log
-    assert "API_KEY is set, which is no setting of the service; API_KEYS is" in log
+    assert "API_KEY is set but is not a setting; did you mean API_KEYS?" in log
     assert SECRET not in log
 
 
@@ -104,7 +104,7 @@ def test_a_host_that_cannot_be_listened_on_stops_the_start_with_one_line(host: s
     ended = start(tmp_path, HOST=host)
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()
-    assert line.startswith(f"HOST got {host!r}, takes an address of this machine or a name for one: ")
+    assert line.startswith(f"HOST got {host!r}, expected an address or host name of this machine: ")
 
 
 def test_a_port_in_use_stops_the_start_with_one_line(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_port_in_use_stops_the_start_with_one_line(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         ended = start(tmp_path, PORT=str(port))
     assert ended.returncode == 1
-    assert ended.stderr == f"Port {port} of 127.0.0.1 is in use. Free it, or choose another with PORT.\n"
+    assert ended.stderr == f"Port {port} of 127.0.0.1 is in use. Stop the other program, or set another PORT.\n"
 
 
 @pytest.mark.parametrize("workers", ["0", "two"])
@@ -120,7 +120,7 @@ def test_a_bad_number_of_processes_stops_the_start_with_one_line(workers: str, t
     ended = start(tmp_path, WEB_CONCURRENCY=workers)
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()
-    assert line.startswith(f"WEB_CONCURRENCY got {workers!r}, takes ")
+    assert line.startswith(f"WEB_CONCURRENCY got {workers!r}, expected ")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])
@@ -134,7 +134,7 @@ def test_a_port_that_needs_rights_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(socket.socket, "bind", refuse)
     problem = listen_problem("127.0.0.1", 80)
-    assert problem == "PORT got 80, takes one that this user may listen on, such as 8000: Permission denied."
+    assert problem == "PORT got 80, expected a port that this user may listen on, such as 8000: Permission denied."
 
 
 @pytest.mark.parametrize(
