@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from starlette.types import Receive, Scope, Send
 
 from main import create_app
-from middleware.allowed_hosts import LOCAL_HOSTS, MAX_KNOWN, AllowedHostsMiddleware
+from middleware.allowed_hosts import LOCAL_HOSTS, MAX_CACHED_HEADERS, AllowedHostsMiddleware
 from simulator import Simulator
 from tests.api import GENERATE, get, post, problem_in
 from tests.conftest import MakeSettings
@@ -168,10 +168,10 @@ async def test_what_is_remembered_has_a_bound_and_the_check_is_quick() -> None:
 
     middleware = AllowedHostsMiddleware(app, ["*.example"])
     none: Any = None
-    for number in range(MAX_KNOWN + 50):
+    for number in range(MAX_CACHED_HEADERS + 50):
         headers = [(b"accept", b"*/*"), (b"host", b"%d.example" % number)]
         await middleware({"type": "http", "path": "/", "headers": headers}, none, none)
-    assert len(middleware._known) == MAX_KNOWN  # noqa: SLF001 - a bound that nothing outside shows
+    assert len(middleware._allowed_headers) == MAX_CACHED_HEADERS  # noqa: SLF001 - a bound that nothing outside shows
     scope = {"type": "http", "path": "/", "headers": [(b"host", b"1.example"), (b"accept", b"*/*")]}
     started_at = time.thread_time()
     for _ in range(1000):

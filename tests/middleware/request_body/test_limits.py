@@ -78,14 +78,14 @@ async def test_another_coding_is_refused_by_its_name(client: aiohttp.ClientSessi
 @pytest.mark.parametrize(
     ("coding", "data", "words"),
     [
-        ("gzip", BODY, "not gzip"),
-        ("gzip", gzip.compress(BODY, mtime=0)[:-3], "ends too early"),
-        ("gzip", gzip.compress(BODY, mtime=0) + b"garbage", "not gzip"),
+        ("gzip", BODY, "not valid gzip"),
+        ("gzip", gzip.compress(BODY, mtime=0)[:-3], "is truncated"),
+        ("gzip", gzip.compress(BODY, mtime=0) + b"garbage", "not valid gzip"),
         ("gzip", gzip.compress(b"", mtime=0) * (MAX_MEMBERS + 1), "members"),
-        ("deflate", BODY, "not deflate"),
-        ("deflate", b"x", "ends too early"),
-        ("deflate", zlib.compress(BODY)[:-3], "ends too early"),
-        ("deflate", zlib.compress(BODY) + b"garbage", "goes on"),
+        ("deflate", BODY, "not valid deflate"),
+        ("deflate", b"x", "is truncated"),
+        ("deflate", zlib.compress(BODY)[:-3], "is truncated"),
+        ("deflate", zlib.compress(BODY) + b"garbage", "data after the end"),
     ],
 )
 async def test_a_body_that_is_not_what_it_says_is_refused(
@@ -243,11 +243,11 @@ async def test_room_is_given_back_on_every_path(
 
 async def test_who_waits_for_room_is_served_in_order() -> None:
     budget = BodyBudget(100)
-    await budget.take(80)
+    await budget.reserve(80)
     order: list[int] = []
 
     async def take(size: int) -> None:
-        await budget.take(size)
+        await budget.reserve(size)
         order.append(size)
 
     tasks = [asyncio.create_task(take(size)) for size in (50, 10, 40)]
@@ -255,7 +255,7 @@ async def test_who_waits_for_room_is_served_in_order() -> None:
     tasks[1].cancel()
     await asyncio.sleep(0)
     assert order == []
-    budget.give_back(80)
+    budget.release(80)
     await asyncio.gather(tasks[0], tasks[2])
     assert order == [50, 40]
     assert budget.used_bytes == 90
@@ -263,19 +263,19 @@ async def test_who_waits_for_room_is_served_in_order() -> None:
 
 async def test_room_that_comes_at_the_moment_of_a_cancel_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     budget = BodyBudget(10)
-    await budget.take(10)
-    waiting = asyncio.create_task(budget.take(10))
+    await budget.reserve(10)
+    waiting = asyncio.create_task(budget.reserve(10))
     await asyncio.sleep(0)
-    budget.give_back(10)
+    budget.release(10)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     assert budget.used_bytes == 0
     monkeypatch.setattr(body_budget, "WAIT_SECONDS", 0.01)
-    await budget.take(10)
+    await budget.reserve(10)
     with pytest.raises(BodyBudgetError):
-        await budget.take(1)
-    budget.give_back(10)
-    await budget.take(10)
+        await budget.reserve(1)
+    budget.release(10)
+    await budget.reserve(10)
 
 
 async def test_clients_that_send_much_and_pause_take_little_memory(simulator: Simulator, tmp_path: Path) -> None:
