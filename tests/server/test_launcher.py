@@ -15,7 +15,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from server.launcher import answers
+from server.launcher import is_ollama_running
 from simulator import Simulator
 from tests.service_process import START_SECONDS, free_port
 
@@ -24,7 +24,7 @@ DEFAULT_OLLAMA = "http://127.0.0.1:11434"
 DEAD_PROXY = "http://127.0.0.1:9"
 
 without_ollama = pytest.mark.skipif(
-    answers(DEFAULT_OLLAMA), reason="an Ollama answers on 11434, so the simulator is not started"
+    is_ollama_running(DEFAULT_OLLAMA), reason="Ollama runs on port 11434, so the simulator is not started"
 )
 with_terminal = pytest.mark.skipif(shutil.which("setsid") is None, reason="needs setsid(1)")
 
@@ -147,7 +147,7 @@ async def test_a_killed_launcher_leaves_nothing_behind(tmp_path: Path) -> None:
         await rest_of_output(process)
         await process.wait()
     for url in (simulator, f"http://127.0.0.1:{port}"):
-        assert not await asyncio.to_thread(answers, url)
+        assert not await asyncio.to_thread(is_ollama_running, url)
 
 
 @without_ollama
@@ -218,7 +218,7 @@ def children(pid: int) -> list[int]:
 
 async def test_an_ollama_is_seen_past_a_proxy(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", DEAD_PROXY)
-    assert await asyncio.to_thread(answers, simulator.url)
+    assert await asyncio.to_thread(is_ollama_running, simulator.url)
 
 
 @without_ollama
@@ -238,4 +238,4 @@ async def test_what_speaks_no_http_is_no_ollama() -> None:
 
     async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        assert not await asyncio.to_thread(answers, f"http://127.0.0.1:{port}")
+        assert not await asyncio.to_thread(is_ollama_running, f"http://127.0.0.1:{port}")

@@ -42,7 +42,7 @@ async def test_the_start_says_which_file_was_read_and_what_was_set(simulator: Si
     async with run_service(simulator.url, tmp_path, service_env_file=file, max_tokens=7) as service:
         log = service.log
     assert f"settings from the environment and {file}" in log
-    (changed,) = re.findall("settings that are not at their defaults: (.*)", log)
+    (changed,) = re.findall("settings that differ from the defaults: (.*)", log)
     assert changed.split() == [
         f"OLLAMA_BASE_URL={simulator.url}",
         "OLLAMA_API_KEY=(secret)",
@@ -53,7 +53,7 @@ async def test_the_start_says_which_file_was_read_and_what_was_set(simulator: Si
         "secrets)",
         f"PORT={service.port}",
     ]
-    assert "API keys are needed: 2 set" in log
+    assert "API keys are required: 2 are set" in log
     assert f"{file} line 4: MAX_TOKEN is not a setting; did you mean MAX_TOKENS?" in log
     assert SECRET not in log
 
@@ -64,7 +64,7 @@ async def test_the_start_says_that_no_keys_are_needed_and_that_a_key_has_another
     upstream = simulator.url.replace("://", f"://user:{SECRET}@")
     async with run_service(upstream, tmp_path, api_key=SECRET) as service:
         log = service.log
-    assert "no API keys: every program on this machine may call the service (API_KEYS)" in log
+    assert "no API_KEYS are set: any program on this machine can use the service" in log
     assert "API_KEY is set but is not a setting; did you mean API_KEYS?" in log
     assert SECRET not in log
 
@@ -73,7 +73,7 @@ async def test_several_processes_say_it_too(simulator: Simulator, tmp_path: Path
     settings: dict[str, Any] = {"web_concurrency": 2, "pythonwarnings": "default::UserWarning", "host": "0.0.0.0"}
     async with run_service(simulator.url, tmp_path, **settings) as service:
         async with asyncio.timeout(START_SECONDS):
-            while service.log.count("no API keys: whoever reaches 0.0.0.0 may call the service") < 2:
+            while service.log.count("no API_KEYS are set: anyone who can reach 0.0.0.0 can use the service") < 2:
                 await asyncio.sleep(0.05)
 
 
