@@ -98,7 +98,7 @@ def test_every_setting_is_described(name: str) -> None:
         ("https://gateway.example/api/ollama", "https://gateway.example:443/api/ollama"),
     ],
 )
-def test_base_url_is_made_usable(given: str, used: str) -> None:
+def test_base_url_is_normalized(given: str, used: str) -> None:
     assert Settings(ollama_base_url=given).ollama_base_url == used
     assert normalize_base_url(used) == used
 
@@ -209,9 +209,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("name", "value"), BAD)
-def test_bad_setting_is_refused_in_one_line_that_names_it(
-    name: str, value: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_invalid_setting_is_reported_in_one_line(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit) as caught:
         get_settings()
@@ -227,7 +225,7 @@ def test_message_about_a_bad_port_gives_an_example_address(port: str, monkeypatc
         get_settings()
 
 
-def test_all_bad_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_invalid_settings_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAX_TOKENS", "0")
     monkeypatch.setenv("LOG_FORMAT", "xml")
     with pytest.raises(SystemExit, match=r"^MAX_TOKENS got '0'.* \| LOG_FORMAT got 'xml'"):
@@ -265,7 +263,9 @@ def test_a_long_value_is_shown_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("address", ["http://ollama/p@th", "http://:@ollama"])
-def test_an_api_key_goes_with_an_address_without_a_password(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_api_key_and_an_address_without_a_password_are_accepted(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OLLAMA_BASE_URL", address)
     monkeypatch.setenv("OLLAMA_API_KEY", "hush")
     assert get_settings().ollama_api_key == SecretStr("hush")
@@ -314,7 +314,7 @@ def test_secrets_are_not_shown() -> None:
 @pytest.mark.parametrize(
     ("text", "keys"), [("one", ["one"]), ("one,two", ["one", "two"]), (" one , two ,", ["one", "two"])]
 )
-def test_lists_take_commas(text: str, keys: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lists_are_comma_separated(text: str, keys: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_KEYS", text)
     monkeypatch.setenv("ALLOWED_HOSTS", text)
     settings = Settings()
@@ -347,7 +347,7 @@ def test_origins_that_browsers_send(origin: str, monkeypatch: pytest.MonkeyPatch
     "text",
     ['"hush1","hush2"', "'hush'", '["hush1","hush2"]', "\u201chush\u201d", "hush hush", "hush\thush", "hush\u200bhush"],
 )
-def test_api_keys_that_were_not_meant_like_this_are_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_api_keys_with_quotes_brackets_or_spaces_are_rejected(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_KEYS", text)
     with pytest.raises(SystemExit, match=r"^API_KEYS got a secret, expected keys ") as caught:
         get_settings()
@@ -393,7 +393,7 @@ def test_allowed_hosts(text: str, name: str, monkeypatch: pytest.MonkeyPatch) ->
         ("MAX_TOKENS", "1_000", 1000),
     ],
 )
-def test_values_are_read_as_people_write_them(
+def test_values_are_case_insensitive_and_stripped(
     name: str, text: str, value: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, text)
@@ -401,19 +401,19 @@ def test_values_are_read_as_people_write_them(
 
 
 @pytest.mark.parametrize("name", ["API_KEYS", "CORS_ORIGINS"])
-def test_a_list_that_names_nothing_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_of_empty_items_is_rejected(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, " , ")
     with pytest.raises(ValidationError, match="at least one value"):
         Settings()
 
 
 @pytest.mark.parametrize(("text", "value"), [("5m", "5m"), ("-1", -1), ("0", 0), ("1.5", 1.5), ("300", 300)])
-def test_keep_alive_takes_numbers_and_durations(text: str, value: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keep_alive_accepts_numbers_and_durations(text: str, value: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OLLAMA_KEEP_ALIVE", text)
     assert Settings().ollama_keep_alive == value
 
 
-def test_an_empty_variable_is_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in DEFAULTS:
         monkeypatch.setenv(name, "")
     assert Settings() == Settings(_env_file=None)
@@ -430,7 +430,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
     assert get_settings() is settings
 
 
-def test_settings_are_frozen() -> None:
+def test_settings_are_immutable() -> None:
     settings = Settings()
     with pytest.raises(ValidationError, match="frozen"):
         settings.max_tokens = 1  # type: ignore[misc]

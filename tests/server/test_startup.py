@@ -1,4 +1,4 @@
-"""What the service says when it starts, and when it does not."""
+"""Log lines at startup, and errors that prevent it."""
 
 import asyncio
 import errno
@@ -23,7 +23,7 @@ SECRET = "hush-hush-hush-hush"
 
 
 def start(cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `python main.py` where it should not start."""
+    """Run `python main.py` with settings that prevent the start."""
     variables = {"PATH": os.environ["PATH"], "SERVICE_ENV_FILE": os.devnull, "PORT": str(free_port())}
     return subprocess.run(
         [sys.executable, ROOT / "main.py"],
@@ -36,7 +36,7 @@ def start(cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-async def test_the_start_says_which_file_was_read_and_what_was_set(simulator: Simulator, tmp_path: Path) -> None:
+async def test_the_env_file_and_changed_settings_are_logged(simulator: Simulator, tmp_path: Path) -> None:
     file = tmp_path / "settings"
     file.write_text(f"API_KEYS={SECRET},another-{SECRET}\nOLLAMA_API_KEY={SECRET}\nTOP_P=0.5\nMAX_TOKEN=1\n")
     async with run_service(simulator.url, tmp_path, service_env_file=file, max_tokens=7) as service:
@@ -58,9 +58,7 @@ async def test_the_start_says_which_file_was_read_and_what_was_set(simulator: Si
     assert SECRET not in log
 
 
-async def test_the_start_says_that_no_keys_are_needed_and_that_a_key_has_another_name(
-    simulator: Simulator, tmp_path: Path
-) -> None:
+async def test_missing_and_misspelt_api_keys_are_logged(simulator: Simulator, tmp_path: Path) -> None:
     upstream = simulator.url.replace("://", f"://user:{SECRET}@")
     async with run_service(upstream, tmp_path, api_key=SECRET) as service:
         log = service.log
@@ -69,7 +67,7 @@ async def test_the_start_says_that_no_keys_are_needed_and_that_a_key_has_another
     assert SECRET not in log
 
 
-async def test_several_processes_say_it_too(simulator: Simulator, tmp_path: Path) -> None:
+async def test_each_worker_logs_missing_api_keys(simulator: Simulator, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"web_concurrency": 2, "pythonwarnings": "default::UserWarning", "host": "0.0.0.0"}
     async with run_service(simulator.url, tmp_path, **settings) as service:
         async with asyncio.timeout(START_SECONDS):
@@ -77,7 +75,7 @@ async def test_several_processes_say_it_too(simulator: Simulator, tmp_path: Path
                 await asyncio.sleep(0.05)
 
 
-async def test_keys_beside_the_code_close_the_service_from_any_working_directory(
+async def test_keys_next_to_the_code_apply_in_any_working_directory(
     simulator: Simulator, client: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     folder = tmp_path / "service"
@@ -128,7 +126,7 @@ def test_hosts_that_can_be_listened_on(host: str) -> None:
     assert listen_problem(host, free_port()) is None
 
 
-def test_a_port_that_needs_rights_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_privileged_port_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
@@ -145,7 +143,7 @@ def test_loopback_hosts(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
 
 
-async def test_a_worker_ends_with_the_process_that_started_it(simulator: Simulator, tmp_path: Path) -> None:
+async def test_a_worker_ends_with_its_parent_process(simulator: Simulator, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"web_concurrency": 2, "pythonwarnings": "default::UserWarning"}
     async with run_service(simulator.url, tmp_path, **settings) as service:
         service.process.send_signal(signal.SIGKILL)
