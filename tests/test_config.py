@@ -393,9 +393,7 @@ def test_allowed_hosts(text: str, name: str, monkeypatch: pytest.MonkeyPatch) ->
         ("MAX_TOKENS", "1_000", 1000),
     ],
 )
-def test_values_are_case_insensitive_and_stripped(
-    name: str, text: str, value: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_values_are_parsed_leniently(name: str, text: str, value: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, text)
     assert getattr(Settings(), name.lower()) == value
 
