@@ -85,7 +85,7 @@ def test_half_pairs_are_not_looked_for_among_too_many_escapes() -> None:
         read(b'"' + rb"\n" * MAX_ESCAPES + rb'\ud83d"')
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
 @given(value=VALUES, chunk_bytes=st.integers(1, 7), ensure_ascii=st.booleans())
 def test_values_are_counted_outside_of_strings_however_the_body_is_cut(
     value: Any, chunk_bytes: int, ensure_ascii: bool
