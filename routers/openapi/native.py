@@ -7,10 +7,11 @@ from routers.openapi.example import Named
 Responses = dict[int | str, dict[str, Any]]
 
 NDJSON = "application/x-ndjson"
+TEXTS: dict[str, Any] = {"type": "array", "items": {"type": "string"}}
 FIELDS: dict[str, dict[str, Any]] = {
     "chat": {"model": {"type": "string"}, "messages": {"type": "array", "items": {"type": "object"}}},
     "generate": {"model": {"type": "string"}, "prompt": {"type": "string"}},
-    "embed": {"model": {"type": "string"}, "input": {"anyOf": [{"type": "string"}, {"type": "array"}]}},
+    "embed": {"model": {"type": "string"}, "input": {"anyOf": [{"type": "string"}, TEXTS]}},
     "embeddings": {"model": {"type": "string"}, "prompt": {"type": "string"}},
     "show": {"model": {"type": "string"}},
 }
