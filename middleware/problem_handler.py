@@ -4,7 +4,7 @@ from routers.responses.problems import EXPECTED, problem_for
 
 
 class ProblemHandlerMiddleware:
-    """Answers a request that failed with a problem document; a bug goes on to `RequestContextMiddleware`."""
+    """Converts expected exceptions into problem documents; other exceptions reach `ServerErrorMiddleware`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
