@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from routers.responses.problems import EXPECTED, problem_for
+from routers.responses.problems import EXPECTED_ERRORS, problem_for
 
 DEFAULTS = {
     defaults.http_exception_handler,
@@ -29,7 +29,7 @@ def with_exception_handlers(app: ASGIApp, handlers: Mapping[Any, Any]) -> ASGIAp
     own = {key: handler for key, handler in handlers.items() if handler not in DEFAULTS}
     for_bugs = [own.pop(key) for key in FOR_BUGS if key in own]
     if own or for_bugs:
-        app = ExceptionMiddleware(app, handlers=dict.fromkeys(EXPECTED, _answer) | own)
+        app = ExceptionMiddleware(app, handlers=dict.fromkeys(EXPECTED_ERRORS, _answer) | own)
     return ServerErrorMiddleware(app, handler=for_bugs[-1]) if for_bugs else app
 
 

@@ -13,7 +13,7 @@ from routers.openapi.native import json_response, request_body, stream_response
 from routers.openapi.schema import operation_id
 from routers.responses.relay import RelayedControl, RelayedGeneration
 
-MANAGEMENT = ("pull", "push", "create", "copy", "delete", "blobs/{digest:path}")
+MANAGEMENT_PATHS = ("pull", "push", "create", "copy", "delete", "blobs/{digest:path}")
 NOT_OFFERED = "This service does not manage models: they are pulled, made and removed with Ollama itself."
 
 
@@ -23,7 +23,7 @@ router = APIRouter(prefix="/api", tags=["native"], route_class=DirectRoute, gene
 @router.post(
     "/chat",
     summary="Ollama's chat",
-    responses=stream_response(examples.CHAT_ANSWER),
+    responses=stream_response(examples.CHAT_RESPONSE),
     openapi_extra=request_body("chat", examples.CHAT),
 )
 async def native_chat(service: OllamaServiceDep, shutdown: ShutdownDep) -> Response:
@@ -34,7 +34,7 @@ async def native_chat(service: OllamaServiceDep, shutdown: ShutdownDep) -> Respo
 @router.post(
     "/generate",
     summary="Ollama's generate",
-    responses=stream_response(examples.GENERATE_ANSWER),
+    responses=stream_response(examples.GENERATE_RESPONSE),
     openapi_extra=request_body("generate", examples.GENERATE),
 )
 async def native_generate(service: OllamaServiceDep, shutdown: ShutdownDep) -> Response:
@@ -45,7 +45,7 @@ async def native_generate(service: OllamaServiceDep, shutdown: ShutdownDep) -> R
 @router.post(
     "/embed",
     summary="Ollama's embed",
-    responses=json_response(examples.EMBED_ANSWER),
+    responses=json_response(examples.EMBED_RESPONSE),
     openapi_extra=request_body("embed", examples.EMBED),
 )
 async def native_embed(service: OllamaServiceDep, shutdown: ShutdownDep) -> Response:
@@ -56,7 +56,7 @@ async def native_embed(service: OllamaServiceDep, shutdown: ShutdownDep) -> Resp
 @router.post(
     "/embeddings",
     summary="Ollama's embeddings, the older form",
-    responses=json_response(examples.EMBEDDINGS_ANSWER),
+    responses=json_response(examples.EMBEDDINGS_RESPONSE),
     openapi_extra=request_body("embeddings", examples.EMBEDDINGS),
 )
 async def native_embeddings(service: OllamaServiceDep, shutdown: ShutdownDep) -> Response:
@@ -67,7 +67,7 @@ async def native_embeddings(service: OllamaServiceDep, shutdown: ShutdownDep) ->
 @router.post(
     "/show",
     summary="Ollama's show",
-    responses=json_response(examples.SHOW_ANSWER),
+    responses=json_response(examples.SHOW_RESPONSE),
     openapi_extra=request_body("show", examples.SHOW),
 )
 async def native_show(service: OllamaServiceDep) -> Response:
@@ -75,19 +75,19 @@ async def native_show(service: OllamaServiceDep) -> Response:
     return RelayedControl("POST", "/api/show", service)
 
 
-@router.get("/tags", summary="Ollama's list of installed models", responses=json_response(examples.TAGS_ANSWER))
+@router.get("/tags", summary="Ollama's list of installed models", responses=json_response(examples.TAGS_RESPONSE))
 async def native_tags(service: OllamaServiceDep) -> Response:
     """List the installed models: <https://docs.ollama.com/api/tags>."""
     return RelayedControl("GET", "/api/tags", service)
 
 
-@router.get("/ps", summary="Ollama's list of loaded models", responses=json_response(examples.PS_ANSWER))
+@router.get("/ps", summary="Ollama's list of loaded models", responses=json_response(examples.PS_RESPONSE))
 async def native_ps(service: OllamaServiceDep) -> Response:
     """List the models that are loaded: <https://docs.ollama.com/api/ps>."""
     return RelayedControl("GET", "/api/ps", service)
 
 
-@router.get("/version", summary="Ollama's version", responses=json_response(examples.VERSION_ANSWER))
+@router.get("/version", summary="Ollama's version", responses=json_response(examples.VERSION_RESPONSE))
 async def native_version(service: OllamaServiceDep) -> Response:
     """Tell Ollama's version: <https://docs.ollama.com/api-reference/get-version>."""
     return RelayedControl("GET", "/api/version", service)
@@ -100,4 +100,4 @@ class _NotOffered:
         raise HTTPException(403, NOT_OFFERED)
 
 
-router.routes += [Route(f"/api/{path}", _NotOffered(), include_in_schema=False) for path in MANAGEMENT]
+router.routes += [Route(f"/api/{path}", _NotOffered(), include_in_schema=False) for path in MANAGEMENT_PATHS]

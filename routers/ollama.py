@@ -59,7 +59,8 @@ router = APIRouter(
     "/models",
     summary="List the installed models",
     response_model=ModelsResponse,
-    responses=success_response("The models that requests may name.", response_examples.MODELS_ANSWERS) | LIST_PROBLEMS,
+    responses=success_response("The models that requests may name.", response_examples.MODELS_RESPONSES)
+    | LIST_PROBLEMS,
 )
 async def models(
     service: OllamaServiceDep,
@@ -78,7 +79,7 @@ async def models(
     "/generate",
     summary="Answer a prompt",
     response_model=GenerateResponse,
-    responses=stream_response(response_examples.GENERATE_ANSWERS) | MODEL_PROBLEMS,
+    responses=stream_response(response_examples.GENERATE_RESPONSES) | MODEL_PROBLEMS,
 )
 async def generate(
     body: Annotated[GenerateRequest, Body(openapi_examples=examples.GENERATE)],
@@ -95,14 +96,14 @@ async def generate(
     if body.stream:
         return StreamingCompletion(request, service, shutdown)
     async with shutdown.drain_guard():
-        return _answer(await service.complete(request))
+        return _completion_response(await service.complete(request))
 
 
 @router.post(
     "/chat",
     summary="Continue a conversation",
     response_model=ChatResponse,
-    responses=stream_response(response_examples.CHAT_ANSWERS) | MODEL_PROBLEMS,
+    responses=stream_response(response_examples.CHAT_RESPONSES) | MODEL_PROBLEMS,
 )
 async def chat(
     body: Annotated[ChatRequest, Body(openapi_examples=examples.CHAT)],
@@ -126,7 +127,7 @@ async def chat(
         "thinking": completion.thinking,
         "tool_calls": completion.tool_calls or None,
     }
-    return _answer(completion, message=message)
+    return _completion_response(completion, message=message)
 
 
 @router.post(
@@ -134,7 +135,9 @@ async def chat(
     summary="Turn texts into vectors",
     response_model=EmbeddingsResponse,
     responses=success_response(
-        "One flat vector for a text, a list of vectors for a list.", response_examples.EMBEDDINGS_ANSWERS, MODEL_HEADERS
+        "One flat vector for a text, a list of vectors for a list.",
+        response_examples.EMBEDDINGS_RESPONSES,
+        MODEL_HEADERS,
     )
     | MODEL_PROBLEMS,
 )
@@ -167,7 +170,7 @@ async def embeddings(
     return _json(content, {"X-Model": found.model, "X-Model-Fallback": "false"})
 
 
-def _answer(completion: Completion, **members: Any) -> Response:
+def _completion_response(completion: Completion, **members: Any) -> Response:
     served, done = completion.served, completion.done
     note(model=served.model, fallback=served.fallback, tokens=done.usage.completion_tokens)
     content = {

@@ -12,8 +12,8 @@ from routers.openapi import openai_examples as examples
 from routers.openapi.openai_schema import completion_responses, openai_errors
 from routers.openapi.schema import MODEL_HEADERS, operation_id, success_response
 from routers.responses.openai import (
+    ChatCompletionResponse,
     ChatCompletionStream,
-    WholeChatCompletion,
     base64_vector,
     json_response,
 )
@@ -116,14 +116,14 @@ async def chat_completions(
     if body.stream:
         include_usage = bool(body.stream_options and body.stream_options.include_usage)
         return ChatCompletionStream(request, service, shutdown, include_usage=include_usage)
-    return WholeChatCompletion(request, service, shutdown)
+    return ChatCompletionResponse(request, service, shutdown)
 
 
 @router.post(
     "/embeddings",
     summary="Create embeddings",
     response_model=OpenAIEmbeddings,
-    responses=success_response("A vector for each text, in their order.", examples.EMBEDDINGS_ANSWERS, MODEL_HEADERS)
+    responses=success_response("A vector for each text, in their order.", examples.EMBEDDINGS_RESPONSES, MODEL_HEADERS)
     | MODEL_ERRORS,
 )
 async def openai_embeddings(

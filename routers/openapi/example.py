@@ -2,7 +2,7 @@
 
 from typing import Any, TypedDict
 
-Named = dict[str, Any]
+Examples = dict[str, Any]
 
 
 class Example(TypedDict):

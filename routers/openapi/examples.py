@@ -1,6 +1,6 @@
 """Example requests for `/docs`; each can be sent as it stands."""
 
-from routers.openapi.example import Named, named_example
+from routers.openapi.example import Examples, named_example
 
 HEADLINE_SCHEMA = {
     "type": "object",
@@ -12,7 +12,7 @@ HEADLINE_SCHEMA = {
     "additionalProperties": False,
 }
 
-GENERATE: Named = {
+GENERATE: Examples = {
     "headline": named_example(
         "A fantasy-football headline",
         {"prompt": "Write one headline about this week's fantasy-football waiver wire.", "max_tokens": 400},
@@ -46,7 +46,7 @@ GENERATE: Named = {
     ),
 }
 
-CHAT: Named = {
+CHAT: Examples = {
     "conversation": named_example(
         "A conversation with history",
         {
@@ -94,7 +94,7 @@ CHAT: Named = {
     ),
 }
 
-EMBEDDINGS: Named = {
+EMBEDDINGS: Examples = {
     "one": named_example("Embed a text", {"text": "The quarterback threw for three touchdowns."}),
     "two": named_example(
         "Embed two texts",

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from routers.openapi.example import Named
+from routers.openapi.example import Examples
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -29,7 +29,7 @@ FAILURES: Responses = {
 }
 
 
-def request_body(name: str, named: Named) -> dict[str, Any]:
+def request_body(name: str, named: Examples) -> dict[str, Any]:
     """Return the description of a body that goes on to Ollama as it is."""
     schema = {"type": "object", "required": ["model"], "properties": FIELDS[name]}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema, "examples": named}}}}

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from routers.openapi.example import Named, named_example
+from routers.openapi.example import Examples, named_example
 from routers.openapi.examples import HEADLINE_SCHEMA
 from routers.openapi.response_examples import HEADLINE, USAGE
 
@@ -13,7 +13,7 @@ CALL = {"name": "injury_status", "arguments": '{"player":"Saquon Barkley"}'}
 CALL_ID = "call_8d1f0c2b"
 
 
-CHAT: Named = {
+CHAT: Examples = {
     "conversation": named_example(
         "A conversation",
         {
@@ -69,7 +69,7 @@ CHAT: Named = {
         "`message.tool_calls` names the call; send its result back with the role `tool` and its `tool_call_id`.",
     ),
 }
-EMBEDDINGS: Named = {
+EMBEDDINGS: Examples = {
     "one": named_example("One text", {"model": "nomic-embed-text", "input": "a fantasy football league"}),
     "several": named_example(
         "Several texts", {"model": "nomic-embed-text", "input": ["waiver wire", "trade deadline", "bye week"]}
@@ -100,7 +100,7 @@ def _chunk(delta: dict[str, Any], finish_reason: str | None = None, **members: A
     return f"data: {json.dumps({**head, 'choices': [choice], **members})}\n\n"
 
 
-COMPLETIONS: Named = {
+COMPLETIONS: Examples = {
     "text": named_example("Text", _completion({"role": "assistant", "content": HEADLINE, "refusal": None}, "stop")),
     "tools": named_example(
         "A call of a tool",
@@ -115,7 +115,7 @@ COMPLETIONS: Named = {
         ),
     ),
 }
-CHUNKS: Named = {
+CHUNKS: Examples = {
     "text": named_example(
         "Chunks of text",
         _chunk({"role": "assistant", "content": ""})
@@ -125,7 +125,7 @@ CHUNKS: Named = {
         + "data: [DONE]\n\n",
     ),
 }
-EMBEDDINGS_ANSWERS: Named = {
+EMBEDDINGS_RESPONSES: Examples = {
     "float": named_example(
         "Numbers",
         {
@@ -136,10 +136,10 @@ EMBEDDINGS_ANSWERS: Named = {
         },
     ),
 }
-MODEL: Named = {
+MODEL: Examples = {
     "found": named_example("A model", {"id": "gpt-oss", "object": "model", "created": CREATED, "owned_by": "library"}),
 }
-MODELS: Named = {
+MODELS: Examples = {
     "list": named_example(
         "The models",
         {

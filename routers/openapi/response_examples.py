@@ -1,6 +1,6 @@
 """Example responses for `/docs`."""
 
-from routers.openapi.example import Named, named_example
+from routers.openapi.example import Examples, named_example
 
 REQUEST_ID = "5f1c9f0a8e4b4f6f9d0c2b7a6e3d1f00"
 USAGE = {"prompt_tokens": 31, "completion_tokens": 14, "total_tokens": 45}
@@ -13,7 +13,7 @@ TIMINGS = {
 }
 HEADLINE = "Three Running Backs to Grab Before Tuesday's Waivers Run"
 
-_ANSWER: Named = {
+_ANSWER: Examples = {
     "success": True,
     "response": HEADLINE,
     "model": "gpt-oss",
@@ -29,22 +29,24 @@ _FALLBACK = _ANSWER | {"requested_model": "llama3.1", "fallback": True, "warning
 _CALL = {"function": {"name": "injury_status", "arguments": {"player": "Saquon Barkley"}}}
 
 
-def _said(answer: Named, tool_calls: list[Named] | None = None) -> Named:
+def _chat_response(answer: Examples, tool_calls: list[Examples] | None = None) -> Examples:
     message = {"role": "assistant", "content": answer["response"], "thinking": None, "tool_calls": tool_calls}
     return answer | {"message": message}
 
 
-GENERATE_ANSWERS: Named = {
+GENERATE_RESPONSES: Examples = {
     "answer": named_example("The model answered", _ANSWER),
     "fallback": named_example("Another model answered", _FALLBACK, "`llama3.1` is not installed."),
 }
-CHAT_ANSWERS: Named = {
-    "answer": named_example("The model answered", _said(_ANSWER)),
-    "fallback": named_example("Another model answered", _said(_FALLBACK), "`llama3.1` is not installed."),
-    "tool_call": named_example("The model wants a function called", _said(_ANSWER | {"response": ""}, [_CALL])),
+CHAT_RESPONSES: Examples = {
+    "answer": named_example("The model answered", _chat_response(_ANSWER)),
+    "fallback": named_example("Another model answered", _chat_response(_FALLBACK), "`llama3.1` is not installed."),
+    "tool_call": named_example(
+        "The model wants a function called", _chat_response(_ANSWER | {"response": ""}, [_CALL])
+    ),
 }
 _VECTOR = [0.1826, -0.3651, 0.5477, 0.7303]
-EMBEDDINGS_ANSWERS: Named = {
+EMBEDDINGS_RESPONSES: Examples = {
     "one": named_example(
         "For a text: one flat vector",
         {
@@ -66,7 +68,7 @@ EMBEDDINGS_ANSWERS: Named = {
         },
     ),
 }
-MODELS_ANSWERS: Named = {
+MODELS_RESPONSES: Examples = {
     "models": named_example(
         "The installed models",
         {
@@ -88,7 +90,7 @@ MODELS_ANSWERS: Named = {
         },
     )
 }
-_HEALTHY: Named = {
+_HEALTHY: Examples = {
     "status": "healthy",
     "services": {"ollama": "up"},
     "ollama": {
@@ -103,8 +105,8 @@ _HEALTHY: Named = {
     },
     "checked_at": "2026-03-02T09:45:00.000+00:00",
 }
-HEALTHY: Named = {"healthy": named_example("All is well", _HEALTHY, "`llama3.1` is configured and not installed.")}
-DEGRADED: Named = {
+HEALTHY: Examples = {"healthy": named_example("All is well", _HEALTHY, "`llama3.1` is configured and not installed.")}
+DEGRADED: Examples = {
     "degraded": named_example(
         "Ollama is down",
         _HEALTHY
@@ -149,17 +151,17 @@ def _ndjson(events: tuple[tuple[str, str], ...]) -> str:
     return "".join(f"{data}\n" for _, data in events)
 
 
-SSE: Named = {
+SSE: Examples = {
     "whole": named_example("An answer", _sse(_WHOLE)),
     "broken": named_example("An answer that broke off", _sse(_BROKEN)),
 }
-NDJSON: Named = {
+NDJSON: Examples = {
     "whole": named_example("An answer", _ndjson(_WHOLE)),
     "broken": named_example("An answer that broke off", _ndjson(_BROKEN)),
 }
-TEXT: Named = {"text": named_example("The text alone", HEADLINE)}
+TEXT: Examples = {"text": named_example("The text alone", HEADLINE)}
 
-PROBLEMS: dict[str, Named] = {
+PROBLEMS: dict[str, Examples] = {
     "invalid_request": {
         "detail": "temperature: Input should be less than or equal to 2",
         "errors": [{"field": "temperature", "message": "Input should be less than or equal to 2"}],

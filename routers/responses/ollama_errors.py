@@ -4,11 +4,11 @@ from typing import Any
 
 from starlette.types import Scope
 
-OFFERED = (
+ENDPOINTS = (
     "Offered under /api are POST /api/chat, /api/generate, /api/embed, /api/embeddings and /api/show, and "
     "GET /api/tags, /api/ps and /api/version; this service's own API is under /api/ollama."
 )
-SWITCHED_OFF = "Ollama's own API is switched off here (OLLAMA_API_ENABLED); this service's own is under /api/ollama."
+DISABLED = "Ollama's own API is switched off here (OLLAMA_API_ENABLED); this service's own is under /api/ollama."
 
 
 def ollama_error(problem: dict[str, Any], scope: Scope) -> tuple[dict[str, Any], dict[str, str]]:
@@ -17,4 +17,4 @@ def ollama_error(problem: dict[str, Any], scope: Scope) -> tuple[dict[str, Any],
 
 
 def _not_found(scope: Scope) -> str:
-    return f"No such path. {OFFERED}" if scope["app"].state.settings.ollama_api_enabled else SWITCHED_OFF
+    return f"No such path. {ENDPOINTS}" if scope["app"].state.settings.ollama_api_enabled else DISABLED

@@ -25,7 +25,7 @@ from services.ollama_service import OllamaService
 DONE = b"data: [DONE]\n\n"
 
 
-class WholeChatCompletion(Response):
+class ChatCompletionResponse(Response):
     """Asks for the model's answer and sends it whole."""
 
     def __init__(self, request: CompletionRequest, service: OllamaService, shutdown: Shutdown) -> None:
@@ -36,7 +36,7 @@ class WholeChatCompletion(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Write the answer."""
-        _heed_fallback_header(self._request, scope)
+        _apply_fallback_header(self._request, scope)
         async with self._shutdown.drain_guard():
             completion = await self._service.complete(self._request)
         served = completion.served
@@ -55,7 +55,7 @@ class ChatCompletionStream(StreamingCompletion):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Write the answer."""
-        _heed_fallback_header(self._request, scope)
+        _apply_fallback_header(self._request, scope)
         await super().__call__(scope, receive, send)
 
     def _format_for(self, scope: Scope) -> StreamFormat:  # noqa: ARG002 - the base class negotiates by it
@@ -195,7 +195,7 @@ def json_response(content: dict[str, Any], headers: dict[str, str] | None = None
     return Response(orjson.dumps(content), headers=headers, media_type="application/json")
 
 
-def _heed_fallback_header(request: CompletionRequest, scope: Scope) -> None:
+def _apply_fallback_header(request: CompletionRequest, scope: Scope) -> None:
     if first_header(scope, b"x-fallback").strip().lower() == b"false":
         request.allow_fallback = False
 

@@ -7,16 +7,16 @@ from starlette.types import Scope
 AUTHENTICATION_STATUS = 401
 FIRST_SERVER_STATUS = 500
 
-OFFERED = (
+ENDPOINTS = (
     "Offered under /v1 are GET /v1/models, GET /v1/models/{id}, POST /v1/chat/completions and POST /v1/embeddings."
 )
 NO_RESPONSES_API = (
     "The Responses API is not offered. Use POST /v1/chat/completions: `client.chat.completions` in the openai "
     "packages, `provider.chat(model)` or `createOpenAICompatible` in the AI SDK."
 )
-NAMES = {"format": "response_format.json_schema.schema"}
+PARAM_NAMES = {"format": "response_format.json_schema.schema"}
 """What fields that are refused after the body was read are called in OpenAI's API."""
-SWITCHED_OFF = "OpenAI's API is switched off here (OPENAI_API_ENABLED)."
+DISABLED = "OpenAI's API is switched off here (OPENAI_API_ENABLED)."
 
 
 def error_object(status: int, code: str, message: str, param: str | None = None) -> dict[str, Any]:
@@ -45,10 +45,10 @@ def _param(problem: dict[str, Any]) -> str | None:
     if problem["code"] == "model_not_found":
         return "model"
     field = next((str(error["field"]) for error in problem.get("errors") or ()), None)
-    return None if field in (None, "body") else NAMES.get(field, field)
+    return None if field in (None, "body") else PARAM_NAMES.get(field, field)
 
 
 def _not_found(scope: Scope) -> str:
     if not scope["app"].state.settings.openai_api_enabled:
-        return SWITCHED_OFF
-    return f"{NO_RESPONSES_API} {OFFERED}" if "/v1/responses" in scope["path"] else f"No such path. {OFFERED}"
+        return DISABLED
+    return f"{NO_RESPONSES_API} {ENDPOINTS}" if "/v1/responses" in scope["path"] else f"No such path. {ENDPOINTS}"

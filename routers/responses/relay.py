@@ -48,7 +48,7 @@ class RelayedGeneration(Response):
             note(error=error.code)
             return
         if not is_stream:  # its place is free already, however slowly the client reads
-            await _send_whole(response, send)
+            await _send_complete(response, send)
 
 
 class RelayedControl(Response):
@@ -63,7 +63,7 @@ class RelayedControl(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         """Write the response."""
         data = await read_body(receive) if self._method == "POST" else b""
-        await _send_whole(await self._service.relay_control(self._method, self._path, data), send)
+        await _send_complete(await self._service.relay_control(self._method, self._path, data), send)
 
 
 async def _with_constants(settings: Settings, data: bytes) -> bytes:
@@ -89,7 +89,7 @@ async def _with_constants(settings: Settings, data: bytes) -> bytes:
         raise InvalidRequestError(detail, field="body") from error
 
 
-async def _send_whole(response: RawResponse, send: Send) -> None:
+async def _send_complete(response: RawResponse, send: Send) -> None:
     """Write a response that has arrived."""
     headers = []
     if response.status not in BODILESS:

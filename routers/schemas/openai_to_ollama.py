@@ -21,7 +21,7 @@ from services.ollama.errors import InvalidRequestError
 MAX_INPUTS = 2048
 
 # What each of these may be without asking for anything.
-ASKS_NOTHING: dict[str, tuple[object, ...]] = {
+NO_OP_VALUES: dict[str, tuple[object, ...]] = {
     "n": (None, 0, 1),
     "logit_bias": (None, {}),
     "logprobs": (None, False),
@@ -40,7 +40,7 @@ THINK: dict[str, bool | str] = {
     "high": "high",
     "xhigh": "high",
 }
-TOKENS = (
+NO_TOKEN_IDS = (
     "Token numbers are not taken, for each model has its own; send text. "
     "LangChain's OpenAIEmbeddings does so with check_embedding_ctx_length=False."
 )
@@ -61,7 +61,7 @@ def to_completion_request(body: ChatCompletionRequest) -> CompletionRequest:
         UnsupportedParameterError: if it asks for what cannot be done.
         InvalidRequestError: if a message or the response format cannot be understood.
     """
-    for name, harmless in ASKS_NOTHING.items():
+    for name, harmless in NO_OP_VALUES.items():
         if getattr(body, name) not in harmless:
             raise UnsupportedParameterError(f"{name} is not supported: Ollama has nothing like it.", field=name)
     content: dict[str, Any] = {"messages": _messages(body.messages)}
@@ -99,7 +99,7 @@ def to_texts(given: str | list[Any]) -> list[str]:
     """
     texts = [given] if isinstance(given, str) else given
     if texts and (type(texts[0]) is int or isinstance(texts[0], list)):
-        raise UnsupportedParameterError(TOKENS, field="input")
+        raise UnsupportedParameterError(NO_TOKEN_IDS, field="input")
     if not 1 <= len(texts) <= MAX_INPUTS:
         detail = f"input: a text, or a list of 1 to {MAX_INPUTS}."
         raise InvalidRequestError(detail, field="input")

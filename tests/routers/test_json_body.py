@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from starlette.exceptions import HTTPException
 
 from routers import json_body
-from routers.json_body import MAX_ESCAPES, MAX_PARTS, MAX_VALUES, check_values, read_json
+from routers.json_body import MAX_ESCAPES, MAX_PARTS, MAX_VALUES, check_value_count, read_json
 
 BASE = st.none() | st.booleans() | st.integers(-9, 9) | st.text('a,[{"\\é\n', max_size=9)
 VALUES = st.recursive(BASE, lambda inner: st.lists(inner) | st.dictionaries(st.text('a,"\\{', max_size=4), inner))
@@ -96,12 +96,12 @@ def test_values_are_counted_outside_of_strings_however_the_body_is_cut(
         patch.setattr(json_body, "CHUNK_BYTES", chunk_bytes)
         patch.setattr(json_body, "MAX_PARTS", parts)
         patch.setattr(json_body, "MAX_VALUES", commas)
-        run(check_values(body))
+        run(check_value_count(body))
         for name, found in (("MAX_PARTS", parts), ("MAX_VALUES", commas)):
             if found:
                 patch.setattr(json_body, name, found - 1)
                 with pytest.raises(HTTPException):
-                    run(check_values(body))
+                    run(check_value_count(body))
                 patch.setattr(json_body, name, found)
 
 

@@ -18,7 +18,7 @@ from tests.serving import serve
 
 VOLATILE = re.compile(rb'"(created_at|expires_at|modified_at|\w+_duration)":("[^"]*"|\d+)')
 CONTROL = [("POST", "/api/show"), ("GET", "/api/tags"), ("GET", "/api/ps"), ("GET", "/api/version")]
-MANAGEMENT = [
+MANAGEMENT_PATHS = [
     ("POST", "/api/pull"),
     ("POST", "/api/push"),
     ("POST", "/api/create"),
@@ -209,7 +209,7 @@ async def test_only_type_and_length_come_back(client: aiohttp.ClientSession, url
 # What is not Ollama's
 
 
-@pytest.mark.parametrize(("method", "path"), MANAGEMENT)
+@pytest.mark.parametrize(("method", "path"), MANAGEMENT_PATHS)
 async def test_models_are_not_managed(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, method: str, path: str
 ) -> None:
@@ -266,7 +266,7 @@ async def test_switched_off(make_settings: MakeSettings, simulator: Simulator, c
             seen = await see(kind.ask(client, url))
             assert seen.status == 404
             assert "OLLAMA_API_ENABLED" in error_in(seen.body)
-        for method, path in (*CONTROL, *MANAGEMENT):
+        for method, path in (*CONTROL, *MANAGEMENT_PATHS):
             assert (await call(client, method, url + path)).status == 404
         assert (await get(client, f"{url}/api/ollama/models")).status == 200
         assert "/api/chat" not in (await get(client, f"{url}/openapi.json")).json()["paths"]
@@ -280,7 +280,7 @@ async def test_keys(make_settings: MakeSettings, simulator: Simulator, client: a
     paths = (
         [("POST", f"/api/{kind.path}") for kind in NATIVES]
         + CONTROL
-        + MANAGEMENT
+        + MANAGEMENT_PATHS
         + [("GET", "/api/nowhere"), ("GET", "/api/")]
     )
     async with serve(create_app(make_settings(api_keys="correct-horse"))) as url:

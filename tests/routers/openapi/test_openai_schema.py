@@ -22,7 +22,7 @@ REQUESTS = [
 ]
 ANSWERS = [
     (ChatCompletion, examples.COMPLETIONS),
-    (OpenAIEmbeddings, examples.EMBEDDINGS_ANSWERS),
+    (OpenAIEmbeddings, examples.EMBEDDINGS_RESPONSES),
     (OpenAIModels, examples.MODELS),
     (OpenAIModel, examples.MODEL),
 ]

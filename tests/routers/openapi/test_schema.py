@@ -40,10 +40,10 @@ NATIVE_REQUESTS = [
     for name, example in named.items()
 ]
 ANSWERS = [
-    (GenerateResponse, response_examples.GENERATE_ANSWERS),
-    (ChatResponse, response_examples.CHAT_ANSWERS),
-    (EmbeddingsResponse, response_examples.EMBEDDINGS_ANSWERS),
-    (ModelsResponse, response_examples.MODELS_ANSWERS),
+    (GenerateResponse, response_examples.GENERATE_RESPONSES),
+    (ChatResponse, response_examples.CHAT_RESPONSES),
+    (EmbeddingsResponse, response_examples.EMBEDDINGS_RESPONSES),
+    (ModelsResponse, response_examples.MODELS_RESPONSES),
     (HealthResponse, response_examples.HEALTHY | response_examples.DEGRADED),
 ]
 
@@ -153,7 +153,7 @@ def test_streams_are_media_types_to_choose_from(openapi: dict[str, Any]) -> None
 
 def test_a_stream_adds_nothing_to_the_type_that_clients_generate(openapi: dict[str, Any]) -> None:
     values: list[object] = ["events", "text", "", 0, None, True, [], {}]
-    values += [example["value"] for example in (response_examples.CHAT_ANSWERS | response_examples.SSE).values()]
+    values += [example["value"] for example in (response_examples.CHAT_RESPONSES | response_examples.SSE).values()]
     for path in ("/api/ollama/generate", "/api/ollama/chat"):
         whole, *streams = openapi["paths"][path]["post"]["responses"]["200"]["content"].values()
         assert set(whole) == {"schema", "examples"}
