@@ -28,9 +28,10 @@ class _StrictRequest(Request):
 class DirectRoute(APIRoute):
     """A route to an endpoint `(body: Model, service: OllamaServiceDep, shutdown: ShutdownDep)`, or without the body.
 
-    FastAPI matches and documents it like any other route. Only FastAPI's request handling, which takes 140 µs, is skipped;
-    it is used if a dependency is overridden, and for endpoints without a body that have other parameters. Bodies are
-    parsed by `read_json`. Add these routes to the app's own router, as `include_router` adds 15 µs to each request.
+    FastAPI matches and documents it like any other route. Only FastAPI's request handling is skipped, which takes
+    140 µs; it is used if a dependency is overridden, and for endpoints without a body that have other parameters.
+    Bodies are parsed by `read_json`. Add these routes to the app's own router, as `include_router` adds 15 µs to each
+    request.
 
     Raises:
         TypeError: if the endpoint has a body and other parameters.

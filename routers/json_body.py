@@ -1,8 +1,8 @@
 """JSON request bodies, parsed at bounded cost.
 
 Parsing and validation block the event loop, and their cost depends on the number of values rather than bytes: 20 MB of
-text take 50 ms, 20 MB of `[[],[],…]` take several seconds and 600 MB of memory. So the values are counted before parsing,
-in chunks.
+text take 50 ms, 20 MB of `[[],[],…]` take several seconds and 600 MB of memory. So the values are counted first, in
+chunks.
 """
 
 import asyncio
@@ -38,8 +38,8 @@ _LONE_SURROGATE = re.compile(
 async def read_json(data: bytes) -> Any:
     """Parse a JSON body after checking the number of its values.
 
-    A lone surrogate becomes U+FFFD, as in Ollama, and a byte order mark is skipped. NaN, Infinity, numbers that exceed a
-    double, and nesting deeper than 1024 are rejected. The last of duplicate keys counts.
+    A lone surrogate becomes U+FFFD, as in Ollama, and a byte order mark is skipped. NaN, Infinity, numbers that exceed
+    a double, and nesting deeper than 1024 are rejected. The last of duplicate keys counts.
 
     Raises:
         HTTPException: 413 if it has too many parts or values.

@@ -1,4 +1,4 @@
-"""Requests of OpenAI's clients that can be sent as they stand, and their answers."""
+"""Example requests and responses of OpenAI's API; each request can be sent unchanged."""
 
 import json
 from typing import Any
@@ -25,7 +25,7 @@ CHAT: Examples = {
         },
     ),
     "stream": named_example(
-        "Stream it",
+        "Streaming",
         {
             "model": "gpt-oss",
             "messages": [{"role": "user", "content": "Preview the Bills' next game in four sentences."}],
@@ -44,10 +44,10 @@ CHAT: Examples = {
             },
             "temperature": 0,
         },
-        "`message.content` is JSON text that satisfies the schema; if it does not, `warnings` says `invalid_json`.",
+        "`message.content` is JSON text; if it does not satisfy the schema, `warnings` has `invalid_json`.",
     ),
     "tools": named_example(
-        "Let it call a function",
+        "Tool call",
         {
             "model": "llama3.1",
             "messages": [{"role": "user", "content": "Is Saquon Barkley fit? Ask injury_status."}],
@@ -66,7 +66,7 @@ CHAT: Examples = {
                 }
             ],
         },
-        "`message.tool_calls` names the call; send its result back with the role `tool` and its `tool_call_id`.",
+        "`message.tool_calls` has the calls; send the result back with the role `tool` and the `tool_call_id`.",
     ),
 }
 EMBEDDINGS: Examples = {
@@ -75,9 +75,9 @@ EMBEDDINGS: Examples = {
         "Several texts", {"model": "nomic-embed-text", "input": ["waiver wire", "trade deadline", "bye week"]}
     ),
     "base64": named_example(
-        "Packed",
+        "Base64 vectors",
         {"input": "a fantasy football league", "encoding_format": "base64"},
-        "As OpenAI's packages ask for it.",
+        "The default of OpenAI's packages.",
     ),
 }
 
@@ -103,7 +103,7 @@ def _chunk(delta: dict[str, Any], finish_reason: str | None = None, **members: A
 COMPLETIONS: Examples = {
     "text": named_example("Text", _completion({"role": "assistant", "content": HEADLINE, "refusal": None}, "stop")),
     "tools": named_example(
-        "A call of a tool",
+        "Tool call",
         _completion(
             {
                 "role": "assistant",

@@ -1,5 +1,7 @@
 """Example responses for `/docs`."""
 
+from typing import Any
+
 from routers.openapi.example import Examples, named_example
 
 REQUEST_ID = "5f1c9f0a8e4b4f6f9d0c2b7a6e3d1f00"
@@ -13,7 +15,7 @@ TIMINGS = {
 }
 HEADLINE = "Three Running Backs to Grab Before Tuesday's Waivers Run"
 
-_ANSWER: Examples = {
+_RESPONSE: dict[str, Any] = {
     "success": True,
     "response": HEADLINE,
     "model": "gpt-oss",
@@ -25,30 +27,30 @@ _ANSWER: Examples = {
     "timings": TIMINGS,
     "warnings": [],
 }
-_FALLBACK = _ANSWER | {"requested_model": "llama3.1", "fallback": True, "warnings": ["fallback_model"]}
+_FALLBACK = _RESPONSE | {"requested_model": "llama3.1", "fallback": True, "warnings": ["fallback_model"]}
 _CALL = {"function": {"name": "injury_status", "arguments": {"player": "Saquon Barkley"}}}
 
 
-def _chat_response(answer: Examples, tool_calls: list[Examples] | None = None) -> Examples:
-    message = {"role": "assistant", "content": answer["response"], "thinking": None, "tool_calls": tool_calls}
-    return answer | {"message": message}
+def _chat_response(response: dict[str, Any], tool_calls: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    message = {"role": "assistant", "content": response["response"], "thinking": None, "tool_calls": tool_calls}
+    return response | {"message": message}
 
 
 GENERATE_RESPONSES: Examples = {
-    "answer": named_example("The model answered", _ANSWER),
-    "fallback": named_example("Another model answered", _FALLBACK, "`llama3.1` is not installed."),
+    "answer": named_example("The requested model responded", _RESPONSE),
+    "fallback": named_example("The fallback model responded", _FALLBACK, "`llama3.1` is not installed."),
 }
 CHAT_RESPONSES: Examples = {
-    "answer": named_example("The model answered", _chat_response(_ANSWER)),
-    "fallback": named_example("Another model answered", _chat_response(_FALLBACK), "`llama3.1` is not installed."),
-    "tool_call": named_example(
-        "The model wants a function called", _chat_response(_ANSWER | {"response": ""}, [_CALL])
+    "answer": named_example("The requested model responded", _chat_response(_RESPONSE)),
+    "fallback": named_example(
+        "The fallback model responded", _chat_response(_FALLBACK), "`llama3.1` is not installed."
     ),
+    "tool_call": named_example("The model calls a function", _chat_response(_RESPONSE | {"response": ""}, [_CALL])),
 }
 _VECTOR = [0.1826, -0.3651, 0.5477, 0.7303]
 EMBEDDINGS_RESPONSES: Examples = {
     "one": named_example(
-        "For a text: one flat vector",
+        "One text: a single vector",
         {
             "success": True,
             "embeddings": _VECTOR,
@@ -58,7 +60,7 @@ EMBEDDINGS_RESPONSES: Examples = {
         },
     ),
     "two": named_example(
-        "For a list: a list of vectors",
+        "A list of texts: a list of vectors",
         {
             "success": True,
             "embeddings": [_VECTOR, [0.5, 0.5, -0.5, 0.5]],
@@ -90,7 +92,7 @@ MODELS_RESPONSES: Examples = {
         },
     )
 }
-_HEALTHY: Examples = {
+_HEALTHY: dict[str, Any] = {
     "status": "healthy",
     "services": {"ollama": "up"},
     "ollama": {
@@ -105,7 +107,9 @@ _HEALTHY: Examples = {
     },
     "checked_at": "2026-03-02T09:45:00.000+00:00",
 }
-HEALTHY: Examples = {"healthy": named_example("All is well", _HEALTHY, "`llama3.1` is configured and not installed.")}
+HEALTHY: Examples = {
+    "healthy": named_example("Everything is up", _HEALTHY, "`llama3.1` is configured but not installed.")
+}
 DEGRADED: Examples = {
     "degraded": named_example(
         "Ollama is down",
@@ -152,16 +156,16 @@ def _ndjson(events: tuple[tuple[str, str], ...]) -> str:
 
 
 SSE: Examples = {
-    "whole": named_example("An answer", _sse(_WHOLE)),
-    "broken": named_example("An answer that broke off", _sse(_BROKEN)),
+    "whole": named_example("A complete stream", _sse(_WHOLE)),
+    "broken": named_example("A stream that fails", _sse(_BROKEN)),
 }
 NDJSON: Examples = {
-    "whole": named_example("An answer", _ndjson(_WHOLE)),
-    "broken": named_example("An answer that broke off", _ndjson(_BROKEN)),
+    "whole": named_example("A complete stream", _ndjson(_WHOLE)),
+    "broken": named_example("A stream that fails", _ndjson(_BROKEN)),
 }
-TEXT: Examples = {"text": named_example("The text alone", HEADLINE)}
+TEXT: Examples = {"text": named_example("The text only", HEADLINE)}
 
-PROBLEMS: dict[str, Examples] = {
+PROBLEMS: dict[str, dict[str, Any]] = {
     "invalid_request": {
         "detail": "temperature: Input should be less than or equal to 2",
         "errors": [{"field": "temperature", "message": "Input should be less than or equal to 2"}],
@@ -187,4 +191,4 @@ PROBLEMS: dict[str, Examples] = {
     "payload_too_large": {"detail": "The body is larger than 20971520 bytes (MAX_REQUEST_BYTES)."},
     "internal_error": {"detail": "The service failed; its log says why."},
 }
-"""What each problem document says beside the members that follow from its code."""
+"""Example members of problem documents, by code."""

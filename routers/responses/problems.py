@@ -1,4 +1,4 @@
-"""Failures as problem documents (RFC 9457): one table says which status each has."""
+"""Errors as problem documents (RFC 9457), with the status of each error code."""
 
 import math
 from collections.abc import Mapping
@@ -53,11 +53,11 @@ HTTP_CODES = {
     415: "unsupported_media_type",
     503: "overloaded",
 }
-RETRYABLE_STATUSES = {408, 503}  # of those above: sending the request again is safe, and may help
+RETRYABLE_STATUSES = {408, 503}  # of those above: the request did not run and may succeed later
 
 
 class ProblemResponse(Response):
-    """A problem document, sent in the error format of the API that was called."""
+    """A problem document; converted to the error format of the API that was called."""
 
     def __init__(self, document: dict[str, Any], headers: Mapping[str, str] | None) -> None:
         super().__init__(orjson.dumps(document), document["status"], headers, MEDIA_TYPE)
@@ -65,7 +65,7 @@ class ProblemResponse(Response):
         self._given_headers = headers or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
+        """Send the response."""
         convert = error_format(scope)
         if convert is None:
             await super().__call__(scope, receive, send)
@@ -85,7 +85,7 @@ def problem(
     headers: Mapping[str, str] | None = None,
     **members: Any,
 ) -> Response:
-    """Return a problem document; `members` are those that only some problems have."""
+    """Return a problem document; `members` are additional members, such as `errors`."""
     status, title = PROBLEMS_BY_CODE[code]
     note(error=code)
     body = {
@@ -103,7 +103,7 @@ def problem(
 
 
 def problem_for(error: OllamaError | RequestValidationError | HTTPException) -> Response:
-    """Return the problem document that says what went wrong."""
+    """Return the problem document for an exception."""
     match error:
         case OllamaError():
             return _ollama_problem(error)
@@ -130,7 +130,7 @@ def _ollama_problem(error: OllamaError) -> Response:
 
 
 def _with_head(headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
-    """Return the headers with an `Allow` that is sorted, and names HEAD wherever GET is allowed."""
+    """Return the headers with a sorted `Allow` that includes HEAD if GET is allowed."""
     if not headers or "Allow" not in headers:
         return headers
     methods = set(headers["Allow"].split(", "))
@@ -145,12 +145,12 @@ def _field(line: dict[str, Any], body: Any) -> dict[str, str]:
     if line["type"] == "json_invalid":
         path, message = [], f"not valid JSON at byte {line['loc'][1]}: {line['ctx']['error']}"
     elif not path and line["type"] in {"model_attributes_type", "missing"}:
-        message = "a JSON object is needed, with the header Content-Type: application/json"
+        message = "expected a JSON object, with the header Content-Type: application/json"
     return {"field": ".".join(map(str, path))[:MAX_NAME_LENGTH] or "body", "message": message}
 
 
 def _without_union_branches(path: list[Any], body: Any, *, is_missing: bool) -> list[Any]:
-    """Leave out what names a branch of a union, and is no place in the body."""
+    """Remove the parts of a path that name a branch of a union rather than a place in the body."""
     found = []
     for at, part in enumerate(path, 1):
         if (isinstance(body, dict) and part in body) or (isinstance(body, list) and isinstance(part, int)):

@@ -134,5 +134,5 @@ async def test_another_method_is_not_allowed(client: aiohttp.ClientSession, url:
 async def test_an_endpoint_of_another_form_stops_the_start() -> None:
     async def malformed(body: GenerateRequest, service: OllamaServiceDep, accept: str) -> None: ...
 
-    with pytest.raises(TypeError, match="malformed has to take body, service and shutdown"):
+    with pytest.raises(TypeError, match="malformed must have the parameters body, service and shutdown"):
         DirectRoute("/there", malformed, methods=["POST"])

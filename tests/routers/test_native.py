@@ -256,7 +256,7 @@ async def test_the_form_of_errors_under_a_prefix(
     app = create_app(make_settings())
     app.root_path = prefix
     async with serve(app) as url:
-        assert "No such path" in error_in((await get(client, f"{url}{prefix}/api/nowhere")).body)
+        assert "path does not exist" in error_in((await get(client, f"{url}{prefix}/api/nowhere")).body)
         assert (await get(client, f"{url}{prefix}/api/tags")).status == 200
 
 
