@@ -37,8 +37,8 @@ async def health(service: OllamaServiceDep, checks: ComponentChecksDep) -> JSONR
     """Return the state of the service, Ollama and other components. No model is loaded.
 
     A configured model that is not installed is reported as `false` and does not make the service unhealthy.
-    `last_success_at` and `last_failure_at` are about the generations, chats and embeddings of this process: an Ollama that
-    is stuck may still respond to probes.
+    `last_success_at` and `last_failure_at` are about the generations, chats and embeddings of this process: an Ollama
+    that is stuck may still respond to probes.
     """
     ollama, models, components = await asyncio.gather(_ollama(service), service.configured_models(), checks.run())
     up = {"ollama": ollama is not None, **components}

@@ -38,7 +38,7 @@ async def native_chat(service: OllamaServiceDep, shutdown: ShutdownDep) -> Respo
     openapi_extra=request_body("generate", examples.GENERATE),
 )
 async def native_generate(service: OllamaServiceDep, shutdown: ShutdownDep) -> Response:
-    """Generate a response to a prompt: <https://docs.ollama.com/api/generate>. Streams NDJSON unless `stream` is false."""
+    """Generate text: <https://docs.ollama.com/api/generate>. Streams NDJSON unless `stream` is false."""
     return RelayedGeneration("/api/generate", service, shutdown)
 
 

@@ -69,8 +69,8 @@ async def models(
 ) -> Response:
     """List the installed models.
 
-    The list is cached for `OLLAMA_MODELS_TTL`, and refreshed earlier if a request names a model that is not in it. While
-    Ollama does not respond, the last list is returned with `"stale": true`.
+    The list is cached for `OLLAMA_MODELS_TTL`, and refreshed earlier if a request names a model that is not in it.
+    While Ollama does not respond, the last list is returned with `"stale": true`.
     """
     found = await service.models(force_refresh=force_refresh)
     return _json({"success": True, **asdict(found)})
@@ -115,8 +115,8 @@ async def chat(
     """Generate the next message of a conversation.
 
     The service is stateless: send the whole conversation each time, and append `message` of the response to it. The
-    role `system` instructs the model; `tool` has the result of a function that the model called in `tool_calls`. Streams
-    work as in `/generate`.
+    role `system` instructs the model; `tool` has the result of a function that the model called in `tool_calls`.
+    Streams work as in `/generate`.
     """
     request = body.to_completion_request()
     if body.stream:
@@ -148,7 +148,7 @@ async def embeddings(
     service: OllamaServiceDep,
     shutdown: ShutdownDep,
 ) -> Response:
-    """Create embeddings for one or up to 512 texts. The vectors have unit length: their dot product is their similarity.
+    """Create embeddings of 1 to 512 texts. The vectors have unit length: their dot product is the cosine similarity.
 
     Only vectors of the same model can be compared, so there is no fallback model.
     """

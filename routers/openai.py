@@ -108,9 +108,9 @@ async def chat_completions(
     """Continue a conversation, for OpenAI's clients with the base URL `/v1`.
 
     `model` in the response is the model that responded. `DEFAULT_MODEL` replaces a model that is not installed or fails
-    to load, unless the request has `"fallback": false` or the header `X-Fallback: false`. With `stream`, the response is
-    a stream of chunks with `: ping` comments when idle, and ends with `[DONE]`, or with `{"error": …}` if it fails. Fields
-    that Ollama does not have are ignored, except those that would change the response: they are rejected by name.
+    to load, unless the request has `"fallback": false` or the header `X-Fallback: false`. With `stream`, the response
+    is a stream of chunks, with `: ping` comments when idle. It ends with `[DONE]`, or with `{"error": …}` if it fails.
+    Fields that Ollama does not have are ignored, except those that would change the response, which are rejected.
     """
     request = to_completion_request(body)
     if body.stream:
@@ -133,7 +133,7 @@ async def openai_embeddings(
     service: OllamaServiceDep,
     shutdown: ShutdownDep,
 ) -> Response:
-    """Create embeddings for one or up to 2048 texts. The vectors have unit length.
+    """Create embeddings of 1 to 2048 texts. The vectors have unit length.
 
     Only vectors of the same model can be compared, so there is no fallback model.
     """
