@@ -84,7 +84,7 @@ ASKED = {
 }
 
 
-async def test_the_curl_command_asks_the_same(url: str, tab: Tab, simulator: Simulator) -> None:
+async def test_the_curl_command_sends_the_same_request(url: str, tab: Tab, simulator: Simulator) -> None:
     page = await open_playground(tab, url)
     await ask_with_settings(page)
     code = await show_code(page, "curl")
@@ -105,7 +105,9 @@ async def test_a_body_too_long_for_an_argument_is_piped_into_curl(url: str, tab:
     assert call.body["messages"] == [{"role": "user", "content": long.strip()}]
 
 
-async def test_the_fetch_program_asks_the_same(url: str, tab: Tab, simulator: Simulator, tmp_path: Path) -> None:
+async def test_the_fetch_program_sends_the_same_request(
+    url: str, tab: Tab, simulator: Simulator, tmp_path: Path
+) -> None:
     page = await open_playground(tab, url)
     await ask_with_settings(page)
     file = tmp_path / "ask.mjs"
@@ -114,7 +116,7 @@ async def test_the_fetch_program_asks_the_same(url: str, tab: Tab, simulator: Si
     assert question(simulator.calls_to("/api/chat")[0].body) == ASKED
 
 
-async def test_the_fetch_program_fails_with_the_services_words(
+async def test_the_fetch_program_fails_with_the_services_error_message(
     url: str, tab: Tab, simulator: Simulator, tmp_path: Path
 ) -> None:
     simulator.fault(Fault(status=400, message="this model cannot do that"))
@@ -128,7 +130,7 @@ async def test_the_fetch_program_fails_with_the_services_words(
         await run(program("node"), str(file))
 
 
-async def test_the_program_in_process_asks_the_same(url: str, tab: Tab, simulator: Simulator) -> None:
+async def test_the_in_process_program_sends_the_same_request(url: str, tab: Tab, simulator: Simulator) -> None:
     page = await open_playground(tab, url)
     await ask_with_settings(page)
     code = await show_code(page, "Python, in process")
@@ -140,7 +142,7 @@ async def test_the_program_in_process_asks_the_same(url: str, tab: Tab, simulato
     assert "# generate() does not take think, fallback" in code
 
 
-async def test_a_conversation_in_process_asks_its_last_question_again(url: str, tab: Tab, simulator: Simulator) -> None:
+async def test_a_conversation_in_process_repeats_its_last_message(url: str, tab: Tab, simulator: Simulator) -> None:
     page = await open_playground(tab, url)
     for at, text in enumerate(("One.", "Two."), start=1):
         await say(page, text)
@@ -149,10 +151,10 @@ async def test_a_conversation_in_process_asks_its_last_question_again(url: str, 
     await run(sys.executable, "-c", code, env={"OLLAMA_BASE_URL": simulator.url})
     _, second, again = simulator.calls_to("/api/chat")
     assert again.body["messages"] == second.body["messages"]
-    await expect(page.locator("#snippet-source")).to_have_text("Asks the last question of the conversation again.")
+    await expect(page.locator("#snippet-source")).to_have_text("Repeats the last message of the conversation.")
 
 
-async def test_the_openai_program_asks_the_same(url: str, tab: Tab) -> None:
+async def test_the_openai_program_sends_the_same_request(url: str, tab: Tab) -> None:
     page = await open_playground(tab, url)
     await ask_with_settings(page)
     calls = {
@@ -172,7 +174,7 @@ async def test_the_openai_program_asks_the_same(url: str, tab: Tab) -> None:
     }
 
 
-async def test_the_ai_sdk_program_asks_the_same(url: str, tab: Tab, tmp_path: Path) -> None:
+async def test_the_ai_sdk_program_sends_the_same_request(url: str, tab: Tab, tmp_path: Path) -> None:
     page = await open_playground(tab, url)
     await ask_with_settings(page)
     code = await show_code(page, "TypeScript, AI SDK")
@@ -195,7 +197,7 @@ async def test_the_ai_sdk_program_asks_the_same(url: str, tab: Tab, tmp_path: Pa
     }
 
 
-async def test_every_character_survives_in_every_language(url: str, tab: Tab) -> None:
+async def test_every_character_is_escaped_correctly_in_every_language(url: str, tab: Tab) -> None:
     page = await open_playground(tab, url)
     written = await page.evaluate(
         """async (units) => {
@@ -213,7 +215,7 @@ async def test_every_character_survives_in_every_language(url: str, tab: Tab) ->
     assert all(text.isprintable() for text in written.values())
 
 
-async def test_a_key_is_named_but_never_shown(make_settings: MakeSettings, tab: Tab, simulator: Simulator) -> None:
+async def test_a_key_is_a_variable_and_never_shown(make_settings: MakeSettings, tab: Tab, simulator: Simulator) -> None:
     async with serve(create_app(make_settings(api_keys="correct-horse"))) as url:
         page = tab.page
         await page.goto(f"{url}/playground")
@@ -227,7 +229,7 @@ async def test_a_key_is_named_but_never_shown(make_settings: MakeSettings, tab: 
         assert len(simulator.calls_to("/api/chat")) == 1
 
 
-async def test_code_can_be_copied_and_chosen_by_keyboard(url: str, tab: Tab) -> None:
+async def test_code_can_be_selected_and_copied_by_keyboard(url: str, tab: Tab) -> None:
     await tab.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = await open_playground(tab, url)
     await page.get_by_role("tab", name="Write").focus()

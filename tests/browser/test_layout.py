@@ -59,7 +59,7 @@ async def brightness(page: Page, selector: str, name: str) -> float:
 
 
 @pytest.mark.parametrize("size", [PHONE, LANDSCAPE, WIDE], ids=["phone", "landscape", "wide"])
-async def test_the_composer_stands_below_the_conversation(
+async def test_the_composer_is_below_the_conversation(
     url: str, tab: Tab, simulator: Simulator, size: dict[str, Any]
 ) -> None:
     await tab.page.set_viewport_size(size)  # type: ignore[arg-type]
@@ -76,7 +76,7 @@ async def test_the_composer_stands_below_the_conversation(
         assert parts["below"] == 0
         assert parts["width"] <= size["width"]
         assert parts["height"] <= size["height"]
-    await expect(page.get_by_role("button", name="Copy answer")).to_be_in_viewport()
+    await expect(page.get_by_role("button", name="Copy response")).to_be_in_viewport()
 
 
 @pytest.mark.parametrize("name", ["Compare texts", "Code"])
@@ -99,7 +99,7 @@ async def test_settings_leave_room_for_the_composer_on_a_phone(url: str, tab: Ta
 
 
 @pytest.mark.parametrize(("docs", "playground"), [(True, True), (True, False), (False, True), (False, False)])
-async def test_no_card_of_the_landing_page_stands_alone(
+async def test_no_card_of_the_landing_page_is_alone_in_its_row(
     make_settings: MakeSettings, tab: Tab, docs: bool, playground: bool
 ) -> None:
     settings = make_settings(docs_enabled=docs, playground_enabled=playground)
@@ -117,7 +117,7 @@ async def test_no_card_of_the_landing_page_stands_alone(
 
 
 @pytest.mark.parametrize(("path", "content"), [("/docs", ".opblock-tag"), ("/redoc", "h1"), ("/playground", "h1")])
-async def test_a_page_is_dark_for_who_prefers_it(url: str, dark: Page, path: str, content: str) -> None:
+async def test_pages_have_a_dark_mode(url: str, dark: Page, path: str, content: str) -> None:
     await dark.goto(f"{url}{path}")
     await dark.locator(content).first.wait_for()
     assert await brightness(dark, content, "color") > 150
@@ -125,7 +125,7 @@ async def test_a_page_is_dark_for_who_prefers_it(url: str, dark: Page, path: str
     assert await brightness(dark, ".bar", "backgroundColor") < 60
 
 
-async def test_redoc_is_dark_everywhere_and_follows_a_change(url: str, dark: Page) -> None:
+async def test_all_of_redoc_is_dark_and_follows_changes(url: str, dark: Page) -> None:
     await dark.set_viewport_size(WIDE)  # type: ignore[arg-type]
     await dark.goto(f"{url}/redoc")
     await dark.get_by_role("heading", name="Continue a conversation").wait_for()

@@ -99,7 +99,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-async def test_what_comes_of_a_fault(
+async def test_the_response_to_a_fault(
     make_settings: MakeSettings,
     simulator: Simulator,
     client: aiohttp.ClientSession,
@@ -176,7 +176,7 @@ async def test_a_fresh_connection_that_dies_is_not_replaced(
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.tells_more], ids=lambda kind: kind.name)
-async def test_what_comes_after_the_last_line_is_no_second_end(
+async def test_data_after_the_last_line_is_ignored(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind
 ) -> None:
     done = b'{"response":"","message":{"content":""},"done":true,"done_reason":"stop"}\n'

@@ -58,7 +58,7 @@ def parts_and_commas(value: Any) -> tuple[int, int]:
         (rb'"\u0000"', "\0"),
     ],
 )
-def test_what_other_parsers_take_is_read_as_by_ollama(body: bytes, value: Any) -> None:
+def test_json_that_other_parsers_accept_is_parsed_like_in_ollama(body: bytes, value: Any) -> None:
     assert read(body) == value
 
 
@@ -75,19 +75,19 @@ NO_JSON += [
 
 
 @pytest.mark.parametrize("body", NO_JSON, ids=lambda body: str(body[:20]))
-def test_what_is_no_json_is_refused(body: bytes) -> None:
+def test_invalid_json_is_rejected(body: bytes) -> None:
     with pytest.raises(orjson.JSONDecodeError):
         read(body)
 
 
-def test_half_pairs_are_not_looked_for_among_too_many_escapes() -> None:
+def test_lone_surrogates_are_not_replaced_in_a_body_with_too_many_escapes() -> None:
     with pytest.raises(orjson.JSONDecodeError):
         read(b'"' + rb"\n" * MAX_ESCAPES + rb'\ud83d"')
 
 
 @settings(max_examples=300, deadline=None, derandomize=True, database=None)
 @given(value=VALUES, chunk_bytes=st.integers(1, 7), ensure_ascii=st.booleans())
-def test_values_are_counted_outside_of_strings_however_the_body_is_cut(
+def test_values_are_counted_outside_of_strings_for_any_chunk_size(
     value: Any, chunk_bytes: int, ensure_ascii: bool
 ) -> None:
     body = json.dumps(value, ensure_ascii=ensure_ascii).encode()
@@ -119,7 +119,7 @@ def test_values_are_counted_outside_of_strings_however_the_body_is_cut(
     ],
     ids=range(8),
 )
-def test_a_body_of_few_values_is_read(body: bytes) -> None:
+def test_a_body_with_few_values_is_parsed(body: bytes) -> None:
     assert read(body) == json.loads(body)
 
 
@@ -135,6 +135,6 @@ def test_a_body_of_few_values_is_read(body: bytes) -> None:
     ],
     ids=range(6),
 )
-def test_a_body_of_too_many_values_is_refused_before_it_is_parsed(body: bytes) -> None:
+def test_a_body_with_too_many_values_is_rejected_before_parsing(body: bytes) -> None:
     with pytest.raises(HTTPException, match=f"413: The body holds more than {MAX_PARTS} texts, lists and objects"):
         read(body)

@@ -98,21 +98,21 @@ def fuzz(url: str, method: str, path: str, mode: GenerationMode) -> None:
     run()
 
 
-async def test_every_operation_is_attacked(url: str) -> None:
+async def test_every_operation_is_fuzzed(url: str) -> None:
     schema = await asyncio.to_thread(schemathesis.openapi.from_url, f"{url}/openapi.json")
     found = [(method.upper(), path) for path in schema for method in schema[path]]
     assert sorted(found) == sorted(OPERATIONS)
 
 
 @pytest.mark.parametrize(("mode", "method", "path"), WAYS)
-async def test_no_request_brings_forth_what_is_not_documented(
+async def test_generated_requests_get_documented_responses(
     url: str, mode: GenerationMode, method: str, path: str
 ) -> None:
     await asyncio.to_thread(fuzz, url, method, path, mode)
 
 
 @pytest.mark.parametrize(("method", "path"), [operation for operation in OPERATIONS if operation not in NATIVE][:8])
-async def test_nor_does_an_ollama_that_fails(
+async def test_responses_are_documented_when_ollama_fails(
     make_settings: MakeSettings, simulator: Simulator, method: str, path: str
 ) -> None:
     faults = [Fault(status=500), Fault(status=503), Fault(reset_after=0), Fault(body=b"<html>"), Fault(hang=True)]
