@@ -1,4 +1,4 @@
-"""The tab that shows the conversation as code: what it shows runs, and asks what was asked on the page."""
+"""The code tab: its programs run and send the same request as the page."""
 
 import ast
 import asyncio
@@ -30,7 +30,7 @@ EVERY_CHARACTER = "".join(map(chr, range(0x100))) + "\ud83d\ude00 \ud83d \udc00 
 
 
 async def show_code(page: Page, name: str) -> str:
-    """Return the code that the page shows for a language."""
+    """Return the code shown for a language."""
     await page.get_by_role("tab", name="Code").click()
     await page.get_by_text(name, exact=True).click()
     return await page.locator("#snippet").text_content() or ""
@@ -46,7 +46,7 @@ async def ask_with_settings(page: Page) -> None:
 
 
 async def run(*command: str, env: Mapping[str, str] | None = None) -> str:
-    """Run a program from the root of the repository and return what it printed."""
+    """Run a program in the root of the repository and return its output."""
     environment = {"PATH": os.environ["PATH"], "PYTHONIOENCODING": "utf-8", "NO_PROXY": "*"} | dict(env or {})
     process = await asyncio.create_subprocess_exec(
         *command, cwd=ROOT, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
@@ -58,7 +58,7 @@ async def run(*command: str, env: Mapping[str, str] | None = None) -> str:
 
 
 def program(name: str) -> str:
-    """Where a program is; without it the test is skipped."""
+    """Return the path of a program; skip the test if it is missing."""
     path = shutil.which(name)
     if path is None:
         pytest.skip(f"{name} is not installed")
@@ -66,7 +66,7 @@ def program(name: str) -> str:
 
 
 def question(body: dict[str, Any]) -> dict[str, Any]:
-    """Return what one asked for, without what the service adds."""
+    """Return the body of a request without the defaults of the service."""
     options = body["options"]
     return {
         "messages": [(message["role"], message["content"]) for message in body["messages"]],
@@ -181,7 +181,7 @@ async def test_the_ai_sdk_program_sends_the_same_request(url: str, tab: Tab, tmp
     file = tmp_path / "ask.mjs"
     file.write_text(code)
     await run(program("node"), "--check", str(file))
-    # The two packages are replaced by functions that print what they are given.
+    # Both packages are replaced by functions that print their arguments.
     body = code.partition('"ai";\n')[2].rpartition("for await")[0]
     file.write_text(
         "const createOpenAICompatible = (given) => (model) => ({ model, ...given });\n"
@@ -211,7 +211,7 @@ async def test_every_character_is_escaped_correctly_in_every_language(url: str, 
     assert ast.literal_eval(written["python"]) == joined
     assert json.loads(written["json"]) == joined
     assert written["javascript"] == written["json"]
-    # What cannot be seen is written so that it can.
+    # Invisible characters are escaped.
     assert all(text.isprintable() for text in written.values())
 
 

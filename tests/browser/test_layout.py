@@ -1,4 +1,4 @@
-"""The pages on phones and wide screens, in light and in the dark."""
+"""The layout of the pages on phones and wide screens, in light and dark mode."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -19,7 +19,7 @@ PHONE = {"width": 390, "height": 844}
 LANDSCAPE = {"width": 844, "height": 390}
 WIDE = {"width": 1280, "height": 800}
 LONG = "A paragraph of an answer that is longer than the screen is high.\n\n" * 60
-# Where the parts of the page are, and how much of the conversation can be seen below the composer.
+# Positions of the parts of the page, and how much of the conversation is visible below the composer.
 PARTS = """() => {
     const rect = (selector) => document.querySelector(selector).getBoundingClientRect().toJSON();
     const composer = rect("#composer");
@@ -34,7 +34,7 @@ PARTS = """() => {
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def dark(browser: Browser) -> AsyncIterator[Page]:
-    """An empty page of somebody who prefers the dark."""
+    """An empty page in dark mode."""
     async with await browser.new_context(color_scheme="dark") as context:
         page = await context.new_page()
         page.set_default_timeout(PATIENCE_MS)
@@ -42,7 +42,7 @@ async def dark(browser: Browser) -> AsyncIterator[Page]:
 
 
 async def brightness(page: Page, selector: str, name: str) -> float:
-    """Return how bright a colour of an element is, 0 to 255; of a background, the first that is not transparent."""
+    """Return the brightness of a color of an element, 0 to 255; for a background, the first one not transparent."""
     value: float = await page.locator(selector).first.evaluate(
         """(element, name) => {
             let colour = getComputedStyle(element)[name];

@@ -1,4 +1,4 @@
-"""Answers are shown as Markdown; nothing of a model's text becomes markup that it should not."""
+"""Responses are rendered as Markdown, and never as HTML."""
 
 import random
 
@@ -82,7 +82,7 @@ PIECES = [
     "a|b\n", "-|-\n", "|-", "# ", "#", "---", "\n---\n", "    ", "\t", "[x](http://a.example)", "[", "](",
     "http://b.example/", "<!--", "\\", "\r\n", "&amp", ";", "![",
 ]  # fmt: skip
-# Each would take minutes with a parser whose time grows with the square of the length.
+# Each would take minutes with a parser of quadratic time.
 HOSTILE = [
     "[", "](", "[a](", "![", "[a](<", '[a](b "', "*a ", "a* ", "*a _b ", "*_~~", "***", "`", "` `` ", "<", "&#", "\\",
     "> ", ">", "- ", "  - a\n", "1. a\n", "|", "a|b\n", "```\n", "~~~ `\n", "http://", "(", "[[a](http://x)](http://y)",
@@ -99,7 +99,7 @@ async def answer_with(tab: Tab, url: str, simulator: Simulator, text: str) -> Pa
 
 
 async def render(page: Page, text: str) -> str:
-    """Return the HTML that a text becomes."""
+    """Return the HTML of a rendered text."""
     html: str = await page.evaluate(
         """async (text) => {
             const { MarkdownStream } = await load();
@@ -116,7 +116,7 @@ async def render(page: Page, text: str) -> str:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def page(url: str, tab: Tab) -> Page:
-    """The playground, with a way to reach its Markdown modules."""
+    """The playground, with a function that imports its Markdown modules."""
     await tab.page.add_init_script(MODULES)
     return await open_playground(tab, url)
 
@@ -236,7 +236,7 @@ async def test_finished_blocks_are_not_rendered_again(page: Page) -> None:
     assert blocks == 4002
 
 
-async def test_parsing_takes_linear_time(page: Page) -> None:
+async def test_parsing_time_is_bounded(page: Page) -> None:
     for part in HOSTILE:
         took_ms = await page.evaluate(
             """async (part) => {
@@ -268,7 +268,7 @@ async def test_a_response_and_its_code_can_be_copied_by_keyboard(url: str, tab: 
     await expect(page.get_by_role("button", name="Copy code")).to_have_text("Copied")
     assert await page.evaluate(copied) == 'print("<b>")\n\n# still code'
     await page.get_by_role("button", name="Copy response").press("Enter")
-    await expect(page.locator("#announcement")).to_have_text("Answer copied.")
+    await expect(page.locator("#announcement")).to_have_text("Response copied.")
     assert await page.evaluate(copied) == DOCUMENT
     await expect(page.get_by_role("button", name="Copy response")).to_be_focused()
 
@@ -278,6 +278,6 @@ async def test_copying_works_without_the_clipboard_api(url: str, tab: Tab, simul
     await tab.page.add_init_script("navigator.clipboard.writeText = undefined")
     page = await answer_with(tab, url, simulator, "**Copy** me.")
     await page.get_by_role("button", name="Copy response").click()
-    await expect(page.locator("#announcement")).to_have_text("Answer copied.")
+    await expect(page.locator("#announcement")).to_have_text("Response copied.")
     assert await page.evaluate("() => navigator.clipboard.readText()") == "**Copy** me."
     await expect(page.get_by_role("button", name="Copy response")).to_be_focused()

@@ -168,7 +168,7 @@ async def test_the_queue_is_updated_when_a_response_begins_and_ends(url: str, ta
     page = await open_playground(tab, url)
     queue = page.locator("#health-queue")
     await expect(queue).to_have_text("0 running · 0 waiting")
-    # The page's clock stands still, so that nothing is asked again because it is due.
+    # The page's clock is paused, so that nothing is polled on a timer.
     await page.clock.install(time=0)
     await page.reload()
     await expect(queue).to_have_text("0 running · 0 waiting")

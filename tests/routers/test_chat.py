@@ -1,4 +1,4 @@
-"""What chat has that generate has not."""
+"""Features of chat that generate does not have."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Routes that leave FastAPI's dependency solving out: to a client they are like any other."""
+"""`DirectRoute` behaves like FastAPI's own routes."""
 
 from typing import Any
 
@@ -69,7 +69,7 @@ async def test_an_invalid_body_gets_the_same_errors_as_in_fastapi(
     media_type: str,
 ) -> None:
     direct, overridden = create_app(make_settings()), create_app(make_settings())
-    overridden.dependency_overrides[get_component_checks] = get_component_checks  # so that FastAPI serves
+    overridden.dependency_overrides[get_component_checks] = get_component_checks  # so that FastAPI's handler is used
     async with serve(direct) as url:
         ours = await answers_of(client, url, endpoint, body, media_type)
     async with serve(overridden) as url:

@@ -1,4 +1,4 @@
-"""Every fault of the upstream against every kind of request: what the client is told, and what is left behind."""
+"""Every fault of the upstream with every kind of request: the response, and that no resources leak."""
 
 import asyncio
 import logging
@@ -15,12 +15,12 @@ from tests.serving import serve
 
 ATTEMPTS = 3
 IDLE_CONNECTIONS = 3
-"""One for generation and two for health and lists: what one client after the other needs."""
+"""Connections that consecutive requests need: one for generations, two for health and model lists."""
 
 
 @dataclass(frozen=True)
 class Expected:
-    """The outcome: the status (200 and a code is a failure after the first byte), and the attempts it took."""
+    """The expected status, error code and number of attempts; 200 with a code is an error after the first byte."""
 
     status: int
     code: str | None = None
@@ -38,7 +38,7 @@ HTML = b"<html><body>nginx at http://10.1.2.3:8080</body></html>"
 
 @dataclass(frozen=True)
 class Case:
-    """A fault, and what comes of it for each form of answer."""
+    """A fault and the expected outcome for each response format."""
 
     name: str
     fault: Fault

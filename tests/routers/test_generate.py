@@ -1,4 +1,4 @@
-"""Whole answers of /generate, and what generate and chat have in common."""
+"""Complete responses of generate, and common features of generate and chat."""
 
 import asyncio
 import base64
@@ -41,7 +41,7 @@ DEFAULT_OPTIONS = {
 both = pytest.mark.parametrize(("endpoint", "body"), COMPLETIONS, ids=["generate", "chat"])
 
 
-# What goes upstream
+# Requests to the upstream
 
 
 async def test_the_defaults_are_sent_upstream(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
@@ -157,7 +157,7 @@ async def test_no_header_of_the_client_is_sent_upstream(
         assert seen.headers.get("User-Agent") != "browser"
 
 
-# What comes back
+# Responses
 
 
 async def test_the_response_has_all_fields(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
@@ -248,7 +248,7 @@ async def test_without_a_model_the_default_model_is_used(
     assert (answer["model"], answer["requested_model"], answer["fallback"]) == ("llama3.1", "llama3.1", False)
 
 
-# Names and fallback
+# Model names and fallback
 
 
 async def test_another_tag_is_not_used(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
@@ -314,7 +314,7 @@ async def test_without_a_model_list_the_requested_name_is_sent(
     assert simulator.calls_to(PATHS[endpoint])[0].body["model"] == "LLAMA3.1:latest"
 
 
-# Bad requests
+# Invalid requests
 
 BAD_BODIES: list[tuple[bytes, str]] = [
     (b"", "body"),
@@ -379,7 +379,7 @@ async def test_a_body_without_json_content_type_is_422_with_a_hint(
     assert "Content-Type: application/json" in problem_in(answer, "invalid_request")["detail"]
 
 
-# Upstream trouble: the table of errors
+# Upstream failures
 
 DIAL = 'Post "http://127.0.0.1:41234/completion": dial tcp 127.0.0.1:41234: connect: connection refused'
 HTML = b"<html><body><h1>502 Bad Gateway</h1>nginx</body></html>"
@@ -521,7 +521,7 @@ async def test_the_runners_message_is_unwrapped(client: aiohttp.ClientSession, u
 
 
 async def _load(simulator: Simulator, client: aiohttp.ClientSession, model: str) -> None:
-    """Have the model running, so that a 500 is no failure to load it."""
+    """Load the model, so that a 500 is not a failed load."""
     await call(client, "POST", f"{simulator.url}/api/generate", json={"model": model})
 
 

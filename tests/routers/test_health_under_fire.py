@@ -1,4 +1,4 @@
-"""Health answers in time whatever Ollama and the other requests do."""
+"""Health responds in time whatever Ollama and other requests do."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ from tests.kinds import KINDS, WHOLE, load_is, nothing_is_left, see
 from tests.serving import serve
 
 LIMIT = 0.2
-SLACK = 4  # for a busy machine; the default of the setting is 5 s
+SLACK = 4  # seconds, for a busy machine; the setting defaults to 5 s
 
 
 async def probe(client: aiohttp.ClientSession, url: str, path: str = "/health") -> tuple[int, Any]:
@@ -29,7 +29,7 @@ async def probe(client: aiohttp.ClientSession, url: str, path: str = "/health") 
 
 @asynccontextmanager
 async def deaf_server() -> AsyncIterator[str]:
-    """Accept connections and say nothing."""
+    """Accept connections and send nothing."""
     ended = asyncio.Event()
 
     async def accept(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -95,7 +95,7 @@ async def test_health_responds_while_ollama_is_down_and_recovers(
             await simulator.stop()
             status, answer = await probe(client, url)
             assert (status, answer["status"]) == (503, "degraded")
-            assert answer["ollama"]["models"]["gpt-oss"] is True  # the last list is remembered
+            assert answer["ollama"]["models"]["gpt-oss"] is True  # from the cached list
             assert await probe(client, url, "/health/ready") == (503, {"ready": False})
             await simulator.start()
 
@@ -147,7 +147,7 @@ async def test_probes_load_no_model_and_use_no_slot(
         Fault(path="/api/version", body=b"<html>a proxy</html>"),
         Fault(path="/api/version", body=b'{"hello": "world"}', content_type="application/json"),
         Fault(path="/api/version", body=b"[]", content_type="application/json"),
-        Fault(path="/api/version", reset_after=0, times=2),  # a GET on a connection used before is sent again
+        Fault(path="/api/version", reset_after=0, times=2),  # a GET on a reused connection is retried
         Fault(path="/api/version", truncate_body=True),
         Fault(path="/api/version", garbage_status_line=True),
         Fault(path="/api/version", stall_after=0),

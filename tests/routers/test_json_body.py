@@ -1,4 +1,4 @@
-"""JSON bodies: what is read, and how many values one may hold."""
+"""JSON bodies: accepted syntax and the limits of their values."""
 
 import json
 from collections.abc import Coroutine
@@ -18,7 +18,7 @@ VALUES = st.recursive(BASE, lambda inner: st.lists(inner) | st.dictionaries(st.t
 
 
 def run(steps: Coroutine[Any, Any, Any]) -> Any:
-    """Run what does nothing but give way, without an event loop."""
+    """Run a coroutine that only yields, without an event loop."""
     while True:
         try:
             steps.send(None)
@@ -31,7 +31,7 @@ def read(data: bytes) -> Any:
 
 
 def parts_and_commas(value: Any) -> tuple[int, int]:
-    """Count the texts (keys too), lists and objects in a value, and the commas in its JSON text."""
+    """Count the strings (including keys), arrays and objects in a value, and the commas in its JSON."""
     if not isinstance(value, dict | list):
         return int(isinstance(value, str)), 0
     inner = [parts_and_commas(one) for one in (value.values() if isinstance(value, dict) else value)]
@@ -136,5 +136,5 @@ def test_a_body_with_few_values_is_parsed(body: bytes) -> None:
     ids=range(6),
 )
 def test_a_body_with_too_many_values_is_rejected_before_parsing(body: bytes) -> None:
-    with pytest.raises(HTTPException, match=f"413: The body holds more than {MAX_PARTS} texts, lists and objects"):
+    with pytest.raises(HTTPException, match=f"413: The body has more than {MAX_PARTS} strings, arrays and objects"):
         read(body)

@@ -15,7 +15,7 @@ REFRESH = "?force_refresh=true"
 
 @pytest.fixture
 async def url(make_settings: MakeSettings, simulator: Simulator) -> AsyncIterator[str]:
-    """The service before it has seen a list."""
+    """The service before it has a cached list."""
     async with serve_quietly(make_settings(), simulator) as url:
         yield url
 

@@ -1,4 +1,4 @@
-"""Ollama's own API: what goes to Ollama and comes back, byte for byte."""
+"""Ollama's own API: requests and responses pass through byte for byte."""
 
 import io
 import json
@@ -32,7 +32,7 @@ every_kind = pytest.mark.parametrize("kind", NATIVES, ids=lambda kind: kind.name
 
 
 def error_in(body: bytes) -> str:
-    """Return the text of an error in Ollama's form, which has nothing else."""
+    """Return the message of an error in Ollama's format."""
     document = json.loads(body)
     assert list(document) == ["error"]
     text = document["error"]
@@ -41,14 +41,14 @@ def error_in(body: bytes) -> str:
 
 
 def settled(body: bytes) -> bytes:
-    """Return a body without what differs from one time to the next."""
+    """Return a body without members that differ between calls."""
     return VOLATILE.sub(rb'"\1":0', body)
 
 
 async def check_same(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, method: str, path: str, data: bytes | None
 ) -> None:
-    """See that the service answers as the simulator does, and that the simulator saw the same request."""
+    """Check that the service responds like the simulator, and that the simulator saw the same request."""
     answers = []
     for base in (url, simulator.url):
         async with client.request(
@@ -210,7 +210,7 @@ async def test_only_content_type_and_length_are_passed_back(
     assert seen.headers["X-Request-ID"]
 
 
-# What is not Ollama's
+# Other paths and methods
 
 
 @pytest.mark.parametrize(("method", "path"), MANAGEMENT_PATHS)
@@ -279,7 +279,7 @@ async def test_the_api_can_be_disabled(
     assert {seen.path for seen in simulator.calls} <= {"/api/tags", "/api/version"}
 
 
-# Refused before Ollama is asked
+# Rejected by the service
 
 
 async def test_api_keys_are_required(
@@ -292,7 +292,7 @@ async def test_api_keys_are_required(
         + [("GET", "/api/nowhere"), ("GET", "/api/")]
     )
     async with serve(create_app(make_settings(api_keys="correct-horse"))) as url:
-        await simulator.received("/api/tags")  # of the start
+        await simulator.received("/api/tags")  # at startup
         before = len(simulator.calls)
         for method, path in paths:
             for headers in ({}, {"Authorization": "Bearer wrong"}):

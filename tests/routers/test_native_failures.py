@@ -1,4 +1,4 @@
-"""Ollama's own API when something fails: Ollama's failures as they came, ours as `{"error": …}`, streams cut."""
+"""Errors of Ollama's own API: Ollama's are passed on, the service's are `{"error": …}`, and streams are closed."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ every_kind = pytest.mark.parametrize("kind", NATIVES, ids=lambda kind: kind.name
 
 
 def error_in(seen: Seen) -> str:
-    """Return the text of a failure of the service itself."""
+    """Return the message of an error of the service."""
     assert seen.headers["Content-Type"] == "application/json"
     assert not seen.cut
     document = json.loads(seen.body)
@@ -38,7 +38,7 @@ def error_in(seen: Seen) -> str:
 
 @dataclass(frozen=True)
 class Case:
-    """A fault, and what comes of it: a status, words of a failure of ours, and whether a stream is cut."""
+    """A fault and the expected status, error message of the service, and whether a stream is closed."""
 
     name: str
     fault: Fault
@@ -195,7 +195,7 @@ async def test_requests_are_rejected_at_once_during_the_cooldown(
         refused = await get(client, f"{url}/api/tags")
         assert (refused.status, list(refused.json())) == (503, ["error"])
         await simulator.start()
-        assert (await get(client, f"{url}/api/version")).status == 200  # a sign of life
+        assert (await get(client, f"{url}/api/version")).status == 200  # a success ends the cooldown
         assert (await see(kind.ask(client, url))).status == 200
 
 

@@ -1,4 +1,4 @@
-"""Whole chat completions, and how their requests reach Ollama."""
+"""Complete chat completions and their requests to Ollama."""
 
 import json
 from typing import Any

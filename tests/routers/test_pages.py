@@ -103,7 +103,7 @@ async def test_pages_require_no_key(make_settings: MakeSettings, client: aiohttp
                 assert response.status == 200
 
 
-async def test_the_landing_page_supports_head(url: str, client: aiohttp.ClientSession) -> None:
+async def test_pages_support_head(url: str, client: aiohttp.ClientSession) -> None:
     for path in ("/", "/playground"):
         async with client.head(f"{url}{path}") as response:
             assert response.status == 200

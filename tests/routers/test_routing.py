@@ -1,4 +1,4 @@
-"""Methods, paths and prefixes, and which of them need a key."""
+"""Methods, paths, API keys, CORS and path prefixes."""
 
 import asyncio
 import os
@@ -56,7 +56,7 @@ async def test_head_has_the_headers_of_get_and_no_body(client: aiohttp.ClientSes
             names = {name.lower() for name in whole.headers}
             assert answer.headers.keys() == names
             assert int(answer.headers["content-length"]) > 0
-            if path not in {"/health", "/api/ollama/models"}:  # whose bodies tell times
+            if path not in {"/health", "/api/ollama/models"}:  # whose bodies contain times
                 assert answer.headers["content-length"] == str(len(whole.body))
         await connection.send(b"GET /health/live HTTP/1.1\r\nHost: service\r\n\r\n")
         assert (await connection.answer()).json() == {"alive": True}
@@ -184,7 +184,7 @@ async def test_a_disabled_page_requires_a_key(client: aiohttp.ClientSession, mak
 
 
 async def ask(app: ASGIApp, path: str, root_path: str, kind: str = "http", key: str = "") -> Any:
-    """Send a request as any ASGI server may put it; return its status, or what a WebSocket is told."""
+    """Send an ASGI request directly; return its status, or the close code of a WebSocket."""
     sent: list[Message] = []
     scope = {
         "type": kind,
@@ -206,7 +206,7 @@ async def ask(app: ASGIApp, path: str, root_path: str, kind: str = "http", key: 
 
     async def receive() -> Message:
         if not messages:
-            await asyncio.Event().wait()  # as a client does that stays
+            await asyncio.Event().wait()  # a client that stays connected
         return messages.pop()
 
     async def send(message: Message) -> None:
@@ -218,7 +218,7 @@ async def ask(app: ASGIApp, path: str, root_path: str, kind: str = "http", key: 
 
 ROOTS = [
     ("", ""),
-    ("/a", ""),  # which leaves a path of `pi/ollama/models` to who cuts by length
+    ("/a", ""),  # cutting by length would leave `pi/ollama/models`
     ("/api", ""),
     ("/ai", "/ai"),
     ("/ai", ""),
@@ -319,7 +319,7 @@ http {{
 
 @asynccontextmanager
 async def nginx(upstream: str, directory: Path) -> AsyncIterator[str]:
-    """Run nginx, which serves an upstream under `/ai/`."""
+    """Run nginx as a proxy of an upstream under `/ai/`."""
     assert NGINX is not None
     port = free_port()
     config = directory / "nginx.conf"
@@ -341,7 +341,7 @@ async def nginx(upstream: str, directory: Path) -> AsyncIterator[str]:
 
 
 async def check_everything_is_inside(client: aiohttp.ClientSession, base: str) -> None:
-    """Follow what the pages and the API's description name, as a browser does."""
+    """Request the assets of the pages and the paths of openapi.json, as a browser does."""
     for path in ("/", "/docs", "/redoc", "/playground"):
         answer = await get(client, base + path)
         assert answer.status == 200

@@ -18,10 +18,10 @@ export class Answer {
     this.model = make("p", { class: "answered-by" }, make("b", {}, byId("model").value || "Default model"), "waiting…");
     this.text = make("div", { class: "text" });
     this.copy = make("button", { type: "button", class: "copy", "aria-label": "Copy response", hidden: true }, "Copy");
-    this.copy.addEventListener("click", () => copyText(this.content, this.copy, "Answer"));
+    this.copy.addEventListener("click", () => copyText(this.content, this.copy, "Response"));
     this.live = figures([]);
     this.foot = make("div", { class: "foot" }, this.live, this.copy);
-    this.element = make("article", { class: "answer", "data-state": "running", "aria-label": "Answer" }, this.model, this.text, this.foot);
+    this.element = make("article", { class: "answer", "data-state": "running", "aria-label": "Response" }, this.model, this.text, this.foot);
     this.markdown = new MarkdownStream(this.text, {
       onRender: () => {
         if (!this.isOver) this.showProgress();

@@ -1,4 +1,4 @@
-"""Made-up requests, drawn from the OpenAPI document: no failure of the service's own, no undocumented answer."""
+"""Requests generated from openapi.json get documented responses and cause no bug."""
 
 import asyncio
 from typing import Any
@@ -42,7 +42,7 @@ OPERATIONS = [
     ("GET", "/health/live"),
 ]
 load_all_checks()
-# Functions, which the library's own types do not tell apart from its classes of checks.
+# Functions; the library's types do not distinguish them from its check classes.
 DOCUMENTED: list[Any] = CHECKS.get_by_names(
     [
         "status_code_conformance",
@@ -59,12 +59,12 @@ WAYS = [
         mode is GenerationMode.NEGATIVE
         and (
             operation[1].startswith(("/health", "/v1/models")) or operation in NATIVE[5:]
-        )  # nothing there to get wrong
+        )  # no invalid requests are possible
     )
 ]
 
 
-def check_answer(response: Response, method: str, path: str) -> None:
+def check_response(response: Response, method: str, path: str) -> None:
     assert response.headers["x-request-id"]
     if (method, path) in NATIVE:  # a 500 may be Ollama's own
         assert response.status_code == 200 or list(response.json()) == ["error"]
@@ -82,7 +82,7 @@ def check_answer(response: Response, method: str, path: str) -> None:
 
 
 def fuzz(url: str, method: str, path: str, mode: GenerationMode) -> None:
-    """Send made-up requests to one operation; runs in a thread of its own, for it blocks."""
+    """Send generated requests to an operation; blocks, so it runs in a thread."""
     schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
     operation = schema[path][method]
 
@@ -92,7 +92,7 @@ def fuzz(url: str, method: str, path: str, mode: GenerationMode) -> None:
     )
     def run(case: schemathesis.Case[Any]) -> None:
         response = case.call(base_url=url, timeout=60)
-        check_answer(response, method, path)
+        check_response(response, method, path)
         case.validate_response(response, checks=DOCUMENTED)
 
     run()

@@ -1,4 +1,4 @@
-"""What openapi.json says of OpenAI's API is what the service does."""
+"""openapi.json describes OpenAI's API correctly."""
 
 import json
 from collections.abc import Iterator
@@ -83,7 +83,7 @@ def test_errors_have_openais_format(openapi: dict[str, Any]) -> None:
             for code, example in response["content"]["application/json"]["examples"].items():
                 assert PROBLEMS_BY_CODE[code][0] == int(status)
                 error = TypeAdapter(OpenAIError).validate_python(
-                    {"error": {"param": None} | example["value"]["error"]},  # FastAPI leaves nulls out
+                    {"error": {"param": None} | example["value"]["error"]},  # FastAPI omits nulls
                     extra="forbid",
                 )
                 assert error.error.code == code

@@ -1,4 +1,4 @@
-"""openapi.json: what it promises is what the service does."""
+"""openapi.json describes the service correctly."""
 
 import json
 from collections.abc import Iterator

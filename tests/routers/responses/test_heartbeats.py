@@ -1,4 +1,4 @@
-"""Heartbeats in the silences of an SSE stream, and how such a stream ends."""
+"""Heartbeats of idle SSE streams."""
 
 import asyncio
 import time

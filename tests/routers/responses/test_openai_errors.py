@@ -1,4 +1,4 @@
-"""Errors of OpenAI's API: the same failures as everywhere, in the form that its clients read."""
+"""Errors in OpenAI's format under `/v1`."""
 
 from typing import NoReturn
 

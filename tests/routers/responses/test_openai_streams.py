@@ -154,7 +154,7 @@ async def test_a_failure_after_a_heartbeat_is_an_error(
     assert json.loads(error)["error"]["code"] == "ollama_error"
 
 
-# A client that leaves
+# Disconnected clients
 
 
 @pytest.mark.parametrize("body", [CHAT, STREAMED], ids=["whole", "streamed"])

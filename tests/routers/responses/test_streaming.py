@@ -1,4 +1,4 @@
-"""Streams of generate and chat, in every form; what ends them from outside is tested elsewhere."""
+"""Streams of generate and chat in every format; disconnects and shutdown are tested elsewhere."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def streamed(body: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return body | {"stream": True} | fields
 
 
-# The form
+# Formats
 
 
 ACCEPTS: list[tuple[str | None, str]] = [
@@ -106,7 +106,7 @@ def test_case_and_spaces_are_ignored(accept: str) -> None:
     assert negotiate_stream_format(spaced) == negotiate_stream_format(accept)
 
 
-# What a stream is
+# Events
 
 
 @both
@@ -213,7 +213,7 @@ async def test_a_response_in_one_object_is_streamed(
     assert set(events[-1]["usage"].values()) == {None}
 
 
-# However the bytes arrive
+# Chunk boundaries
 
 
 @pytest.mark.parametrize("form", FORMS)

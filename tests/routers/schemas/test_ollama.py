@@ -27,7 +27,7 @@ def chat(**fields: Any) -> CompletionRequest:
 
 
 def complaints(endpoint: str, body: dict[str, Any]) -> set[str]:
-    """Return the fields that are complained of."""
+    """Return the fields with errors."""
     validate, _ = MODELS[endpoint]
     with pytest.raises(ValidationError) as caught:
         validate(body)
@@ -257,7 +257,7 @@ def test_images_as_an_object_of_bytes_are_rejected_with_a_hint() -> None:
 
 
 def test_only_the_first_invalid_item_of_a_list_is_reported() -> None:
-    """Each complaint costs more than an item, and a body may hold many."""
+    """An error costs more than an item, and a body may have many."""
     message = {"role": "user", "content": "Hi", "images": ["!"] * 1000}
     with pytest.raises(ValidationError) as caught:
         ChatRequest.model_validate(CHAT | {"messages": [message] * 3})
@@ -266,7 +266,7 @@ def test_only_the_first_invalid_item_of_a_list_is_reported() -> None:
 
 def test_a_message_with_many_unknown_fields_is_reported_once() -> None:
     message = {"role": "user", "content": "Hi"} | {str(number): 1 for number in range(100)}
-    with pytest.raises(ValidationError, match="more than 5 are unknown") as caught:
+    with pytest.raises(ValidationError, match="more than 5 of them unknown") as caught:
         ChatRequest.model_validate(CHAT | {"messages": [message]})
     assert caught.value.error_count() == 1
 

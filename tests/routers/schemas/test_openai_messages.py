@@ -1,4 +1,4 @@
-"""Messages of OpenAI's form: how they reach Ollama, and how its tool calls come back."""
+"""Conversion of OpenAI messages to Ollama messages, and of tool calls back."""
 
 import json
 from typing import Any
