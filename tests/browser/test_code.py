@@ -41,7 +41,7 @@ async def ask_with_settings(page: Page) -> None:
     await page.get_by_label("Temperature").fill("0.5")
     await page.get_by_label("Max tokens").fill("20")
     await page.get_by_label("Thinking").select_option("low")
-    await page.get_by_label("Let the default model answer").uncheck()
+    await page.get_by_label("Use the default model").uncheck()
     await page.get_by_label("Your message").fill(PROMPT)
 
 
