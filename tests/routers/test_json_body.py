@@ -85,7 +85,7 @@ def test_lone_surrogates_are_not_replaced_in_a_body_with_too_many_escapes() -> N
         read(b'"' + rb"\n" * MAX_ESCAPES + rb'\ud83d"')
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
 @given(value=VALUES, chunk_bytes=st.integers(1, 7), ensure_ascii=st.booleans())
 def test_values_are_counted_outside_of_strings_for_any_chunk_size(
     value: Any, chunk_bytes: int, ensure_ascii: bool

@@ -16,7 +16,7 @@ from tests.api import STATUSES
 from tests.conftest import MakeSettings
 from tests.serving import serve
 
-EXAMPLES = 40
+EXAMPLES = 20
 NATIVE = [
     ("POST", "/api/chat"),
     ("POST", "/api/generate"),
