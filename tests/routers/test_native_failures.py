@@ -290,7 +290,7 @@ async def test_shutdown_closes_streams_and_rejects_new_requests(
         stream, whole = await asyncio.gather(*asking)
         assert (stream.status, stream.cut) == (200, True)
         assert whole.status == 503
-        assert "no longer" in error_in(whole)
+        assert "grace period" in error_in(whole)
         assert await service.exit_code(5) == 0
     assert {call.outcome for call in simulator.calls_to("/api/chat")} == {"client_gone"}
 
