@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from routers.responses.problems import EXPECTED, problem_for
+from routers.responses.problems import EXPECTED_ERRORS, problem_for
 
 DEFAULTS = {
     defaults.http_exception_handler,
@@ -30,7 +30,7 @@ def with_exception_handlers(app: ASGIApp, handlers: Mapping[Any, Any]) -> ASGIAp
     custom = {key: handler for key, handler in handlers.items() if handler not in DEFAULTS}
     unexpected = [custom.pop(key) for key in UNEXPECTED if key in custom]
     if custom or unexpected:
-        app = ExceptionMiddleware(app, handlers=dict.fromkeys(EXPECTED, _problem_response) | custom)
+        app = ExceptionMiddleware(app, handlers=dict.fromkeys(EXPECTED_ERRORS, _problem_response) | custom)
     return ServerErrorMiddleware(app, handler=unexpected[-1]) if unexpected else app
 
 

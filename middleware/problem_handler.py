@@ -1,6 +1,6 @@
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from routers.responses.problems import EXPECTED, problem_for
+from routers.responses.problems import EXPECTED_ERRORS, problem_for
 
 
 class ProblemHandlerMiddleware:
@@ -13,5 +13,5 @@ class ProblemHandlerMiddleware:
         """Handle one request."""
         try:
             await self._app(scope, receive, send)
-        except EXPECTED as error:
+        except EXPECTED_ERRORS as error:
             await problem_for(error)(scope, receive, send)
