@@ -268,7 +268,7 @@ async def test_a_bug_has_the_same_error_format(
     async with serve(create_app(make_settings())) as url:
         seen = await see(NATIVE_WHOLE.ask(client, url))
         assert seen.status == 500
-        assert error_in(seen) == "The service failed; its log says why."
+        assert error_in(seen) == "The service failed; see its log for the reason."
 
 
 async def test_shutdown_closes_streams_and_rejects_new_requests(

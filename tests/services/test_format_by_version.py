@@ -61,7 +61,7 @@ async def test_ollama_before_0_30_is_sent_no_schema_that_harms_it(
                     answer = await post(client, url, endpoint, body | {"format": schema, "stream": stream})
                     document = problem_in(answer, "invalid_request")
                     assert [line["field"] for line in document["errors"]] == ["format"]
-                    assert "This Ollama cannot take" in document["detail"]
+                    assert "This version of Ollama does not support" in document["detail"]
         assert not generations(simulator)
         await succeed(client, url, "generate", GENERATE | {"format": HARMLESS})
 
@@ -106,7 +106,7 @@ async def test_what_may_end_a_server_is_not_sent_to_one_of_unknown_version(
     )
     try:
         if is_refused:
-            with pytest.raises(InvalidRequestError, match="This Ollama cannot take"):
+            with pytest.raises(InvalidRequestError, match="This version of Ollama does not support"):
                 await service.complete(request)
         else:
             await service.complete(request)

@@ -63,7 +63,7 @@ def test_names_with_slashes_are_found_behind_their_escapes() -> None:
     ids=str,
 )
 def test_what_cannot_be_bounded_is_refused(schema: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"not taken|leads nowhere"):
+    with pytest.raises(ValueError, match=r"not supported|does not exist"):
         schema_validator(schema)
 
 
@@ -112,10 +112,10 @@ def test_a_pattern_that_looks_around_is_enforced() -> None:
 @pytest.mark.parametrize(
     ("schema", "complaint"),
     [
-        ({"properties": {str(at): {"pattern": r"(\w\W){0,8192}<i>"} for at in range(100)}}, "repeat too much"),
-        ({"patternProperties": {r"\p{L}{1,2000}": {}}}, "repeat too much"),
-        ({"pattern": "((a{0,100}){0,100}){0,100}"}, "repeat too much"),
-        ({"properties": {str(at): {"pattern": "a"} for at in range(2000)}}, "repeat too much"),
+        ({"properties": {str(at): {"pattern": r"(\w\W){0,8192}<i>"} for at in range(100)}}, "too many repetitions"),
+        ({"patternProperties": {r"\p{L}{1,2000}": {}}}, "too many repetitions"),
+        ({"pattern": "((a{0,100}){0,100}){0,100}"}, "too many repetitions"),
+        ({"properties": {str(at): {"pattern": "a"} for at in range(2000)}}, "too many repetitions"),
         ({"pattern": "|".join(map(str, range(100_000)))}, "over 10000 characters"),
         ({"enum": list(range(10_001))}, "over 10000 parts"),
         ({"const": [[1] * 9000] * 60}, "over 10000 parts"),
