@@ -286,7 +286,7 @@ async def test_shutdown_closes_streams_and_rejects_new_requests(
                 await asyncio.sleep(0.01)
         refused = await see(NATIVE_WHOLE.ask(client, service.url))
         assert refused.status == 503
-        assert "is ending" in error_in(refused)
+        assert "is shutting down" in error_in(refused)
         stream, whole = await asyncio.gather(*asking)
         assert (stream.status, stream.cut) == (200, True)
         assert whole.status == 503
