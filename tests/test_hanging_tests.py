@@ -73,7 +73,7 @@ def test_a_test_that_hangs_fails_and_the_next_one_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("test", [COROUTINE_ON_UVLOOP, FIXTURE_OF_A_FAILED_TEST], ids=["uvloop", "fixture"])
-def test_what_cannot_be_interrupted_ends_the_run(tmp_path: Path, test: str) -> None:
+def test_a_test_that_cannot_be_interrupted_ends_the_run(tmp_path: Path, test: str) -> None:
     code, output = run(tmp_path, test)
     assert code == 1
     assert "test_hang.py::test_hang does not end" in output

@@ -72,7 +72,7 @@ async def leaving_frees_the_slot(
 
 
 @pytest.mark.parametrize("form", [SSE, NDJSON, TEXT])
-async def test_leaving_in_mid_stream_frees_the_slot(one_place: Api, direct: Api, form: str) -> None:
+async def test_a_disconnect_during_a_stream_frees_the_slot(one_place: Api, direct: Api, form: str) -> None:
     async def leave() -> None:
         async with one_place.post("/api/ollama/generate", ENDLESS, form) as response:
             await response.content.readany()
@@ -83,7 +83,7 @@ async def test_leaving_in_mid_stream_frees_the_slot(one_place: Api, direct: Api,
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-async def test_leaving_before_the_answer_frees_the_slot(one_place: Api, direct: Api, stream: bool) -> None:
+async def test_a_disconnect_before_the_response_frees_the_slot(one_place: Api, direct: Api, stream: bool) -> None:
     body = ENDLESS | {"prompt": "A prompt that takes a while to read. " * 4, "stream": stream}
 
     async def leave() -> None:
@@ -94,7 +94,7 @@ async def test_leaving_before_the_answer_frees_the_slot(one_place: Api, direct: 
     await leaving_frees_the_slot(direct, leave, lambda: one_place.answer("/api/ollama/generate", SLOW_SHORT))
 
 
-async def test_leaving_the_queue_leaves_it_to_the_others(one_place: Api, direct: Api) -> None:
+async def test_a_disconnect_in_the_queue_does_not_block_the_others(one_place: Api, direct: Api) -> None:
     whole = ENDLESS | {"stream": False}
 
     async def leave() -> None:
@@ -138,7 +138,7 @@ async def _until_load_is(api: Api, *, running: int, queued: int) -> None:
 # A server that dies
 
 
-async def test_a_killed_server_comes_back_without_a_restart_of_the_service(
+async def test_the_service_recovers_when_a_killed_server_restarts(
     client: aiohttp.ClientSession, mortal_ollama: OllamaServer
 ) -> None:
     settings = settings_for(mortal_ollama, ollama_retry_backoff=0.05, ollama_down_cooldown=0.2, ollama_models_ttl=0.01)
@@ -174,7 +174,7 @@ async def test_a_killed_server_comes_back_without_a_restart_of_the_service(
         assert answer["usage"]["completion_tokens"] == 3
 
 
-async def test_plain_text_breaks_off_when_the_server_dies(
+async def test_plain_text_is_cut_when_the_server_dies(
     client: aiohttp.ClientSession, mortal_ollama: OllamaServer
 ) -> None:
     async with (
@@ -191,7 +191,7 @@ async def test_plain_text_breaks_off_when_the_server_dies(
 # Schemas that end a server
 
 
-async def test_no_schema_that_the_service_lets_through_ends_the_server_or_its_runner(
+async def test_accepted_schemas_do_not_crash_the_server_or_its_runner(
     client: aiohttp.ClientSession, mortal_ollama: OllamaServer
 ) -> None:
     async with serve(create_app(settings_for(mortal_ollama))) as url:
@@ -214,7 +214,7 @@ async def test_no_schema_that_the_service_lets_through_ends_the_server_or_its_ru
 # A model that does not load
 
 
-async def test_the_default_model_answers_for_one_that_does_not_load(service: Api, ollama: ActualOllama) -> None:
+async def test_the_default_model_replaces_one_that_fails_to_load(service: Api, ollama: ActualOllama) -> None:
     _skip_unless_ours(ollama)
     answer = await service.answer("/api/ollama/generate", SHORT | {"model": UNLOADABLE.name})
     assert (answer["model"], answer["requested_model"], answer["fallback"]) == ("gpt-oss", UNLOADABLE.name, True)
@@ -225,7 +225,7 @@ async def test_the_default_model_answers_for_one_that_does_not_load(service: Api
     assert done["type"] == "done"
 
 
-async def test_without_fallback_a_model_that_does_not_load_is_an_error(service: Api, ollama: ActualOllama) -> None:
+async def test_without_fallback_a_failed_load_is_an_error(service: Api, ollama: ActualOllama) -> None:
     _skip_unless_ours(ollama)
     for accept in (None, SSE, NDJSON, TEXT):
         body = _chat(stream=accept is not None) | {"fallback": False}
@@ -250,7 +250,7 @@ def _skip_unless_ours(ollama: ActualOllama) -> None:
 # In process
 
 
-async def test_the_in_process_api_speaks_to_ollama(ollama: ActualOllama) -> None:
+async def test_the_in_process_api_works_with_ollama(ollama: ActualOllama) -> None:
     service = OllamaService(settings_for(ollama, max_tokens=8))
     try:
         assert await service.health_check() is True

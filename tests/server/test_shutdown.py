@@ -62,7 +62,7 @@ async def no_longer_ready(client: aiohttp.ClientSession, service: ServiceProcess
             await asyncio.sleep(0.01)
 
 
-async def test_an_idle_service_ends_at_once(
+async def test_an_idle_service_ends_immediately(
     simulator: Simulator, client: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     async with run_service(simulator.url, tmp_path) as service:
@@ -238,7 +238,7 @@ async def test_a_second_signal_ends_the_grace_period(
         await ends_cleanly(service)
 
 
-async def test_without_ollama_it_ends_at_once(
+async def test_without_ollama_it_ends_immediately(
     simulator: Simulator, client: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     async with run_service(simulator.url, tmp_path, ollama_retry_backoff=0.01) as service:

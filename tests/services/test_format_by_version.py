@@ -44,7 +44,7 @@ def generations(simulator: Simulator) -> list[str]:
     ("version", "model"),
     [("0.24.0", OLD_MODEL), ("0.24.0", NEW_MODEL), ("v0.9.1", NEW_MODEL), ("0.0.0", OLD_MODEL), ("dev", OLD_MODEL)],
 )
-async def test_ollama_before_0_30_is_sent_no_schema_that_harms_it(
+async def test_harmful_schemas_are_not_sent_to_ollama_before_0_30(
     client: aiohttp.ClientSession,
     make_settings: MakeSettings,
     simulator: Simulator,
@@ -76,7 +76,7 @@ async def test_ollama_before_0_30_is_sent_no_schema_that_harms_it(
         ("0.0.0", NEW_DETAILS),
     ],
 )
-async def test_newer_ollama_is_sent_what_it_can_take(
+async def test_newer_versions_get_the_schemas_they_support(
     client: aiohttp.ClientSession,
     make_settings: MakeSettings,
     simulator: Simulator,
@@ -96,7 +96,7 @@ async def test_newer_ollama_is_sent_what_it_can_take(
 
 
 @pytest.mark.parametrize(("schema", "is_refused"), [(ENDS_SERVER, True), (HARMS_ALL, True), (ENDS_RUNNER, False)])
-async def test_what_may_end_a_server_is_not_sent_to_one_of_unknown_version(
+async def test_a_schema_that_may_crash_a_server_is_not_sent_to_an_unknown_version(
     make_settings: MakeSettings, simulator: Simulator, schema: dict[str, Any], is_refused: bool
 ) -> None:
     simulator.fault(Fault(path="/api/tags", status=500, times=None))
@@ -115,7 +115,7 @@ async def test_what_may_end_a_server_is_not_sent_to_one_of_unknown_version(
     assert len(generations(simulator)) == (not is_refused)
 
 
-async def test_a_bad_schema_from_within_the_process_is_refused_before_it_is_sent(
+async def test_an_invalid_schema_of_an_in_process_call_is_rejected(
     make_settings: MakeSettings, simulator: Simulator
 ) -> None:
     service = OllamaService(make_settings())

@@ -132,7 +132,7 @@ MISCONFIGURED = [
 
 @kinds
 @pytest.mark.parametrize(("case", "cause"), MISCONFIGURED)
-async def test_what_trying_again_does_not_mend_is_not_tried_again(
+async def test_tls_configuration_errors_are_not_retried(
     make_settings: MakeSettings,
     simulator: Simulator,
     client: aiohttp.ClientSession,
@@ -190,7 +190,7 @@ async def test_a_certificate_for_another_name_is_not_accepted(
     ("address", "cause"),
     [("http://ollama.invalid", "DNS: "), ("http://127.0.0.1:9", "network: Connection refused")],
 )
-async def test_what_may_mend_itself_is_tried_again_and_the_log_says_why(
+async def test_temporary_failures_are_retried_and_their_reason_is_logged(
     make_settings: MakeSettings,
     client: aiohttp.ClientSession,
     caplog: pytest.LogCaptureFixture,
@@ -205,7 +205,7 @@ async def test_what_may_mend_itself_is_tried_again_and_the_log_says_why(
     assert any(line.startswith("Ollama cannot be reached; ") and cause in line for line in caplog.messages)
 
 
-async def test_a_handshake_that_is_cut_off_is_tried_again(
+async def test_an_aborted_handshake_is_retried(
     make_settings: MakeSettings, client: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with (
@@ -217,7 +217,7 @@ async def test_a_handshake_that_is_cut_off_is_tried_again(
     assert "TLS: the handshake was cut off" in caplog.text
 
 
-def test_an_unknown_failure_of_the_network_is_named() -> None:
+def test_an_unknown_network_failure_is_logged_by_its_type() -> None:
     error = aiohttp.ClientConnectorError(None, OSError("odd"))  # type: ignore[arg-type]
     mapped = map_aiohttp_error(error)
     assert isinstance(mapped, OllamaUnavailableError)

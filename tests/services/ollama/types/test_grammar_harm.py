@@ -160,10 +160,10 @@ def harm(schema: dict[str, Any]) -> Harm | None:
     + [("^a{2,1}$", EVERY)],
     ids=lambda value: repr(value)[:40],
 )
-def test_a_pattern_does_what_it_was_seen_to_do(pattern: str, expected: Harm | None) -> None:
+def test_the_harm_of_patterns_is_as_observed(pattern: str, expected: Harm | None) -> None:
     assert harm({"type": "string", "pattern": pattern}) is expected
 
 
 @pytest.mark.parametrize(("schema", "expected"), SCHEMAS, ids=lambda value: str(value)[:60])
-def test_a_schema_does_what_it_was_seen_to_do(schema: dict[str, Any], expected: Harm | None) -> None:
+def test_the_harm_of_schemas_is_as_observed(schema: dict[str, Any], expected: Harm | None) -> None:
     assert harm(schema) is expected
