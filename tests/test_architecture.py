@@ -30,7 +30,7 @@ def test_only_the_settings_read_the_environment() -> None:
         for path in (ROOT / folder).rglob("*.py")
         if re.search(r"\bos\.environ|\bgetenv\b", path.read_text())
     }
-    assert readers == {"server/launcher.py"}  # which passes its own environment on
+    assert readers == {"server/launcher.py"}  # it passes on its own environment
 
 
 def test_settings_can_be_imported_by_name() -> None:

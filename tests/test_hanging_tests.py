@@ -1,4 +1,4 @@
-"""A test that hangs does not hold the run: it fails, or ends it, and all threads are shown."""
+"""A test that hangs fails or ends the run, and all threads are shown."""
 
 import subprocess
 import sys
@@ -39,7 +39,7 @@ def test_hang(stuck):
 
 
 def run(directory: Path, test: str) -> tuple[int, str]:
-    """Run a test with a limit of one second, and another one after it."""
+    """Run a test with a timeout of one second, and another test after it."""
     (directory / "test_hang.py").write_text(test + NEXT)
     options: list[str | Path] = [
         "-p",

@@ -27,7 +27,7 @@ langchain = pytest.importorskip("langchain_openai", reason="needs tests/clients/
 
 @pytest.fixture
 async def access(service: ServiceProcess) -> AsyncIterator[dict[str, Any]]:
-    """Where the service is; with an HTTP client of the test's own, for LangChain closes none of its."""
+    """Base URL and key of the service, and an HTTP client, as LangChain does not close its own."""
     async with openai.DefaultAsyncHttpxClient() as client:
         yield {"base_url": f"{service.url}/v1", "api_key": API_KEY, "http_async_client": client}
 

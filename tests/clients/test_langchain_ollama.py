@@ -24,7 +24,7 @@ SCHEMA = TOOL["parameters"] | {"title": "Player", "description": "A player."}
 
 @pytest.fixture
 async def make_model(service: ServiceProcess) -> AsyncIterator[Callable[[str], Any]]:
-    """What makes a chat model; LangChain itself leaves its connections open."""
+    """Arguments for a chat model."""
     models = []
 
     def make(name: str) -> Any:

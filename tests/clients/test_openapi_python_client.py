@@ -1,4 +1,4 @@
-"""The Python client that openapi-python-client makes of openapi.json."""
+"""The Python client that openapi-python-client generates from openapi.json."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""The TypeScript types that openapi-typescript makes of openapi.json, used with openapi-fetch."""
+"""The TypeScript types that openapi-typescript generates from openapi.json, used with openapi-fetch."""
 
 import asyncio
 import json

@@ -182,7 +182,7 @@ def test_a_missing_file_has_no_variables(env_file: Path) -> None:
     assert read_dotenv(env_file, FIELDS) == {}
 
 
-# Where the file is
+# Location of the file
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What the REST API promises, tried on the simulator and on an actual Ollama alike."""
+"""The REST API, tested with the simulator and with a real Ollama."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ CHAT = {
     "max_tokens": 24,
     "seed": 7,
 }
-# As the service's settings have them by default.
+# The defaults of the settings.
 OPTIONS = {
     "temperature": 0.7,
     "top_p": 0.9,
@@ -110,7 +110,7 @@ async def test_the_model_list_is_cached_unless_a_refresh_is_forced(service: Api)
     assert seen == [False, True, False]
 
 
-# Whole answers
+# Complete responses
 
 
 async def test_a_generate_response_is_the_one_of_ollama(service: Api, direct: Api) -> None:
@@ -151,7 +151,7 @@ async def test_timings_are_milliseconds(service: Api) -> None:
     timings = answer["timings"]
     assert 0 < timings["completion_ms"] <= timings["total_ms"]
     assert timings["load_ms"] + timings["prompt_ms"] <= timings["total_ms"]
-    # The simulator adds a little for reading the prompt, which it does not spend.
+    # The simulator adds a duration for reading the prompt that does not pass.
     assert timings["total_ms"] < elapsed_ms + 5
     expected = answer["usage"]["completion_tokens"] / timings["completion_ms"] * 1000
     assert timings["tokens_per_second"] == pytest.approx(expected, rel=0.01)
@@ -192,7 +192,7 @@ async def test_stop_ends_the_response_before_the_stop_string(service: Api, as_li
     assert answer["done_reason"] == "stop"
 
 
-async def test_the_same_seed_gives_the_same_response(service: Api) -> None:
+async def test_the_seed_determines_the_response(service: Api) -> None:
     seeds = (1, 2, 1)
     first, other, again = [
         (await service.answer("/api/ollama/generate", GENERATE | {"seed": seed}))["response"] for seed in seeds
@@ -360,7 +360,7 @@ async def test_a_long_text_is_truncated_unless_truncate_is_false(service: Api) -
         await problem(response, 400, "rejected_by_ollama")
 
 
-# What Ollama refuses
+# Requests that Ollama rejects
 
 
 @pytest.mark.parametrize(("path", "body"), [("generate", GENERATE), ("chat", CHAT)])
@@ -425,7 +425,7 @@ async def test_a_schema_that_ollama_rejects_is_an_error_before_the_stream_starts
         assert "invalid JSON schema" in document["detail"]
 
 
-# Models that are not there
+# Models that are not installed
 
 
 @pytest.mark.parametrize(("path", "body"), [("generate", GENERATE), ("chat", CHAT)])

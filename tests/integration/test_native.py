@@ -1,4 +1,4 @@
-"""Ollama's own API through the service, on the simulator and on an actual Ollama: as if the service were not there."""
+"""Ollama's own API through the service, with the simulator and with a real Ollama."""
 
 import json
 import re
@@ -66,7 +66,7 @@ async def test_the_model_list_is_the_one_of_ollama(service: Api, direct: Api) ->
 
 
 def by_name(answer: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the models in an order that is always the same, which that of Ollama is not."""
+    """Return the models in a stable order, which Ollama's list does not have."""
     return sorted(answer["models"], key=lambda model: str(model["name"]))
 
 

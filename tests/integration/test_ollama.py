@@ -1,4 +1,4 @@
-"""What only an actual Ollama can show: its single slot, its death, a model that does not load."""
+"""Behaviour of a real Ollama that the simulator cannot show: slots, crashes, failed loads."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -27,20 +27,20 @@ ENDLESS = {
     "max_tokens": 40_000,
     "stream": True,
 }
-# Far below the time an endless answer takes, far above what a short one needs when the slot is free.
+# Far less than an endless response takes, and far more than a short one.
 AT_ONCE_SECONDS = 6.0
 TRIALS = 3
 
 
 @pytest.fixture
 def upstream(ollama: ActualOllama) -> ActualOllama:
-    """Only the actual one here."""
+    """The real Ollama only."""
     return ollama
 
 
 @pytest.fixture
 async def one_place(client: aiohttp.ClientSession, ollama: ActualOllama) -> AsyncIterator[Api]:
-    """The service with one place, as the model has one slot: whatever is not given back blocks the next request."""
+    """The service with one slot, as the model has one: a slot that is not released blocks the next request."""
     settings = settings_for(ollama, ollama_max_connections=1, ollama_queue_timeout=60)
     async with serve(create_app(settings)) as url:
         api = Api(client, url)
@@ -48,17 +48,17 @@ async def one_place(client: aiohttp.ClientSession, ollama: ActualOllama) -> Asyn
         yield api
 
 
-# Clients that leave
+# Disconnects
 
 
 async def leaving_frees_the_slot(
     direct: Api, leave: Callable[[], Awaitable[object]], ask: Callable[[], Awaitable[object]]
 ) -> None:
-    """See that a request is answered at once after a client has left.
+    """Check that the next request gets a response soon after a disconnect.
 
-    Ollama itself loses the slot now and then: a writer of its own waits for ever for a reader that is gone, when the
-    client leaves in the moment between two tokens (https://github.com/ollama/ollama/issues/17131). Unloading the
-    model helps, and it does not happen three times in a row; a service that leaves the answer running would.
+    Ollama itself sometimes loses the slot, if the client disconnects between two tokens
+    (https://github.com/ollama/ollama/issues/17131). So the model is unloaded and the test repeated: a service that does
+    not stop the generation fails each time.
     """
     for _ in range(TRIALS):
         await leave()
@@ -135,7 +135,7 @@ async def _until_load_is(api: Api, *, running: int, queued: int) -> None:
             await asyncio.sleep(0.01)
 
 
-# A server that dies
+# A server that crashes
 
 
 async def test_the_service_recovers_when_a_killed_server_restarts(
@@ -188,7 +188,7 @@ async def test_plain_text_is_cut_when_the_server_dies(
     assert b"error" not in received
 
 
-# Schemas that end a server
+# Schemas that crash a server
 
 
 async def test_accepted_schemas_do_not_crash_the_server_or_its_runner(
@@ -211,7 +211,7 @@ async def test_accepted_schemas_do_not_crash_the_server_or_its_runner(
         await api.answer("/api/ollama/generate", SHORT)
 
 
-# A model that does not load
+# A model that fails to load
 
 
 async def test_the_default_model_replaces_one_that_fails_to_load(service: Api, ollama: ActualOllama) -> None:
@@ -232,7 +232,7 @@ async def test_without_fallback_a_failed_load_is_an_error(service: Api, ollama: 
         async with service.post("/api/ollama/chat", body, accept) as response:
             document = await response.json(content_type="application/problem+json")
             assert (response.status, document["code"]) == (502, "ollama_error")
-        # Ollama names a file of its machine here, most of the time.
+        # Ollama's message usually contains a path.
         assert "/models/" not in document["detail"]
         assert "sha256" not in document["detail"]
 

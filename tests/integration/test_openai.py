@@ -1,4 +1,4 @@
-"""OpenAI's API in front of an actual Ollama, and of the simulator."""
+"""OpenAI's API, with a real Ollama and with the simulator."""
 
 import json
 from typing import Any

@@ -102,7 +102,7 @@ async def test_without_ollama_the_simulator_is_started_announced_and_stopped(tmp
     async with launched(tmp_path, PORT=str(port)) as process:
         assert await version_behind(port) == "0.0.0-simulator"
         process.send_signal(signal.SIGTERM)
-        out, _ = await process.communicate()  # at its end, all who held its output have ended
+        out, _ = await process.communicate()  # it ends when all processes that have the pipe have ended
     assert process.returncode == 0
     assert b"S I M U L A T O R" in out
 
@@ -134,7 +134,7 @@ async def test_a_foreign_host_is_not_reported_as_a_port_in_use(tmp_path: Path) -
     assert line.startswith("HOST got '192.0.2.1', expected an address or host name of this machine")
 
 
-# What is started ends
+# No process is left behind
 
 
 @without_ollama

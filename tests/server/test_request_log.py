@@ -64,7 +64,7 @@ def json_log(make_settings: MakeSettings) -> Iterator[io.StringIO]:
     handler.setStream(before)
 
 
-# How it ended
+# Outcome
 
 
 @every_kind
@@ -234,7 +234,7 @@ async def test_probes_are_logged_at_debug(
     assert (await the_line(caplog))["outcome"] == "whole"
 
 
-# What it took
+# Timings and attempts
 
 
 @every_kind
@@ -279,7 +279,7 @@ async def test_the_time_in_the_queue_is_logged(
     assert waits[1] >= 50
 
 
-# For whom
+# Client and key
 
 
 KEY = "first-key"

@@ -1,4 +1,4 @@
-"""Whether Ollama counts as down, without a server."""
+"""The circuit breaker, without a server."""
 
 import asyncio
 
@@ -108,7 +108,7 @@ def test_one_probe_passes_while_others_are_rejected(breaker: CircuitBreaker, clo
         assert is_refused(breaker)
         assert is_refused(breaker)
     with breaker.attempt():
-        assert not is_refused(breaker)  # it is no probe any more
+        assert not is_refused(breaker)  # the probe is over
 
 
 def test_a_failed_probe_opens_the_circuit_again(breaker: CircuitBreaker, clock: Clock) -> None:
@@ -140,7 +140,7 @@ def test_any_response_to_the_probe_closes_the_circuit(
     clock.now += COOLDOWN + 0.1
     fail(breaker, error)
     with breaker.attempt():
-        assert not is_refused(breaker)  # it is no probe any more
+        assert not is_refused(breaker)  # the probe is over
 
 
 def test_a_request_that_was_not_sent_does_not_close_the_circuit(breaker: CircuitBreaker, clock: Clock) -> None:

@@ -60,7 +60,7 @@ async def test_a_new_request_does_not_overtake_a_queued_one() -> None:
     async with gate.slot():
         waiting = asyncio.create_task(run("waits"))
         await turns()
-    await run("newcomer")  # the slot is free for not a moment
+    await run("newcomer")  # the slot is passed on immediately
     await waiting
     assert served == ["waits", "newcomer"]
 
@@ -109,7 +109,7 @@ async def test_a_waiter_cancelled_when_granted_passes_the_slot_on() -> None:
     await slot.__aenter__()
     called, behind = (asyncio.create_task(hold(gate, end)) for _ in range(2))
     await turns()
-    await slot.__aexit__(None, None, None)  # `called` has its slot now, and does not know it yet
+    await slot.__aexit__(None, None, None)  # the slot is granted to `called`, which has not resumed yet
     called.cancel()
     with pytest.raises(asyncio.CancelledError):
         await called
@@ -126,7 +126,7 @@ async def test_a_slot_skips_a_waiter_that_was_just_cancelled() -> None:
     await slot.__aenter__()
     first, second = (asyncio.create_task(hold(gate, end)) for _ in range(2))
     await turns()
-    first.cancel()  # it still stands in the queue when the slot becomes free
+    first.cancel()  # it is still queued when the slot becomes free
     await slot.__aexit__(None, None, None)
     await turns()
     assert (gate.running, gate.queued) == (1, 0)
@@ -162,12 +162,12 @@ async def test_a_waiter_that_times_out_when_granted_passes_the_slot_on() -> None
     await turns()
     loop = asyncio.get_running_loop()
     due = loop.time() + 0.02
-    while loop.time() < due:  # the loop stands still, so that both happen in its next round
+    while loop.time() < due:  # block the loop, so that both happen in its next iteration
         pass
     await slot.__aexit__(None, None, None)
     with suppress(OverloadedError):
         await called
-        gate.running -= 1  # it was quicker, and holds the slot rightly
+        gate.running -= 1  # the grant came first
     assert (gate.running, gate.queued) == (0, 0)
 
 
@@ -238,7 +238,7 @@ async def test_retry_after_depends_on_the_duration_of_requests(monkeypatch: pyte
     monkeypatch.setattr("services.concurrency_limiter.time.monotonic", lambda: now)
     gate = limiter(slots=2, queue_size=0)
     async with gate.slot(), gate.slot():
-        assert await retry_after(gate) == MIN_RETRY_AFTER_SECONDS  # nothing is known yet
+        assert await retry_after(gate) == MIN_RETRY_AFTER_SECONDS  # no durations are known yet
     for _ in range(20):
         async with gate.slot():
             now += 30.0

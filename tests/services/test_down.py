@@ -1,4 +1,4 @@
-"""An Ollama that cannot be reached: refused at once, one probe, and back by itself."""
+"""An unreachable Ollama: immediate rejections, one probe, and recovery."""
 
 import asyncio
 import socket
@@ -41,7 +41,7 @@ def check_unavailable(seen: Seen, *, at_once: bool | None = None) -> None:
 
 @pytest.fixture
 def silent_port() -> Iterator[int]:
-    """A port that lets no connection be opened: its backlog is full."""
+    """A port that accepts no connections, as its backlog is full."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(0)

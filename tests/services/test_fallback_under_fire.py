@@ -1,4 +1,4 @@
-"""The default model steps in, also when the need for it shows only on the way."""
+"""Fallback to the default model, before and after the request was sent."""
 
 import aiohttp
 import pytest
@@ -15,7 +15,7 @@ LOAD_FAILS = Fault(load_failure=True, model="llama3.1", times=None)
 
 
 def check_fallback(seen: Seen, kind: Kind, *, requested: str = "llama3.1") -> None:
-    """See that it is reported everywhere."""
+    """Check that the fallback is reported everywhere."""
     assert (seen.status, seen.cut) == (200, False)
     assert (seen.headers["X-Model"], seen.headers["X-Model-Fallback"]) == ("gpt-oss", "true")
     if not kind.is_stream:
@@ -46,7 +46,9 @@ async def test_a_model_removed_between_list_and_call(
     check_fallback(await see(kind.ask(client, url)), kind)
     assert [call.body["model"] for call in simulator.calls_to(kind.upstream)] == ["llama3.1:latest", "gpt-oss:latest"]
     assert len(simulator.calls_to("/api/tags")) == lists + 1
-    check_fallback(await see(kind.ask(client, url)), kind)  # known by now: no call for what is gone
+    check_fallback(
+        await see(kind.ask(client, url)), kind
+    )  # the list is refreshed: no second call for the removed model
     assert [call.body["model"] for call in simulator.calls_to(kind.upstream)][2:] == ["gpt-oss:latest"]
     await nothing_is_left(client, url, simulator)
 
@@ -64,7 +66,7 @@ async def test_a_model_that_fails_to_load(
 async def test_a_failure_of_a_running_model_causes_no_fallback(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind
 ) -> None:
-    await see(kind.ask(client, url))  # it is loaded
+    await see(kind.ask(client, url))  # the model is loaded
     simulator.fault(Fault(status=500))
     seen = await see(kind.ask(client, url))
     assert (seen.status, seen.code) == (502, "ollama_error")
@@ -79,7 +81,7 @@ async def test_a_failure_of_a_running_model_causes_no_fallback(
 async def test_a_crash_of_a_running_model_causes_no_fallback(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind, message: str
 ) -> None:
-    simulator.fault(Fault(status=500, message=message))  # it is not among the running ones
+    simulator.fault(Fault(status=500, message=message))  # the model is not loaded
     seen = await see(kind.ask(client, url))
     assert (seen.status, seen.code) == (502, "ollama_error")
     assert len(simulator.calls_to(kind.upstream)) == 1

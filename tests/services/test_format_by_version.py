@@ -1,4 +1,4 @@
-"""Schemas that some versions of Ollama cannot take: refused where this one cannot."""
+"""Schemas that harm some versions of Ollama are rejected for those versions."""
 
 import json
 from typing import Any
@@ -31,7 +31,7 @@ def answer_with(simulator: Simulator, path: str, body: Any) -> None:
 
 
 def be(simulator: Simulator, version: str, model: dict[str, Any]) -> None:
-    """Let the simulator say that it is of a version, and list one model."""
+    """Make the simulator report a version, and list one model."""
     answer_with(simulator, "/api/version", {"version": version})
     answer_with(simulator, "/api/tags", {"models": [model]})
 

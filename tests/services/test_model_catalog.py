@@ -12,7 +12,7 @@ LONG = 300.0
 
 
 class Tags:
-    """What /api/tags answers, and how often it was asked."""
+    """The response of /api/tags, and the number of requests."""
 
     def __init__(self, *names: str) -> None:
         self.names: Sequence[str] = names
@@ -184,7 +184,7 @@ async def test_an_unknown_name_without_a_list_is_an_error(catalog: ModelCatalog,
         await catalog.find("gpt-oss")
 
 
-async def test_a_known_name_needs_no_refresh_after_a_failure(tags: Tags) -> None:
+async def test_a_known_name_is_found_in_a_stale_list(tags: Tags) -> None:
     catalog = ModelCatalog(tags.fetch, ttl_seconds=0.001)
     await catalog.list()
     await asyncio.sleep(0.005)

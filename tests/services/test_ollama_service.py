@@ -206,7 +206,7 @@ async def test_errors_contain_no_secret(make_settings: MakeSettings, simulator: 
 
 
 async def use(service: OllamaService) -> None:
-    """Do a little of everything, with a stream left in its middle."""
+    """Use several methods, and leave a stream before its end."""
     assert await service.health_check()
     assert await service.generate("llama3.1", "Hi")
     assert [piece async for piece in await service.chat("llama3.1", MESSAGES, stream=True)]
@@ -218,7 +218,7 @@ async def use(service: OllamaService) -> None:
 def run_in_a_loop_of_its_own(
     work: Coroutine[Any, Any, None], loop_factory: LoopFactory = asyncio.new_event_loop
 ) -> None:
-    """Run work in a fresh event loop, with everything that is left unclosed counted as an error."""
+    """Run work in a new event loop, with unclosed resources as errors."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with asyncio.Runner(loop_factory=loop_factory) as runner:

@@ -1,4 +1,4 @@
-"""`/health` says when Ollama last answered a request, and when it last failed to."""
+"""`/health` has the times of the last success and the last failure."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -75,7 +75,7 @@ async def test_an_unreachable_ollama_is_a_failure(
     await see(WHOLE.ask(client, url))
     first = await outcomes(client, url)
     assert first[2] == "ollama_unavailable"
-    await see(WHOLE.ask(client, url))  # refused at once: nobody asked Ollama
+    await see(WHOLE.ask(client, url))  # rejected by the circuit breaker
     assert await outcomes(client, url) == first
 
 

@@ -1,4 +1,4 @@
-"""One of a thing for each event loop."""
+"""One instance per event loop."""
 
 import asyncio
 import gc
@@ -12,11 +12,11 @@ from services.per_loop import PerLoop
 
 
 class Thing:
-    """What is opened."""
+    """The resource."""
 
 
 class Opener:
-    """Opens slowly, and counts."""
+    """Opens resources slowly, and counts them."""
 
     def __init__(self) -> None:
         self.opened = self.closed = 0

@@ -1,4 +1,4 @@
-"""The service's own queue, seen from outside: who runs, who waits, who is refused, and for how long."""
+"""The queue of the service, tested over HTTP."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Work that callers share."""
+"""Calls that share one task."""
 
 import asyncio
 import gc
@@ -10,7 +10,7 @@ from services.single_flight import SingleFlight
 
 
 class Work:
-    """Runs until it is let go, and counts how often it was begun."""
+    """Runs until it is released, and counts its runs."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.begun = 0

@@ -1,4 +1,4 @@
-"""The simulator, as a client of Ollama's wire protocol meets it."""
+"""The simulator, tested over HTTP."""
 
 import asyncio
 import contextlib
@@ -73,7 +73,7 @@ async def ended(call: Call) -> Call:
     return call
 
 
-# What is installed and running
+# Installed and loaded models
 
 
 async def test_root_and_version_respond_as_in_ollama(client: aiohttp.ClientSession) -> None:
@@ -461,7 +461,7 @@ async def test_a_long_text_is_truncated_or_rejected(client: aiohttp.ClientSessio
     assert status == 500
 
 
-# Refusals
+# Errors
 
 NOT_FOUND = {"error": "model 'nope' not found"}
 PULL_FIRST = {"error": 'model "nope" not found, try pulling it first'}
@@ -597,7 +597,7 @@ async def test_a_schema_without_a_grammar_gets_500(
             assert json.loads(await response.read()) == {"error": "invalid JSON schema in format"}
 
 
-# As Ollama 0.24 took and refused them.
+# As accepted and rejected by Ollama 0.24.
 @pytest.mark.parametrize(
     "schema",
     [
@@ -738,7 +738,7 @@ async def test_every_request_is_recorded_with_its_outcome(simulator: Simulator, 
 
 @asynccontextmanager
 async def connected(simulator: Simulator) -> AsyncIterator[aiohttp.ClientSession]:
-    """Give a client whose connections are all closed, without a goodbye, at the end."""
+    """Yield a client whose connections are aborted on exit."""
     connector = aiohttp.TCPConnector(force_close=True)
     async with aiohttp.ClientSession(simulator.url, connector=connector) as session:
         yield session
@@ -1020,7 +1020,7 @@ async def test_the_delay_precedes_the_response(simulator: Simulator, client: aio
     assert call.first_byte - call.started >= 0.09
 
 
-# Its own life
+# Start and stop
 
 
 async def test_stop_aborts_open_streams_and_start_uses_the_same_port(simulator: Simulator) -> None:
@@ -1057,7 +1057,7 @@ async def test_start_and_stop_can_be_repeated() -> None:
     assert simulator.open_connections == 0
 
 
-async def test_the_token_rate_is_constant() -> None:
+async def test_tokens_are_delayed_by_seconds_per_token() -> None:
     async with Simulator(seconds_per_token=0.01) as simulator, aiohttp.ClientSession(simulator.url) as client:
         began = time.perf_counter()
         await whole(client, GENERATE, options={"num_predict": 10})

@@ -138,7 +138,7 @@ async def test_a_disconnect_before_the_headers_stops_the_model_and_logs_nothing(
     asking.cancel()
     await asyncio.wait_for(call.ended_event.wait(), SOON)
     assert call.outcome == "client_gone"
-    # What it might print comes when it is rid of the request: once it has answered the next.
+    # It would log only after the request has ended, so wait for the response to another request.
     async with client.get(f"{app.url}/api/models") as response:
         assert response.status == 200
     assert app.log == ""

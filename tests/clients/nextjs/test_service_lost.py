@@ -1,4 +1,4 @@
-"""A service that is slow, and then gone in mid-stream, as both pages show it."""
+"""A service that is slow and then disconnects during a stream, as shown by both pages."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The wire: what is sent again and what is not, and what failures are called."""
+"""The client: requests, retries, connections and errors."""
 
 import asyncio
 import contextlib
@@ -69,7 +69,7 @@ either = pytest.mark.parametrize("ask", [whole, streamed])
 
 @asynccontextmanager
 async def refused() -> AsyncIterator[str]:
-    """Give an address where nobody listens."""
+    """Yield an address where no server listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -77,7 +77,7 @@ async def refused() -> AsyncIterator[str]:
 
 @pytest.fixture
 def server_tls(monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
-    """A server's side of TLS, which aiohttp trusts for the time of a test."""
+    """A TLS context for a server that aiohttp trusts during the test."""
     trusting = ssl.create_default_context(cafile=CERTIFICATE)
     monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", trusting)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -87,7 +87,7 @@ def server_tls(monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
 
 @asynccontextmanager
 async def listening(respond: Respond, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
-    """Give the address of a server that is no Ollama; at the end all that it serves has ended."""
+    """Yield the address of a server; its handlers are ended on exit."""
     served: set[asyncio.Task[None] | None] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -104,7 +104,7 @@ async def listening(respond: Respond, tls: ssl.SSLContext | None = None) -> Asyn
 
 @asynccontextmanager
 async def answering(answer: bytes) -> AsyncIterator[str]:
-    """Give the address of a server that says one thing to whoever sends it a head."""
+    """Yield the address of a server that sends the same bytes after each request head."""
 
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -119,7 +119,7 @@ def calls(simulator: Simulator) -> list[Call]:
     return simulator.calls_to(PATH)
 
 
-# What is sent
+# Requests
 
 
 @either
@@ -201,7 +201,7 @@ async def test_a_redirect_is_not_followed(make_settings: MakeSettings, simulator
     assert simulator.calls == []
 
 
-# What is sent again
+# Requests that are retried
 
 
 @either
@@ -275,7 +275,7 @@ async def test_the_backoff_grows(
     assert len(caplog.records) == 4
 
 
-# What is not
+# Requests that are not retried
 
 
 NOT_AGAIN: list[tuple[Fault, type[OllamaError]]] = [
@@ -335,7 +335,7 @@ async def test_chunks_before_an_invalid_line_are_delivered(transport: OllamaClie
             await reader.read()
 
 
-# Kept-alive connections that turn out dead
+# Dead kept-alive connections
 
 
 @either
@@ -422,7 +422,7 @@ async def test_a_request_whose_response_has_begun_is_not_sent_again(make_setting
 
 
 async def test_a_connection_that_dies_after_a_second_is_not_replaced(make_settings: MakeSettings) -> None:
-    """Until then the request may well have run."""
+    """By then the request may have run."""
     asked = 0
 
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -481,7 +481,7 @@ async def test_responses_are_not_mixed_up_after_many_cancellations(make_settings
             body = await reader.readexactly(int(head.split(b"Content-Length: ")[1].split()[0]))
             for piece in (b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body), body[:5], body[5:]):
                 await asyncio.sleep(chance.random() / 500)
-                if writer.is_closing():  # uvloop raises an error of its own for a write to it
+                if writer.is_closing():  # uvloop raises a different error when writing to it
                     return
                 writer.write(piece)
 
@@ -503,11 +503,13 @@ async def test_responses_are_not_mixed_up_after_many_cancellations(make_settings
         assert await transport.post(PATH, {"number": 300}) == {"number": 300}
 
 
-# Servers that are no Ollama
+# Servers other than Ollama
 
 
 @pytest.mark.parametrize("status", [100, 102, 103, 104, 199])
-async def test_responses_are_not_mixed_up_after_an_early_response(make_settings: MakeSettings, status: int) -> None:
+async def test_responses_are_not_mixed_up_after_an_informational_response(
+    make_settings: MakeSettings, status: int
+) -> None:
     numbers = itertools.count(1)
 
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -626,7 +628,7 @@ async def test_bodies_of_any_size_arrive_completely_on_one_connection(
     assert connections == 1
 
 
-# Deadlines that belong to the wire
+# Timeouts
 
 
 async def test_connecting_has_its_own_timeout(make_settings: MakeSettings) -> None:
@@ -648,7 +650,7 @@ async def test_connecting_has_its_own_timeout(make_settings: MakeSettings) -> No
     assert caught.value.retryable
 
 
-@pytest.mark.asyncio(loop_factories=["asyncio"])  # uvloop's methods cannot be watched
+@pytest.mark.asyncio(loop_factories=["asyncio"])  # uvloop's methods cannot be patched
 async def test_the_health_timeout_leaves_time_for_the_response_of_the_service(
     make_settings: MakeSettings, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""What is shown of the message in an error response."""
+"""Messages in error responses."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -125,7 +125,7 @@ def test_a_message_is_one_printable_line_of_limited_length() -> None:
     assert shown.isprintable()
 
 
-# What kind of error it is
+# Error classes
 
 
 @pytest.mark.parametrize(

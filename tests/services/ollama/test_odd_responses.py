@@ -1,4 +1,4 @@
-"""Answers of Ollama in forms that its documentation does not show."""
+"""Responses of Ollama in undocumented formats."""
 
 import json
 import logging
@@ -165,7 +165,7 @@ async def test_of_two_names_that_differ_in_case_the_first_is_used(
     assert [seen.body["model"] for seen in simulator.calls_to("/api/generate")] == ["llama3.1:latest"]
 
 
-# Which models run
+# Loaded models
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ async def test_of_two_names_that_differ_in_case_the_first_is_used(
     ],
     ids=str,
 )
-async def test_a_failed_load_is_only_reported_if_it_is_certain(
+async def test_a_fallback_requires_that_the_model_is_certainly_not_loaded(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, running: object, falls_back: bool
 ) -> None:
     simulator.fault(Fault(status=500, message="failed to allocate", model="llama3.1"))
@@ -255,7 +255,7 @@ NO_COUNTS: list[object] = [None, "12", -1, 1.5, True, 2**64 - 1, 1e300, []]
         *((odd, None) for odd in NO_COUNTS),
     ],
 )
-async def test_invalid_counts_are_null(
+async def test_counts_are_non_negative_integers_or_null(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, value: object, count: int | None
 ) -> None:
     names = ("prompt_eval_count", "eval_count", "total_duration", "load_duration", "eval_duration")

@@ -1,4 +1,4 @@
-"""A busy Ollama: its words are shown, its `Retry-After` is heeded, and a used-up quota is not retried."""
+"""Retries of a busy Ollama: messages, `Retry-After` and exhausted quotas."""
 
 import asyncio
 import logging
@@ -76,7 +76,7 @@ async def test_the_next_attempt_waits_for_retry_after(
 
 
 async def test_retry_after_may_be_a_date(simulator: Simulator, client: aiohttp.ClientSession, url: str) -> None:
-    until_then = datetime.now(UTC) + timedelta(seconds=3)  # a date has whole seconds
+    until_then = datetime.now(UTC) + timedelta(seconds=3)  # dates have a resolution of one second
     simulator.fault(Fault(status=503, retry_after=format_datetime(until_then, usegmt=True)))
     assert (await see(WHOLE.ask(client, url))).status == 200
     first, second = simulator.calls_to(WHOLE.upstream)

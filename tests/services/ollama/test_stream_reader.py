@@ -8,7 +8,7 @@ from services.ollama.ndjson import MAX_LINE_BYTES, LineSplitter, LineTooLongErro
 
 
 def read(splitter: LineSplitter, chunks: list[bytes]) -> list[bytes]:
-    """Return the lines, the unfinished one last."""
+    """Return the lines, including an incomplete last one."""
     lines = [line for chunk in chunks for line in splitter.feed(chunk)]
     return lines + ([rest] if (rest := splitter.rest()) else [])
 

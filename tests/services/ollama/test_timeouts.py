@@ -1,4 +1,4 @@
-"""Each deadline fires by its own setting, says so, closes the upstream connection, and is never retried."""
+"""Each timeout has its own setting, which the error names; it closes the upstream connection and is not retried."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ from tests.kinds import (
 from tests.serving import serve
 
 LIMIT = 0.1
-SLACK = 4  # for a busy machine; the other limits of the settings are longer
+SLACK = 4  # enough for a busy machine; other timeouts of the settings are longer
 STREAMS = [kind for kind in KINDS if kind.is_stream]
 WHOLES = [kind for kind in KINDS if not kind.is_stream]
 
@@ -155,7 +155,7 @@ async def test_a_hanging_model_list_does_not_stop_a_generation(
 async def test_idle_timeout_applies_between_partial_lines(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
-    """A chunk is a line: bytes without an end do not count."""
+    """An incomplete line does not count as a chunk."""
     simulator.fault(Fault(stall_after=1, split_bytes=1, times=None))
     async with serve(create_app(make_settings(ollama_request_timeout=LIMIT, ollama_stream_idle_timeout=LIMIT))) as url:
         seen = await see(STREAMED_NDJSON.ask(client, url))

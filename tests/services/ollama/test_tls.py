@@ -1,4 +1,4 @@
-"""TLS between the service and Ollama: real servers on loopback, with certificates good and bad."""
+"""TLS between the service and Ollama, with valid and invalid certificates."""
 
 import asyncio
 import logging
@@ -38,7 +38,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @asynccontextmanager
 async def tls_in_front_of(simulator: Simulator, certificate: tuple[Path, Path]) -> AsyncIterator[str]:
-    """Give the address of a TLS proxy in front of the simulator."""
+    """Yield the address of a TLS proxy in front of the simulator."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)
 
@@ -66,7 +66,7 @@ async def tls_in_front_of(simulator: Simulator, certificate: tuple[Path, Path]) 
 
 @asynccontextmanager
 async def listening(respond: Respond, context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """Give the port of a server; at the end all that it serves is ended, also what has not begun."""
+    """Yield the port of a server; all its handlers are ended on exit."""
     tasks: list[asyncio.Task[None]] = []
     writers: list[asyncio.StreamWriter] = []
 
@@ -91,7 +91,7 @@ async def listening(respond: Respond, context: ssl.SSLContext | None = None) -> 
 
 
 def saying(answer: bytes) -> Respond:
-    """Return what answers any bytes with these."""
+    """Return a handler that responds to anything with these bytes."""
 
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(65536)
@@ -103,7 +103,7 @@ def saying(answer: bytes) -> Respond:
 
 @asynccontextmanager
 async def misconfigured(case: str, simulator: Simulator, certificate: tuple[Path, Path]) -> AsyncIterator[str]:
-    """Give an address that cannot work."""
+    """Yield an address that does not work."""
     go_server = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
     nginx = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n<html>The plain HTTP request was sent to HTTPS port"
     async with AsyncExitStack() as stack:

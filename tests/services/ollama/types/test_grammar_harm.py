@@ -1,4 +1,4 @@
-"""What a schema does to Ollama, as seen on servers: 0.24 and 0.33."""
+"""Effects of schemas on Ollama, as observed with 0.24 and 0.33."""
 
 from typing import Any
 
@@ -60,7 +60,7 @@ ENDS_SERVER = [
     "^(+a)$",
     "^{2}$",
     "^({2})$",
-    "^a]$",  # goes on for ever, as the next five do
+    "^a]$",  # an endless loop, as the next five
     r"^\{a}$",
     r"^\[a]$",
     "^[]a]$",

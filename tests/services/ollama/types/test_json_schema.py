@@ -8,7 +8,7 @@ from services.ollama.types.json_schema import JsonSchema, schema_validator
 
 
 def doubling(levels: int) -> dict[str, Any]:
-    """Return a schema of a few hundred bytes in which each level asks for the next one twice."""
+    """Return a small schema in which each level refers to the next one twice."""
     steps = {str(level): {"allOf": [{"$ref": f"#/$defs/{level + 1}"}] * 2} for level in range(levels)}
     return {"$ref": "#/$defs/0", "$defs": steps | {str(levels): {"type": "object"}}}
 

@@ -91,7 +91,7 @@ def test_names_are_parsed_as_in_ollama(text: str) -> None:
     name, (rest, source) = parsed(text), split_source(text)
     theirs = parse_name(rest)
     if name is None:
-        # schemes are checked more strictly here, and so is space within a name
+        # stricter than Ollama for schemes and for white space within a name
         assert theirs is None or "://" in text or len(text.split()) > 1
     else:
         assert theirs is not None
