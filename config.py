@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     """All settings; the environment variable of each is its name in upper case."""
 
     model_config = SettingsConfigDict(
-        env_file=(),  # stands for `env_files()`, which `DotenvSource` reads
+        env_file=(),  # `DotenvSource` reads `env_files()` instead
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,

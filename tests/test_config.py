@@ -338,7 +338,7 @@ def test_lists_are_comma_separated(text: str, keys: list[str], monkeypatch: pyte
         "chrome-extension://abcdefghijklmnop",
     ],
 )
-def test_origins_that_browsers_send(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_origins_that_browsers_send_are_accepted(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CORS_ORIGINS", origin)
     assert Settings().cors_origins == (origin,)
 
@@ -368,7 +368,7 @@ def test_api_keys_with_quotes_brackets_or_spaces_are_rejected(text: str, monkeyp
         ("my_host.example", "my_host.example"),
     ],
 )
-def test_hosts_to_listen_on(text: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hosts_to_listen_on_are_validated(text: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOST", text)
     assert Settings().host == host
 

@@ -93,7 +93,7 @@ async def test_an_error_message_of_the_service_is_shown(url: str, tab: Tab, simu
     simulator.fault(Fault(error_after=12))
     page = await open_playground(tab, url)
     await say(page, "Before the first token.")
-    await expect(page.get_by_role("alert")).to_contain_text("Ollama refused the request: this model cannot do that")
+    await expect(page.get_by_role("alert")).to_contain_text("Ollama rejected the request: this model cannot do that")
     await expect(page.get_by_label("Your message")).to_have_value("Before the first token.")
     await say(page, "In the middle.")
     last = page.locator(".answer").last
