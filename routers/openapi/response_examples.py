@@ -90,7 +90,7 @@ MODELS_ANSWERS: Named = {
 }
 _HEALTHY: Named = {
     "status": "healthy",
-    "services": {"ollama": "up"},
+    "services": {"ollama": "up", "weaviate": "up", "crewai_agents": "initialized"},
     "ollama": {
         "version": "0.12.6",
         "latency_ms": 1.8,
@@ -106,11 +106,11 @@ _HEALTHY: Named = {
 HEALTHY: Named = {"healthy": named_example("All is well", _HEALTHY, "`llama3.1` is configured and not installed.")}
 DEGRADED: Named = {
     "degraded": named_example(
-        "Ollama is down",
+        "Ollama is down, and the agents are not there yet",
         _HEALTHY
         | {
             "status": "degraded",
-            "services": {"ollama": "down"},
+            "services": {"ollama": "down", "weaviate": "up", "crewai_agents": "not_initialized"},
             "ollama": _HEALTHY["ollama"]
             | {
                 "version": None,

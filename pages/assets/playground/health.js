@@ -64,8 +64,12 @@ function isSimulator(version) {
 
 function sentence(health) {
   if (!health?.services) return "The service does not answer";
-  const down = Object.entries(health.services).filter(([, state]) => state === "down");
-  return down.length ? `${down.map(([name]) => (name === "ollama" ? "Ollama" : name)).join(", ")} is down` : "Healthy";
+  if (health.status === "healthy") return "Healthy";
+  const services = Object.entries(health.services);
+  const down = services.filter(([, state]) => state === "down");
+  if (down.length) return `${down.map(([name]) => (name === "ollama" ? "Ollama" : name)).join(", ")} is down`;
+  // Registered components have words of their own, and which of the two means down is not told.
+  return services.filter(([, state]) => state !== "up").map(([name, state]) => `${name} is ${state.replaceAll("_", " ")}`).join(", ");
 }
 
 /** Sets a text only if it changed, so that screen readers do not repeat it. */
