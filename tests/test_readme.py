@@ -1,16 +1,20 @@
 """What the README says is run as written."""
 
+import ast
 import asyncio
 import json
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from config import Settings
+from config import Settings, get_settings
 from routers.responses.problems import PROBLEMS_BY_CODE
+from services.ollama_service import ollama_service
+from simulator import Simulator
 
 README = Path(__file__).parent.parent / "README.md"
 EXAMPLE = README.parent / "examples" / "nextjs"
@@ -51,6 +55,23 @@ async def test_every_curl_line_works(command: str, url: str) -> None:
     else:
         answer = json.loads(text)
         assert answer.get("success", answer.get("status") == "healthy")
+
+
+async def test_the_code_for_the_same_process_runs(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (code,) = [block for block in blocks("python") if "from services" in block]
+    monkeypatch.setenv("OLLAMA_BASE_URL", simulator.url)
+    get_settings.cache_clear()
+    names: dict[str, Any] = {}
+    try:
+        await eval(compile(code, README, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names)  # noqa: S307 - our own
+    finally:
+        await ollama_service.disconnect()
+        get_settings.cache_clear()
+    assert names["headline"].startswith("[simulated llama3.1]")
+    assert len(names["vector"]) == 768
+    assert capsys.readouterr().out.startswith("[simulated gpt-oss]")
 
 
 def test_the_route_handler_is_that_of_the_example() -> None:
