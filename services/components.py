@@ -22,19 +22,19 @@ WEAVIATE_READY_PATH = "/v1/.well-known/ready"  # exactly: a slash at its end, or
 
 
 class NotReadyError(Exception):
-    """A component says that it is not ready; the message says how."""
+    """A component responded that it is not ready."""
 
 
 @dataclass(frozen=True, slots=True)
 class ComponentState:
-    """Whether a component is up, and the word that `/health` has for it."""
+    """Whether a component is up, and the word for that in `/health`."""
 
     is_up: bool
     word: str
 
 
 class ComponentChecks:
-    """The components that `/health` reports beside Ollama; `timeout_seconds` is the limit of each check."""
+    """The components that `/health` reports in addition to Ollama; `timeout_seconds` is the limit of each check."""
 
     def __init__(self, *, timeout_seconds: float) -> None:
         self._timeout_seconds = timeout_seconds
@@ -44,14 +44,14 @@ class ComponentChecks:
     def register(
         self, name: str, check: Check, *, up: str = "up", down: str = "down", timeout_seconds: float | None = None
     ) -> None:
-        """Register a component under the name and the two words that `/health` shows, in place of one of this name.
+        """Register a component, with the words for its two states; replaces a component of the same name.
 
-        `check` is a coroutine function that must not block the event loop. The component is up if it returns True;
-        it is down if it returns anything else, raises, or takes longer than `timeout_seconds` (at most the limit of
-        all checks), after which it is cancelled.
+        `check` is a coroutine function that does not block the event loop. The component is up if it returns True. It
+        is down if it returns anything else, raises, or takes longer than `timeout_seconds` (at most the limit of all
+        checks); then it is cancelled.
 
         Raises:
-            ValueError: if the name is Ollama's, or the words do not differ.
+            ValueError: if the name is `ollama`, or both words are the same.
         """
         if name == "ollama" or up == down:
             msg = f"no component can be called {name!r} and be {up!r} or {down!r}"
@@ -62,7 +62,7 @@ class ComponentChecks:
     def register_url(
         self, name: str, url: str, *, up: str = "up", down: str = "down", timeout_seconds: float | None = None
     ) -> None:
-        """Register a component that is up while a GET of this URL gives 200; redirects are not followed."""
+        """Register a component that is up if a GET request to this URL gets 200; redirects are not followed."""
 
         async def check() -> bool:
             session = await self._sessions.get()
@@ -97,15 +97,15 @@ def component_checks(settings: Settings) -> ComponentChecks:
 
 @asynccontextmanager
 async def _open_session() -> AsyncIterator[aiohttp.ClientSession]:
-    # One session, as its connector looks up a name once at a time: a resolver that hangs takes one thread, not one for
-    # each probe. New connections, as a server that hangs may still hold old ones.
+    # A session is kept because its connector resolves a name only once at a time: a resolver that hangs occupies one
+    # thread, not one per probe. Connections are not kept: a server that accepts no new ones is not ready.
     connector = aiohttp.TCPConnector(force_close=True)
     async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
         yield session
 
 
 class _Component:
-    """A component, its check if that is running, and what the log knows of it."""
+    """A component, its running check, and whether the log has reported it as down."""
 
     def __init__(self, name: str, check: Check, up: str, down: str, timeout_seconds: float) -> None:
         self.name = name
@@ -116,7 +116,7 @@ class _Component:
         self._is_logged_down = False
 
     async def state(self) -> ComponentState:
-        """Join the running check or start one, and wait for it no longer than the limit."""
+        """Join the running check or start one; wait at most `timeout_seconds`."""
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
             self._task.add_done_callback(_retrieve)
@@ -149,6 +149,6 @@ class _Component:
 
 
 def _retrieve(task: asyncio.Task[object]) -> None:
-    """Mark an exception as seen, also where every caller has left."""
+    """Mark an exception as retrieved, even if every caller was cancelled."""
     if not task.cancelled():
         task.exception()
