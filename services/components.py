@@ -131,8 +131,10 @@ class _Component:
         return await self._check()
 
     def _problem(self, task: asyncio.Task[object]) -> str | None:
-        if not task.done() or task.cancelled():
+        if not task.done():
             return f"no answer within {self._timeout_seconds:g} s"
+        if task.cancelled():
+            return "its check was cancelled"
         error = task.exception()
         if error is not None:
             return f"{type(error).__name__}: {error}"

@@ -14,6 +14,7 @@ from config import Settings
 from main import create_app
 from tests.api import Answer, get
 from tests.conftest import MakeSettings
+from tests.service_process import free_port
 from tests.serving import serve
 
 READY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -30,6 +31,7 @@ class Neighbour:
     def __init__(self, path: str) -> None:
         self._path = path
         self.answer: bytes | None = READY
+        self.delay_seconds = 0.0
         self.heads: list[str] = []
         self.open = 0
         self.url = ""
@@ -50,14 +52,19 @@ class Neighbour:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.open += 1
         try:
-            self.heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+            head = await reader.read(65536)
+            if not head.startswith(b"GET "):  # TLS, for one
+                writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                return
+            self.heads.append(head.decode())
             answer = self.answer if self.paths[-1] == self._path else NO_SUCH_PATH
             if answer is None:
                 await self._ended.wait()
             else:
+                await asyncio.sleep(self.delay_seconds)
                 writer.write(answer)
             await reader.read()
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except ConnectionError:
             pass
         finally:
             self.open -= 1
@@ -142,13 +149,20 @@ async def test_a_ready_weaviate_is_up_however_long_its_body_takes(
     assert (await timely(client, url)).status == 200
 
 
-@pytest.mark.parametrize("scheme", ["https", "http"])
+@pytest.mark.parametrize(("scheme", "reason"), [("https", "SSL"), ("http", "Cannot connect")])
 async def test_a_weaviate_that_cannot_be_reached_is_down(
-    client: aiohttp.ClientSession, make_settings: MakeSettings, weaviate: Neighbour, scheme: str
+    client: aiohttp.ClientSession,
+    make_settings: MakeSettings,
+    weaviate: Neighbour,
+    scheme: str,
+    reason: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    address = weaviate.url.replace("http", scheme) if scheme == "https" else "http://127.0.0.1:9"
+    address = weaviate.url.replace("http", "https") if scheme == "https" else f"http://127.0.0.1:{free_port()}"
     async with serve(create_app(make_settings(weaviate_url=address))) as url:
         assert is_down(await timely(client, url))
+    (told,) = [message for message in caplog.messages if "weaviate" in message]
+    assert reason in told
 
 
 async def test_a_silent_weaviate_holds_health_no_longer_than_its_limit(
@@ -163,9 +177,11 @@ async def test_a_silent_weaviate_holds_health_no_longer_than_its_limit(
 
 
 async def test_simultaneous_probes_ask_weaviate_once_and_leave_no_connection(
-    client: aiohttp.ClientSession, url: str, weaviate: Neighbour
+    client: aiohttp.ClientSession, make_settings: MakeSettings, weaviate: Neighbour
 ) -> None:
-    answers = await asyncio.gather(*(get(client, f"{url}/health") for _ in range(20)))
+    weaviate.delay_seconds = 0.5
+    async with serve(create_app(make_settings(weaviate_url=weaviate.url, weaviate_health_timeout=4))) as url:
+        answers = await asyncio.gather(*(get(client, f"{url}/health") for _ in range(20)))
     assert {answer.status for answer in answers} == {200}
     assert len(weaviate.heads) == 1
     async with asyncio.timeout(5):
