@@ -52,12 +52,12 @@ test-all: ## run all tests on each supported Python that is found
 	echo "tested on Python:$${tested:- none}; failed on:$${failed:- none}"; \
 	[ -n "$$tested" ] && [ -z "$$failed" ]
 
-test-other: ## run all tests on the newest Python that is found and is not the default one
+test-other: ## run all tests (or TARGET) on the newest Python that is found and is not the default one
 	@default=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 	other=$$(scripts/pythons.sh | grep ' .' | grep -v "^$$default " | tail -n 1); \
 	if [ -z "$$other" ]; then echo "no Python was found beside $$default"; exit 0; fi; \
 	echo "Python $$other"; \
-	$(MAKE) --no-print-directory suite PYTHON="$${other#* }" VENV=".venv-$${other%% *}"
+	$(MAKE) --no-print-directory $(or $(TARGET),suite) PYTHON="$${other#* }" VENV=".venv-$${other%% *}"
 
 test-latest: $(VENV)-latest/pip.stamp ## run all tests with the newest releases of all dependencies
 	sed -nE 's/^([A-Za-z0-9._-]+)==[^;]*/\1/p' requirements.txt requirements-dev.txt > $(VENV)-latest/requirements.txt

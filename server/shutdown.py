@@ -40,7 +40,7 @@ class Shutdown:
             ShuttingDownError: at once, if new requests are no longer accepted.
         """
         if self.begun:
-            detail = "The service is ending; ask again in a moment."
+            detail = "The service is shutting down; retry in a moment."
             raise ShuttingDownError(detail, retry_after_seconds=1)
         return _DrainGuard(self._open, self._all_ended)
 

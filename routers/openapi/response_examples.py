@@ -181,14 +181,12 @@ PROBLEMS: dict[str, dict[str, Any]] = {
         "retryable": True,
     },
     "overloaded": {"detail": "No slot became free within 30 s (OLLAMA_QUEUE_TIMEOUT).", "retryable": True},
-    "shutting_down": {"detail": "The service is ending; ask again in a moment.", "retryable": True},
+    "shutting_down": {"detail": "The service is shutting down; retry in a moment.", "retryable": True},
     "timeout": {"detail": "Ollama took longer than 300 s for its answer (OLLAMA_REQUEST_TIMEOUT)."},
     "ollama_error": {"detail": "Ollama's answer was cut short."},
     "unauthorized": {"detail": "This call needs an API key, as `Authorization: Bearer` or `X-API-Key`."},
-    "host_not_allowed": {
-        "detail": "The service does not answer to the host name that this request was sent to (ALLOWED_HOSTS)."
-    },
+    "host_not_allowed": {"detail": "The Host header names a host that is not allowed (ALLOWED_HOSTS)."},
     "payload_too_large": {"detail": "The body is larger than 20971520 bytes (MAX_REQUEST_BYTES)."},
-    "internal_error": {"detail": "The service failed; its log says why."},
+    "internal_error": {"detail": "An unexpected error; see the log of the service."},
 }
 """Example members of problem documents, by code."""
