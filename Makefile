@@ -9,12 +9,13 @@ $(GOALS):
 	@$(MAKE) --no-print-directory -C "$(ROOT)" $@
 else
 
-.PHONY: help run test suite retest coverage test-all test-other test-latest test-clients lint format bench soak
+.PHONY: help run test suite retest coverage test-all test-other test-latest test-clients test-agents lint format bench soak
 
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 CLIENTS := .venv-clients
+AGENTS := .venv-agents
 WORKERS ?= 2
 # `python -m` instead of the scripts in bin/, whose first line fails if the path of the interpreter has a space.
 BIN = $(VENV)/bin/python
@@ -67,6 +68,9 @@ test-latest: $(VENV)-latest/pip.stamp ## run all tests with the newest releases 
 test-clients: $(CLIENTS)/dev.stamp $(CLIENTS)/npm.stamp ## run real clients (Python, Node, Next.js) against the service
 	$(CLIENTS)/bin/python -m pytest -o timeout=900 tests/clients
 
+test-agents: $(VENV)/dev.stamp $(AGENTS)/agents.stamp ## CrewAI's agents against the service
+	AGENTS_PYTHON=$(AGENTS)/bin/python $(BIN) -m pytest -o timeout=600 tests/agents
+
 lint: $(VENV)/dev.stamp ## ruff, the import rule and mypy
 	$(BIN) -m ruff check .
 	$(BIN) -m ruff format --check .
@@ -102,6 +106,13 @@ $(CLIENTS)/dev.stamp: requirements.txt requirements-dev.txt tests/clients/requir
 $(CLIENTS)/npm.stamp: tests/clients/js/package-lock.json | $(CLIENTS)/pip.stamp
 	@if command -v npm > /dev/null; then npm ci --prefix tests/clients/js --no-audit --no-fund && touch $@; \
 	else echo "npm was not found: the tests of Node's clients are skipped"; fi
+
+# CrewAI needs Python below 3.14. Most of its 1 GB is never imported, so nothing is compiled in advance.
+$(AGENTS)/pip.stamp: PYTHON = $(shell scripts/pythons.sh | sed -nE 's/^3\.1[123] (.+)/\1/p' | tail -n 1)
+
+$(AGENTS)/agents.stamp: examples/crewai/requirements.txt | $(AGENTS)/pip.stamp
+	$(AGENTS)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -r examples/crewai/requirements.txt
+	@touch $@
 
 %/pip.stamp:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none was found; name yours: make run PYTHON=…"; exit 1; }
