@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.client import Target, ask_once
+from benchmarks.client import Target, send_once
 from benchmarks.upstream import BURST_TOKENS
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -253,11 +253,11 @@ async def _is_ready(contender: Contender, process: asyncio.subprocess.Process) -
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.returncode is None:
         try:
-            answer = await asyncio.wait_for(ask_once(contender.chat(stream=False)), 5)
+            response = await asyncio.wait_for(send_once(contender.chat(stream=False)), 5)
         except OSError:  # refused while the program is starting; includes TimeoutError
             pass
         else:
-            if answer.status == _OK:
+            if response.status == _OK:
                 return True
         await asyncio.sleep(0.05)
     return False
