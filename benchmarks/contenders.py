@@ -192,7 +192,11 @@ async def start_application(
 
 @asynccontextmanager
 async def start_nginx(upstream: Contender) -> AsyncIterator[Contender]:
-    """Run nginx as a reverse proxy with one worker, as an upper bound of what a proxy can achieve."""
+    """Run nginx as a reverse proxy with one worker, as an upper bound of what a proxy can achieve.
+
+    Raises:
+        StartError: if it is not installed or does not start.
+    """
     if NGINX is None:
         raise StartError("nginx is not installed")
     port = free_port()
@@ -204,7 +208,11 @@ async def start_nginx(upstream: Contender) -> AsyncIterator[Contender]:
 
 @asynccontextmanager
 async def start_olla(upstream: Contender) -> AsyncIterator[Contender]:
-    """Run Olla, a proxy for Ollama (https://github.com/thushan/olla), from the path in OLLA_BINARY."""
+    """Run Olla, a proxy for Ollama (https://github.com/thushan/olla), from the path in OLLA_BINARY.
+
+    Raises:
+        StartError: if OLLA_BINARY is not set or does not start.
+    """
     if not OLLA:
         raise StartError("OLLA_BINARY is not set")
     port = free_port()

@@ -70,7 +70,11 @@ async def throughput(contender: Contender, work: str, seconds: float, connection
 
 
 async def first_token_ms(contender: Contender, samples: int) -> list[float]:
-    """Measure the time from sending a request to its first token, one request at a time."""
+    """Measure the time from sending a request to its first token, one request at a time.
+
+    Raises:
+        RuntimeError: if a token is lost.
+    """
     request = contender.chat(stream=True, directive="rate=1000 tokens=1").render()
     connection = await Connection.open(contender.port)
     times_ms = []
@@ -153,7 +157,11 @@ async def _one_stream(target: Target, after_seconds: float, connections: list[Co
 
 
 async def queue_cpu_us(contender: Contender, waiting: int, seconds: float) -> float:
-    """Measure CPU time per request while the pool is full and a number of requests are queued."""
+    """Measure CPU time per request while the pool is full and a number of requests are queued.
+
+    Raises:
+        RuntimeError: if a request is rejected.
+    """
     target = contender.chat(stream=False, directive=f"delay_ms={SLOW_RESPONSE_MS}")
     async with Crowd(target, CONNECTIONS + waiting) as crowd:
         await asyncio.sleep(1 + waiting / 1000)  # until all have arrived and the queue has its full length
