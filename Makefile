@@ -9,12 +9,13 @@ $(GOALS):
 	@$(MAKE) --no-print-directory -C "$(ROOT)" $@
 else
 
-.PHONY: help run test suite retest coverage test-all test-other test-latest test-clients lint format bench soak
+.PHONY: help run test suite retest coverage test-all test-other test-latest test-clients test-agents lint format bench soak
 
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 CLIENTS := .venv-clients
+AGENTS := .venv-agents
 WORKERS ?= 2
 # `python -m` instead of the scripts in bin/, whose first line fails if the path of the interpreter has a space.
 BIN = $(VENV)/bin/python
@@ -51,12 +52,12 @@ test-all: ## run all tests on each supported Python that is found
 	echo "tested on Python:$${tested:- none}; failed on:$${failed:- none}"; \
 	[ -n "$$tested" ] && [ -z "$$failed" ]
 
-test-other: ## run all tests on the newest Python that is found, other than the default one
+test-other: ## run all tests (or TARGET) on the newest Python that is found and is not the default one
 	@default=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 	other=$$(scripts/pythons.sh | grep ' .' | grep -v "^$$default " | tail -n 1); \
 	if [ -z "$$other" ]; then echo "no Python other than $$default was found"; exit 0; fi; \
 	echo "Python $$other"; \
-	$(MAKE) --no-print-directory suite PYTHON="$${other#* }" VENV=".venv-$${other%% *}"
+	$(MAKE) --no-print-directory $(or $(TARGET),suite) PYTHON="$${other#* }" VENV=".venv-$${other%% *}"
 
 test-latest: $(VENV)-latest/pip.stamp ## run all tests with the newest releases of all dependencies
 	sed -nE 's/^([A-Za-z0-9._-]+)==[^;]*/\1/p' requirements.txt requirements-dev.txt > $(VENV)-latest/requirements.txt
@@ -66,6 +67,9 @@ test-latest: $(VENV)-latest/pip.stamp ## run all tests with the newest releases 
 
 test-clients: $(CLIENTS)/dev.stamp $(CLIENTS)/npm.stamp ## run real clients (Python, Node, Next.js) against the service
 	$(CLIENTS)/bin/python -m pytest -o timeout=900 tests/clients
+
+test-agents: $(VENV)/dev.stamp $(AGENTS)/agents.stamp ## CrewAI's agents against the service
+	AGENTS_PYTHON=$(AGENTS)/bin/python $(BIN) -m pytest -o timeout=600 tests/agents
 
 lint: $(VENV)/dev.stamp ## ruff, the import rule and mypy
 	$(BIN) -m ruff check .
@@ -102,6 +106,13 @@ $(CLIENTS)/dev.stamp: requirements.txt requirements-dev.txt tests/clients/requir
 $(CLIENTS)/npm.stamp: tests/clients/js/package-lock.json | $(CLIENTS)/pip.stamp
 	@if command -v npm > /dev/null; then npm ci --prefix tests/clients/js --no-audit --no-fund && touch $@; \
 	else echo "npm was not found: the tests of Node's clients are skipped"; fi
+
+# CrewAI needs Python below 3.14. Most of its 1 GB is never imported, so nothing is compiled in advance.
+$(AGENTS)/pip.stamp: PYTHON = $(shell scripts/pythons.sh | sed -nE 's/^3\.1[123] (.+)/\1/p' | tail -n 1)
+
+$(AGENTS)/agents.stamp: examples/crewai/requirements.txt | $(AGENTS)/pip.stamp
+	$(AGENTS)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -r examples/crewai/requirements.txt
+	@touch $@
 
 %/pip.stamp:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none was found; name yours: make run PYTHON=…"; exit 1; }

@@ -94,7 +94,7 @@ MODELS_RESPONSES: Examples = {
 }
 _HEALTHY: dict[str, Any] = {
     "status": "healthy",
-    "services": {"ollama": "up"},
+    "services": {"ollama": "up", "weaviate": "up", "crewai_agents": "initialized"},
     "ollama": {
         "version": "0.12.6",
         "latency_ms": 1.8,
@@ -112,11 +112,11 @@ HEALTHY: Examples = {
 }
 DEGRADED: Examples = {
     "degraded": named_example(
-        "Ollama is down",
+        "Ollama is down, and the agents are not there yet",
         _HEALTHY
         | {
             "status": "degraded",
-            "services": {"ollama": "down"},
+            "services": {"ollama": "down", "weaviate": "up", "crewai_agents": "not_initialized"},
             "ollama": _HEALTHY["ollama"]
             | {
                 "version": None,

@@ -154,6 +154,17 @@ async def test_the_bar_shows_health_and_queue(make_settings: MakeSettings, tab: 
         await expect(page.locator("#health-text")).to_have_text("Ollama is down")
 
 
+async def test_the_bar_says_what_is_not_up_in_its_own_words(make_settings: MakeSettings, tab: Tab) -> None:
+    async def check() -> bool:
+        return False
+
+    app = create_app(make_settings())
+    app.state.component_checks.register("crewai_agents", check, up="initialized", down="not_initialized")
+    async with serve(app) as url:
+        page = await open_playground(tab, url)
+        await expect(page.locator("#health-text")).to_have_text("crewai_agents is not initialized")
+
+
 async def test_the_simulator_is_not_shown_as_a_healthy_ollama(url: str, tab: Tab) -> None:
     page = await open_playground(tab, url)
     await expect(page.locator("#health-simulator")).to_have_text("Simulator: responses are placeholders")

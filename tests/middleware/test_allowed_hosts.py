@@ -1,7 +1,6 @@
 """Allowed and rejected `Host` headers."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -172,8 +171,3 @@ async def test_the_cache_of_allowed_headers_is_bounded() -> None:
         headers = [(b"accept", b"*/*"), (b"host", b"%d.example" % number)]
         await middleware({"type": "http", "path": "/", "headers": headers}, none, none)
     assert len(middleware._allowed_headers) == MAX_CACHED_HEADERS  # noqa: SLF001 - a bound that nothing outside shows
-    scope = {"type": "http", "path": "/", "headers": [(b"host", b"1.example"), (b"accept", b"*/*")]}
-    started_at = time.thread_time()
-    for _ in range(1000):
-        await middleware(scope, none, none)
-    assert time.thread_time() - started_at < 0.05
