@@ -28,6 +28,7 @@ from configuration.addresses import (
 from configuration.dotenv_file import DotenvError, DotenvSource, misspelt_names
 from configuration.values import check_api_key, lower_case, split_commas, upper_case
 from services.ollama.types.durations import KeepAlive
+from services.ollama.types.embedding_prefixes import parse_prefixes
 from services.ollama.types.model_names import ModelName
 
 MAX_SHOWN_LENGTH = 200
@@ -82,6 +83,10 @@ class Settings(BaseSettings):
     default_model: Model = Field(default="gpt-oss", description="Fast model; also what missing models fall back to.")
     quality_model: Model = Field(default="llama3.1", description="Quality model for content writing.")
     embedding_model: Model = Field(default="nomic-embed-text", description="Model for embeddings.")
+    embedding_prefixes: Annotated[dict[str, dict[str, str]] | None, NoDecode, BeforeValidator(parse_prefixes)] = Field(
+        default=None,
+        description="Prefixes for `input_type` beside the known ones: JSON of model, input type and prefix.",
+    )
 
     max_tokens: Count = Field(default=4096, description="`num_predict` when a request names none.")
     temperature: float = Field(default=0.7, ge=0, le=2, description="When a request names none, 0 to 2.")

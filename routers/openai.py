@@ -134,12 +134,15 @@ async def openai_embeddings(
     """Turn a text, or up to 2048 of them, into vectors of unit length, as OpenAI's clients ask for them.
 
     No other model ever answers in place of one that is not installed: only vectors of one model can be compared.
+    `input_type` says which role the texts have, and adds the prefix that the model was trained with for it, as in
+    `/api/ollama/embeddings`.
     """
     texts = to_texts(body.input)
     async with shutdown.drain_guard():
         found = await service.embed(
             texts,
             model=body.model,
+            input_type=body.input_type,
             dimensions=body.dimensions,
             truncate=body.truncate,
             keep_alive=body.keep_alive,
@@ -154,6 +157,8 @@ async def openai_embeddings(
         "data": [{"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(vectors)],
         "model": found.model,
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+        "prefix": found.prefix,
+        "warnings": found.warnings,
     }
     return json_response(content, {"X-Model": found.model, "X-Model-Fallback": "false"})
 

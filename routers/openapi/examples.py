@@ -101,6 +101,16 @@ EMBEDDINGS: Named = {
         {"text": ["The quarterback threw for three touchdowns.", "Three touchdown passes on Sunday."]},
         "The vectors have unit length: their dot product is the cosine similarity.",
     ),
+    "document": named_example(
+        "Embed a text to be found",
+        {"text": "Saquon Barkley is out with an ankle injury.", "input_type": "document"},
+        "`prefix` of the answer says what the text was made to begin with.",
+    ),
+    "query": named_example(
+        "Embed a question to find it by",
+        {"text": "Who is injured?", "input_type": "query"},
+        "Stored vectors and searches have to be made the same way: both with `input_type`, or both without.",
+    ),
     "short": named_example(
         "Vectors of 256 numbers",
         {"text": "The running back is out with an ankle injury.", "dimensions": 256},

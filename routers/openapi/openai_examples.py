@@ -74,6 +74,11 @@ EMBEDDINGS: Named = {
     "several": named_example(
         "Several texts", {"model": "nomic-embed-text", "input": ["waiver wire", "trade deadline", "bye week"]}
     ),
+    "query": named_example(
+        "A question to search by",
+        {"model": "nomic-embed-text", "input": "Who is injured?", "input_type": "query"},
+        "Not OpenAI's: the role of the text. Texts to be found have `document` or `passage`.",
+    ),
     "base64": named_example(
         "Packed",
         {"input": "a fantasy football league", "encoding_format": "base64"},
@@ -133,6 +138,8 @@ EMBEDDINGS_ANSWERS: Named = {
             "data": [{"object": "embedding", "index": 0, "embedding": [0.6, -0.8, 0.0]}],
             "model": "nomic-embed-text",
             "usage": {"prompt_tokens": 5, "total_tokens": 5},
+            "prefix": None,
+            "warnings": [],
         },
     ),
 }

@@ -52,17 +52,21 @@ EMBEDDINGS_ANSWERS: Named = {
             "embeddings": _VECTOR,
             "dimension": 4,
             "model": "nomic-embed-text",
+            "prefix": None,
             "usage": {"prompt_tokens": 9},
+            "warnings": [],
         },
     ),
     "two": named_example(
-        "For a list: a list of vectors",
+        "For a list of documents: a list of vectors",
         {
             "success": True,
             "embeddings": [_VECTOR, [0.5, 0.5, -0.5, 0.5]],
             "dimension": 4,
             "model": "nomic-embed-text",
+            "prefix": "search_document: ",
             "usage": {"prompt_tokens": 15},
+            "warnings": [],
         },
     ),
 }

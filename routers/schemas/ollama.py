@@ -26,6 +26,7 @@ from routers.schemas.fields import (
 )
 from services.completion import CompletionRequest
 from services.ollama.types.durations import KeepAlive
+from services.ollama.types.embedding_prefixes import InputType
 
 MAX_TEXTS = 512
 
@@ -194,6 +195,11 @@ class EmbeddingsRequest(Request):
     )
     model: Annotated[Model | None, UnsetIfEmpty] = Field(
         default=None, description="Model name; without one, `EMBEDDING_MODEL`. Never replaced."
+    )
+    input_type: Annotated[InputType | None, UnsetIfEmpty] = Field(
+        default=None,
+        description="The role of the texts: each gets the prefix that the model was trained with for it. "
+        "Without one, the texts are sent as they are. Make stored vectors as `document` and searches as `query`.",
     )
     dimensions: StrictInt | None = Field(
         default=None, ge=1, description="Cut the vectors to so many numbers; for models that were trained for it."

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.ollama.embeddings import EmbeddingWarning
 from services.ollama.events import Timings, Usage, Warning_
 
 
@@ -79,7 +80,15 @@ class EmbeddingsResponse:
     embeddings: Annotated[list[float] | list[list[float]], Field(description="In the order of the texts.")]
     dimension: Annotated[int, Field(description="Numbers in a vector.")]
     model: Annotated[str, Field(description="Short name.", examples=["nomic-embed-text"])]
+    prefix: Annotated[
+        str | None,
+        Field(description="What each text began with for its `input_type`; null where it was sent as it is."),
+    ]
     usage: EmbeddingsUsage
+    warnings: Annotated[
+        list[EmbeddingWarning],
+        Field(description="`unknown_prefix`: no prefix is known for this `input_type` of this model."),
+    ]
 
 
 class ModelInfo(BaseModel):

@@ -10,6 +10,7 @@ from pydantic import (
     Field,
     StrictBool,
     StrictInt,
+    WithJsonSchema,
 )
 
 from routers.schemas.fields import (
@@ -25,11 +26,17 @@ from routers.schemas.fields import (
 )
 from routers.schemas.ollama import ToolFunction
 from services.ollama.types.durations import KeepAlive
+from services.ollama.types.embedding_prefixes import INPUT_TYPES, InputType
 
 
 def unset_if_zero(value: object) -> object:
     """Return None for the zero values that some serialisers write in place of leaving a field out."""
     return None if value in (0, "", [], {}) and value is not False else value
+
+
+def document_if_passage(value: object) -> object:
+    """Return the type of input that NVIDIA's NIM calls `passage` by its name here."""
+    return "document" if value == "passage" else value
 
 
 UnsetIfZero = BeforeValidator(unset_if_zero)
@@ -195,6 +202,16 @@ class OpenAIEmbeddingsRequest(OpenAIBody):
     )
     dimensions: Annotated[StrictInt | None, Field(ge=1), UnsetIfZero] = Field(
         default=None, description="Cut the vectors to so many numbers; for models that were trained for it."
+    )
+    input_type: Annotated[
+        InputType | None,
+        BeforeValidator(document_if_passage),
+        UnsetIfZero,
+        WithJsonSchema({"anyOf": [{"type": "string", "enum": [*INPUT_TYPES, "passage"]}, {"type": "null"}]}),
+    ] = Field(
+        default=None,
+        description="Not OpenAI's. The role of the texts, which get the prefix that the model was trained with for it; "
+        "`passage` is `document`. Without one, they are sent as they are.",
     )
     truncate: Annotated[StrictBool, default_if_null(True)] = Field(
         default=True, description="Not OpenAI's. Cut a text that is too long for the model, otherwise refuse it."

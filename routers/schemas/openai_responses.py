@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from services.ollama.embeddings import EmbeddingWarning
 from services.ollama.events import Warning_
 
 
@@ -93,6 +94,8 @@ class OpenAIEmbeddings:
     data: list[EmbeddingItem]
     model: Annotated[str, Field(description="Short name.", examples=["nomic-embed-text"])]
     usage: OpenAIEmbeddingsUsage
+    prefix: Annotated[str | None, Field(description="Not OpenAI's: as in `/api/ollama/embeddings`.")]
+    warnings: Annotated[list[EmbeddingWarning], Field(description="Not OpenAI's: as in `/api/ollama/embeddings`.")]
 
 
 @dataclass(slots=True)

@@ -2,20 +2,27 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from services.ollama.client import OllamaClient
 from services.ollama.errors import NoSuchEndpointError, OllamaResponseError
 from services.ollama.response_parser import number
 
+EmbeddingWarning = Literal["unknown_prefix"]
+
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """Unit-length vectors, one per text in the same order; `model` is the short name."""
+    """Unit-length vectors, one per text in the same order; `model` is the short name.
+
+    `prefix` is what each text was made to begin with, None if the texts were sent as they are.
+    """
 
     vectors: list[list[float]]
     model: str
     prompt_tokens: int | None
+    prefix: str | None
+    warnings: list[EmbeddingWarning]
 
 
 async def fetch_vectors(

@@ -27,7 +27,7 @@ async def test_vectors_are_those_of_the_other_api(client: aiohttp.ClientSession,
     texts = ["waiver wire", "trade deadline"]
     answer = await embed(client, url, input=texts, model="nomic-embed-text")
     document = answer.json()
-    assert document.keys() == {"object", "data", "model", "usage"}
+    assert document.keys() == {"object", "data", "model", "usage", "prefix", "warnings"}
     assert [item["index"] for item in document["data"]] == [0, 1]
     assert {item["object"] for item in document["data"]} == {"embedding"}
     known = await succeed(client, url, "embeddings", {"text": texts})

@@ -1,0 +1,70 @@
+"""Embeddings: texts with the prefix of their role, a place in the queue, and vectors of one model."""
+
+import logging
+from dataclasses import dataclass
+
+from config import Settings
+from services.ollama.embeddings import Embeddings, EmbeddingWarning, fetch_vectors
+from services.ollama.errors import InvalidRequestError, NotFoundError, OllamaError
+from services.ollama.types.embedding_prefixes import INPUT_TYPES, InputType, known_prefixes, with_prefix
+from services.ollama.types.model_names import short_name
+from services.request_builder import with_constants
+from services.upstream import Upstream
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingRequest:
+    """Texts to embed. `input_type` is their role, None for texts that are sent as they are."""
+
+    texts: list[str]
+    model: str | None = None
+    input_type: InputType | None = None
+    dimensions: int | None = None
+    truncate: bool = True
+    keep_alive: float | str | None = None
+
+
+async def embed(upstream: Upstream, settings: Settings, request: EmbeddingRequest) -> Embeddings:
+    """Return a vector of unit length for each text. See https://docs.ollama.com/api/embed.
+
+    Raises:
+        OllamaError: if it fails; there is no fallback to another model.
+    """
+    requested = request.model or settings.embedding_model
+    upstream.breaker.check()
+    exact = await upstream.exact_name(requested)
+    if exact is None:
+        raise upstream.unknown(requested)
+    prefix, warnings = _prefix(settings, exact, request.input_type)
+    texts = [with_prefix(text, prefix) for text in request.texts] if prefix else request.texts
+    body = with_constants(settings, {"model": exact, "options": {}}, request.keep_alive)
+    async with upstream.limiter.slot():
+        with upstream.breaker.attempt():
+            try:
+                vectors, tokens = await fetch_vectors(
+                    upstream.client, body, texts, dimensions=request.dimensions, truncate=request.truncate
+                )
+            except NotFoundError as error:
+                upstream.catalog.invalidate()
+                raise upstream.unknown(requested) from error
+            except OllamaError as error:
+                upstream.outcomes.failed(error)
+                raise
+    upstream.outcomes.succeeded()
+    return Embeddings(vectors, short_name(exact), tokens, prefix, warnings)
+
+
+def _prefix(settings: Settings, model: str, input_type: InputType | None) -> tuple[str | None, list[EmbeddingWarning]]:
+    """Return the prefix for texts of a role, None if there is no role or no prefix is known for it."""
+    if input_type is None:
+        return None, []
+    if input_type not in INPUT_TYPES:  # from callers in the same process
+        detail = f"input_type: one of {', '.join(INPUT_TYPES)}."
+        raise InvalidRequestError(detail, field="input_type")
+    prefix = (known_prefixes(model, settings.embedding_prefixes or {}) or {}).get(input_type)
+    if prefix is None:
+        logger.warning("no prefix is known for %s of %s: the texts are sent as they are", input_type, model)
+        return None, ["unknown_prefix"]
+    return prefix, []
