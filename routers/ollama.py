@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Body, Query
+from fastapi import APIRouter, Body, Path, Query
 from starlette.responses import Response
 
 from routers.dependencies import OllamaServiceDep, ShutdownDep
@@ -13,7 +13,13 @@ from routers.openapi import examples, response_examples
 from routers.openapi.schema import MODEL_HEADERS, operation_id, problems, stream_response, success_response
 from routers.responses.streaming import StreamingCompletion, model_headers
 from routers.schemas.ollama import ChatRequest, EmbeddingsRequest, GenerateRequest
-from routers.schemas.ollama_responses import ChatResponse, EmbeddingsResponse, GenerateResponse, ModelsResponse
+from routers.schemas.ollama_responses import (
+    ChatResponse,
+    EmbeddingsResponse,
+    GenerateResponse,
+    ModelDetailsResponse,
+    ModelsResponse,
+)
 from server.request_log import note
 from services.completion import Completion
 
@@ -32,6 +38,7 @@ LIST_PROBLEMS = problems(
 MODEL_PROBLEMS = problems(
     "bad_request",
     "rejected_by_ollama",
+    "unsupported_by_model",
     "unauthorized",
     "model_not_found",
     "request_timeout",
@@ -72,6 +79,29 @@ async def models(
     """
     found = await service.models(force_refresh=force_refresh)
     return _json({"success": True, **asdict(found)})
+
+
+@router.get(
+    "/models/{name:path}",
+    summary="Look up a model",
+    response_model=ModelDetailsResponse,
+    responses=success_response("The model.", response_examples.MODEL_DETAILS_ANSWERS)
+    | LIST_PROBLEMS
+    | problems("model_not_found"),
+)
+async def model(
+    name: Annotated[
+        str, Path(description="As in requests; it may hold slashes and a colon.", examples=["nomic-embed-text"])
+    ],
+    service: OllamaServiceDep,
+) -> Response:
+    """Tell what an installed model is and can do, and whether it is loaded; it is not loaded for that.
+
+    What stays the same is asked once per model, whether it is loaded each time.
+    """
+    if not name.strip("/"):
+        return await models(service)
+    return _json({"success": True, **asdict(await service.model_details(name.removesuffix("/")))})
 
 
 @router.post(

@@ -22,6 +22,7 @@ from routers.schemas.openai_responses import ChatCompletion, OpenAIEmbeddings, O
 from routers.schemas.openai_to_ollama import to_completion_request, to_texts
 from server.request_log import note
 from services.ollama.errors import ModelNotFoundError
+from services.ollama.model_list import whole_number
 from services.ollama.types.model_names import ModelName
 
 LIST_ERRORS = openai_errors(
@@ -38,6 +39,7 @@ LIST_ERRORS = openai_errors(
 MODEL_ERRORS = openai_errors(
     "bad_request",
     "rejected_by_ollama",
+    "unsupported_by_model",
     "unsupported_parameter",
     "unauthorized",
     "model_not_found",
@@ -169,4 +171,11 @@ def _model(model: dict[str, Any]) -> dict[str, Any]:
     except (OverflowError, TypeError, ValueError):
         created = 0
     owner = ModelName.parse(model["model"]).namespace
-    return {"id": model["name"], "object": "model", "created": max(created, 0), "owned_by": owner}
+    return {
+        "id": model["name"],
+        "object": "model",
+        "created": max(created, 0),
+        "owned_by": owner,
+        "context_length": whole_number((model.get("details") or {}).get("context_length")),
+        "capabilities": model.get("capabilities"),
+    }

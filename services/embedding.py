@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass
 
 from config import Settings
+from services.capabilities import EMBEDDING, check_capabilities
 from services.ollama.embeddings import Embeddings, EmbeddingWarning, fetch_vectors
 from services.ollama.errors import InvalidRequestError, NotFoundError, OllamaError
 from services.ollama.types.embedding_prefixes import INPUT_TYPES, InputType, known_prefixes, with_prefix
@@ -37,6 +38,8 @@ async def embed(upstream: Upstream, settings: Settings, request: EmbeddingReques
     exact = await upstream.exact_name(requested)
     if exact is None:
         raise upstream.unknown(requested)
+    if upstream.runs_llama_server:  # before 0.30, Ollama makes embeddings with models that write, too
+        await check_capabilities(upstream, settings, exact, [EMBEDDING])
     prefix, warnings = _prefix(settings, exact, request.input_type)
     texts = [with_prefix(text, prefix) for text in request.texts] if prefix else request.texts
     body = with_constants(settings, {"model": exact, "options": {}}, request.keep_alive)

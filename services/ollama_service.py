@@ -14,6 +14,7 @@ from services.call_stats import count_attempt
 from services.completion import Completion, CompletionRequest, CompletionStream, ResolvedModel
 from services.embedding import EmbeddingRequest, embed
 from services.model_catalog import ModelList
+from services.model_details import ModelDetails, model_details
 from services.model_selection import ModelSelection
 from services.ollama.client import OllamaClient
 from services.ollama.embeddings import Embeddings
@@ -226,6 +227,15 @@ class OllamaService:
         upstream = await self._upstreams.get()
         return await upstream.catalog.list(force_refresh=force_refresh)
 
+    async def model_details(self, name: str) -> ModelDetails:
+        """Return what Ollama tells about one model; it is not loaded for that.
+
+        Raises:
+            ModelNotFoundError: if it is not installed.
+            OllamaError: if Ollama cannot be asked.
+        """
+        return await model_details(await self._upstreams.get(), self.settings, name)
+
     async def complete(self, request: CompletionRequest) -> Completion:
         """Return a complete (non-streamed) response.
 
@@ -242,7 +252,7 @@ class OllamaService:
 
         check_num_ctx(self.settings, request)
         upstream.breaker.check()
-        selection = ModelSelection(upstream, self.settings.default_model)
+        selection = ModelSelection(upstream, self.settings)
         target = await selection.choose(request)
         check_format(request, runs_llama_server=upstream.runs_llama_server)
         async with upstream.limiter.slot():
@@ -274,7 +284,7 @@ class OllamaService:
 
         check_num_ctx(self.settings, request)
         upstream.breaker.check()
-        selection = ModelSelection(upstream, self.settings.default_model)
+        selection = ModelSelection(upstream, self.settings)
         target = await selection.choose(request)
         check_format(request, runs_llama_server=upstream.runs_llama_server)
         chosen(target[0])

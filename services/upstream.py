@@ -10,6 +10,7 @@ from config import Settings
 from services.circuit_breaker import CircuitBreaker
 from services.concurrency_limiter import ConcurrencyLimiter
 from services.model_catalog import ModelCatalog
+from services.model_facts import ModelFactsCache
 from services.ollama.client import ClientOptions, OllamaClient
 from services.ollama.errors import (
     InvalidRequestError,
@@ -101,6 +102,7 @@ class Upstream:
         )
         self.breaker = CircuitBreaker(cooldown_seconds=settings.ollama_down_cooldown)
         self.catalog = ModelCatalog(self._tags, ttl_seconds=settings.ollama_models_ttl)
+        self.facts = ModelFactsCache(self.catalog, client.show, self._ps)
         self.health = SingleFlight(self._probe)
         self._version: tuple[int, int] | None = None
         self.outcomes = Outcomes()
@@ -120,6 +122,7 @@ class Upstream:
         """Cancel shared calls that are still running."""
         await self.health.cancel()
         await self.catalog.refresh.cancel()
+        await self.facts.cancel()
 
     async def exact_name(self, name: str) -> str | None:
         """Return the exact name of an installed model, or None if it is not installed.
@@ -163,6 +166,9 @@ class Upstream:
         response = await self.client.get("/api/tags")
         self.breaker.succeeded()
         return response
+
+    async def _ps(self) -> Any:
+        return await self.client.get("/api/ps")
 
     async def _probe(self) -> Health:
         """Get the version: https://docs.ollama.com/api/version."""

@@ -143,17 +143,18 @@ EMBEDDINGS_ANSWERS: Named = {
         },
     ),
 }
-MODEL: Named = {
-    "found": named_example("A model", {"id": "gpt-oss", "object": "model", "created": CREATED, "owned_by": "library"}),
-}
+_HEAD = {"object": "model", "created": CREATED, "owned_by": "library"}
+_MODEL = {"id": "gpt-oss", **_HEAD, "context_length": 131_072, "capabilities": ["completion", "tools", "thinking"]}
+_EMBEDDER = {"id": "nomic-embed-text", **_HEAD, "context_length": 2048, "capabilities": ["embedding"]}
+MODEL: Named = {"found": named_example("A model", _MODEL)}
 MODELS: Named = {
     "list": named_example(
         "The models",
         {
             "object": "list",
             "data": [
-                {"id": "gpt-oss", "object": "model", "created": CREATED, "owned_by": "library"},
-                {"id": "nomic-embed-text", "object": "model", "created": CREATED, "owned_by": "library"},
+                _MODEL,
+                _EMBEDDER,
             ],
         },
     ),

@@ -92,6 +92,35 @@ MODELS_ANSWERS: Named = {
         },
     )
 }
+MODEL_DETAILS_ANSWERS: Named = {
+    "embedding": named_example(
+        "A model for vectors, loaded",
+        {
+            "success": True,
+            "name": "nomic-embed-text",
+            "model": "nomic-embed-text:latest",
+            "size": 274_302_450,
+            "modified_at": "2026-03-02T09:41:17.518Z",
+            "digest": "0a109f422b47e3a30ba2b10eca18548e944e8a23073ee3f3e947efcf3c45e59f",
+            "family": "nomic-bert",
+            "parameter_size": "137M",
+            "quantization_level": "F16",
+            "context_length": 2048,
+            "embedding_length": 768,
+            "capabilities": ["embedding"],
+            "loaded": True,
+            "expires_at": "2026-03-02T09:50:00.118Z",
+            "loaded_context_length": 2048,
+            "size_vram": 0,
+            "prefixes": {
+                "query": "search_query: ",
+                "document": "search_document: ",
+                "classification": "classification: ",
+                "clustering": "clustering: ",
+            },
+        },
+    ),
+}
 _HEALTHY: Named = {
     "status": "healthy",
     "services": {"ollama": "up"},
@@ -172,7 +201,18 @@ PROBLEMS: dict[str, Named] = {
         "detail": "The model 'llama9' is not installed. `ollama pull llama9` installs it.",
         "available": ["gpt-oss", "nomic-embed-text"],
     },
-    "rejected_by_ollama": {"detail": 'Ollama refused the request: "llama3.1" does not support thinking'},
+    "rejected_by_ollama": {"detail": "Ollama refused the request: the input length exceeds the context length"},
+    "unsupported_by_model": {
+        "detail": "The model 'llama3.1' cannot think before it answers: it lacks the capability `thinking`; "
+        "'gpt-oss' has it.",
+        "errors": [
+            {
+                "field": "think",
+                "message": "The model 'llama3.1' cannot think before it answers: it lacks the capability `thinking`; "
+                "'gpt-oss' has it.",
+            }
+        ],
+    },
     "ollama_unavailable": {"detail": "Ollama could not be reached.", "retryable": True},
     "ollama_busy": {
         "detail": "Ollama is busy and takes no more requests at the moment: server busy, please try again.",

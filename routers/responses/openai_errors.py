@@ -14,7 +14,7 @@ NO_RESPONSES_API = (
     "The Responses API is not offered. Use POST /v1/chat/completions: `client.chat.completions` in the openai "
     "packages, `provider.chat(model)` or `createOpenAICompatible` in the AI SDK."
 )
-NAMES = {"format": "response_format.json_schema.schema"}
+NAMES = {"format": "response_format.json_schema.schema", "think": "reasoning_effort"}
 """What fields that are refused after the body was read are called in OpenAI's API."""
 SWITCHED_OFF = "OpenAI's API is switched off here (OPENAI_API_ENABLED)."
 

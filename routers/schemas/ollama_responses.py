@@ -116,3 +116,29 @@ class ModelsResponse:
     cached: Annotated[bool, Field(description="Whether it was answered without asking Ollama.")]
     stale: Annotated[bool, Field(description="Whether Ollama could not be asked for a newer one.")]
     age_seconds: Annotated[float, Field(description="Seconds since Ollama gave it.")]
+
+
+@dataclass(slots=True)
+class ModelDetailsResponse:
+    """An installed model; null where Ollama does not tell."""
+
+    success: Literal[True]
+    name: Annotated[str, Field(description="Short name: `:latest` is cut.", examples=["gpt-oss"])]
+    model: Annotated[str, Field(description="Exact name.", examples=["gpt-oss:latest"])]
+    size: Annotated[int | None, Field(description="Bytes.")]
+    modified_at: Annotated[str | None, Field(description="Date and time (RFC 3339).")]
+    digest: Annotated[str | None, Field(description="Changes when the model does.")]
+    family: Annotated[str | None, Field(description="Architecture.", examples=["gptoss"])]
+    parameter_size: Annotated[str | None, Field(description="Number of parameters.", examples=["20.9B"])]
+    quantization_level: Annotated[str | None, Field(description="Precision of its weights.", examples=["MXFP4"])]
+    context_length: Annotated[int | None, Field(description="Tokens it was trained for.")]
+    embedding_length: Annotated[int | None, Field(description="Numbers in a vector of its own.")]
+    capabilities: Annotated[list[str] | None, Field(description="`completion`, `tools`, `vision`, `embedding`, …")]
+    loaded: Annotated[bool | None, Field(description="Whether it is in memory now.")]
+    expires_at: Annotated[str | None, Field(description="When it will leave memory (RFC 3339).")]
+    loaded_context_length: Annotated[int | None, Field(description="Tokens it was loaded with; no more fit.")]
+    size_vram: Annotated[int | None, Field(description="Bytes of it in the memory of a GPU.")]
+    prefixes: Annotated[
+        dict[str, str] | None,
+        Field(description="What each `input_type` adds to a text; null where its family is not known."),
+    ]

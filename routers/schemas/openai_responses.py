@@ -106,6 +106,13 @@ class OpenAIModel:
     object: Literal["model"]
     created: Annotated[int, Field(description="When it was installed: seconds since 1970, 0 if unknown.")]
     owned_by: Annotated[str, Field(description="The namespace of its name.", examples=["library"])]
+    context_length: Annotated[
+        int | None, Field(description="Not OpenAI's: tokens it was trained for; null before Ollama 0.30.")
+    ]
+    capabilities: Annotated[
+        list[str] | None,
+        Field(description="Not OpenAI's: `tools`, `vision`, `thinking`, …; null before Ollama 0.30."),
+    ]
 
 
 @dataclass(slots=True)

@@ -368,8 +368,8 @@ async def test_an_embedding_model_does_not_generate(service: Api, path: str, bod
     for accept in (None, *FORMS):
         wrong = body | {"model": "nomic-embed-text", "stream": accept is not None}
         async with service.post(f"/api/ollama/{path}", wrong, accept) as response:
-            document = await problem(response, 400, "rejected_by_ollama")
-        assert f"does not support {path}" in document["detail"]
+            document = await problem(response, 400, "unsupported_by_model")
+        assert "`completion`; 'gpt-oss' has it" in document["detail"]
         assert document["retryable"] is False
 
 
@@ -379,8 +379,8 @@ async def test_a_model_that_cannot_think_is_not_made_to(
     service: Api, path: str, body: dict[str, Any], think: bool | str
 ) -> None:
     async with service.post(f"/api/ollama/{path}", body | {"think": think}) as response:
-        document = await problem(response, 400, "rejected_by_ollama")
-    assert "think" in document["detail"]
+        document = await problem(response, 400, "unsupported_by_model")
+    assert "lacks the capability `thinking`" in document["detail"]
 
 
 async def test_not_to_think_is_fine_for_any_model(service: Api) -> None:

@@ -103,6 +103,7 @@ async def test_the_request_wins_over_the_settings(
 
 
 async def test_system_and_images_go_upstream(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
+    simulator.install("llama3.1", ["completion", "vision"])
     more = {"system": "Be brief.", "images": [PIXEL, f"data:image/png;base64,{PIXEL}"]}
     await succeed(client, url, "generate", GENERATE | more)
     (seen,) = simulator.calls_to(UPSTREAM)
@@ -110,6 +111,7 @@ async def test_system_and_images_go_upstream(client: aiohttp.ClientSession, url:
 
 
 async def test_a_large_image_goes_upstream(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
+    simulator.install("gpt-oss", ["completion", "vision"])
     image = base64.b64encode(bytes(3_000_000)).decode()
     data = io.BytesIO(json.dumps({"prompt": "Hi", "images": [image]}).encode())
     headers = {"Content-Type": "application/json"}
@@ -436,10 +438,11 @@ async def test_upstream_trouble_has_its_status_and_code(
 
 @both
 async def test_ollamas_own_400_is_told_in_its_words(
-    client: aiohttp.ClientSession, url: str, endpoint: str, body: dict[str, Any]
+    client: aiohttp.ClientSession, url: str, simulator: Simulator, endpoint: str, body: dict[str, Any]
 ) -> None:
-    answer = await post(client, url, endpoint, body | {"model": "nomic-embed-text"})
-    assert f"does not support {endpoint}" in problem_in(answer, "rejected_by_ollama")["detail"]
+    simulator.install("deepseek-r1")
+    answer = await post(client, url, endpoint, body | {"think": "low", "model": "deepseek-r1"})
+    assert "is not supported for this model" in problem_in(answer, "rejected_by_ollama")["detail"]
 
 
 @both

@@ -128,7 +128,9 @@ async def test_models_are_those_installed(client: aiohttp.ClientSession, url: st
     assert listed["object"] == "list"
     assert [model["id"] for model in listed["data"]] == [model["name"] for model in known]
     for model, installed in zip(listed["data"], known, strict=True):
-        assert model.keys() == {"id", "object", "created", "owned_by"}
+        assert model.keys() == {"id", "object", "created", "owned_by", "context_length", "capabilities"}
+        assert model["capabilities"] == installed["capabilities"]
+        assert model["context_length"] == installed["details"]["context_length"]
         assert (model["object"], model["owned_by"]) == ("model", "library")
         assert model["created"] == int(datetime.fromisoformat(installed["modified_at"]).timestamp())
     assert (await get(client, f"{url}/v1/models/")).json() == listed

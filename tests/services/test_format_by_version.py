@@ -37,7 +37,7 @@ def be(simulator: Simulator, version: str, model: dict[str, Any]) -> None:
 
 
 def generations(simulator: Simulator) -> list[str]:
-    return [seen.path for seen in simulator.calls if seen.method == "POST"]
+    return [seen.path for seen in simulator.calls if seen.path in {"/api/generate", "/api/chat"}]
 
 
 @pytest.mark.parametrize(
