@@ -97,6 +97,14 @@ class Settings(BaseSettings):
         default=None,
         description="Context length in tokens of every request; one value, for a change reloads the model.",
     )
+    truncate_prompts: bool | None = Field(
+        default=None,
+        description="`truncate` of requests that name none: false refuses prompts that are longer than the context.",
+    )
+    shift_context: bool | None = Field(
+        default=None,
+        description="`shift` of requests that name none: false ends an answer where the context is full.",
+    )
     ollama_keep_alive: KeepAlive | None = Field(
         default=None,
         description="How long a model stays loaded: seconds, or text such as `5m`; -1 is for ever.",

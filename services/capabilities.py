@@ -52,7 +52,7 @@ async def check_capabilities(
     for need in needs:
         if need.capability not in capabilities:
             preferred = (settings.default_model, settings.quality_model, settings.embedding_model)
-            other = upstream.facts.having(need.capability, preferred)
+            other = await upstream.facts.having(need.capability, preferred)
             which = f"The model {short_name(exact_name)!r}"
             if in_place_of is not None:
                 which += f", which would answer in place of {in_place_of!r},"

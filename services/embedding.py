@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 
 from config import Settings
 from services.capabilities import EMBEDDING, check_capabilities
@@ -9,10 +10,15 @@ from services.ollama.embeddings import Embeddings, EmbeddingWarning, fetch_vecto
 from services.ollama.errors import InvalidRequestError, NotFoundError, OllamaError
 from services.ollama.types.embedding_prefixes import INPUT_TYPES, InputType, known_prefixes, with_prefix
 from services.ollama.types.model_names import short_name
+from services.prompt_fit import LEAST_DEFAULT_CONTEXT, MAX_TOKENS_PER_CHARACTER, send_or_cut
 from services.request_builder import with_constants
 from services.upstream import Upstream
 
 logger = logging.getLogger(__name__)
+
+LEAST_CONTEXT = 512
+"""The shortest context that common embedding models were trained for."""
+MARKS_OF_A_TEXT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +52,10 @@ async def embed(upstream: Upstream, settings: Settings, request: EmbeddingReques
     async with upstream.limiter.slot():
         with upstream.breaker.attempt():
             try:
-                vectors, tokens = await fetch_vectors(
-                    upstream.client, body, texts, dimensions=request.dimensions, truncate=request.truncate
+                (vectors, tokens), was_cut = await send_or_cut(
+                    partial(fetch_vectors, upstream.client, texts, request.dimensions),
+                    body | {"truncate": request.truncate},
+                    may_be_cut=_may_be_cut(upstream, settings, exact, texts),
                 )
             except NotFoundError as error:
                 upstream.catalog.invalidate()
@@ -56,6 +64,9 @@ async def embed(upstream: Upstream, settings: Settings, request: EmbeddingReques
                 upstream.outcomes.failed(error)
                 raise
     upstream.outcomes.succeeded()
+    if was_cut:
+        logger.warning("a text was longer than the context of %s and was cut", exact)
+        warnings.append("prompt_truncated")
     return Embeddings(vectors, short_name(exact), tokens, prefix, warnings)
 
 
@@ -71,3 +82,10 @@ def _prefix(settings: Settings, model: str, input_type: InputType | None) -> tup
         logger.warning("no prefix is known for %s of %s: the texts are sent as they are", input_type, model)
         return None, ["unknown_prefix"]
     return prefix, []
+
+
+def _may_be_cut(upstream: Upstream, settings: Settings, model: str, texts: list[str]) -> bool:
+    """Return whether a text may be too long for the model."""
+    context = upstream.facts.known_context(model) or LEAST_CONTEXT
+    context = min(context, settings.ollama_num_ctx or LEAST_DEFAULT_CONTEXT)
+    return MAX_TOKENS_PER_CHARACTER * max(map(len, texts)) + MARKS_OF_A_TEXT >= context

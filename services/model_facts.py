@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 from services.model_catalog import ModelCatalog
 from services.ollama.errors import OllamaError
 from services.ollama.model_facts import LoadedModel, ModelFacts, find_loaded, parse_show
+from services.ollama.model_list import whole_number
 from services.ollama.types.model_names import ModelName, short_name
 from services.single_flight import SingleFlight
 
 logger = logging.getLogger(__name__)
 
 FAILURE_CACHE_SECONDS = 30.0
+MAX_ASKED = 20
 
 
 class _Shown(NamedTuple):
@@ -46,8 +48,14 @@ class ModelFactsCache:
         given: list[str] | None = item.get("capabilities")
         if given:
             return given
-        shown = self._shown.get(exact_name)
-        return shown.facts.capabilities if shown is not None and shown.digest == item["digest"] else None
+        return self._shown[exact_name].facts.capabilities if self._is_shown(exact_name, item) else None
+
+    def known_context(self, exact_name: str) -> int | None:
+        """Return the context length that a model was trained for as far as it is known without asking."""
+        item = self._catalog.item(exact_name)
+        if item is not None and self._is_shown(exact_name, item):
+            return self._shown[exact_name].facts.context_length
+        return whole_number(((item or {}).get("details") or {}).get("context_length"))
 
     async def capabilities(self, exact_name: str) -> list[str] | None:
         """Return what a model can do, asked once where the list does not tell; None if Ollama does not tell."""
@@ -55,7 +63,7 @@ class ModelFactsCache:
         item = self._catalog.item(exact_name)
         if known is not None or item is None or self._is_shown(exact_name, item):
             return known
-        if time.monotonic() - self._failed_at.get(exact_name, -FAILURE_CACHE_SECONDS) < FAILURE_CACHE_SECONDS:
+        if time.monotonic() - self._failed_at.get(exact_name, -float("inf")) < FAILURE_CACHE_SECONDS:
             return None
         try:
             return (await self.facts(exact_name)).capabilities
@@ -64,12 +72,21 @@ class ModelFactsCache:
             self._failed_at[exact_name] = time.monotonic()
             return None
 
-    def having(self, capability: str, preferred: tuple[str, ...]) -> str | None:
-        """Return the short name of an installed model that is known to have a capability, the preferred ones first."""
+    async def having(self, capability: str, preferred: tuple[str, ...]) -> str | None:
+        """Return the short name of an installed model that has a capability, the preferred ones first.
+
+        Where the list does not tell, some of the models are asked for: once, as their answers are cached.
+        """
         wanted = [ModelName.parse(name) for name in preferred]
-        found = [name for name in self._catalog.exact_names if capability in (self.known_capabilities(name) or ())]
-        ranked = sorted(found, key=lambda name: _place(ModelName.parse(name), wanted))
-        return short_name(ranked[0]) if ranked else None
+        ranked = sorted(self._catalog.exact_names, key=lambda name: _place(ModelName.parse(name), wanted))
+        for name in ranked:
+            if capability in (self.known_capabilities(name) or ()):
+                return short_name(name)
+        unknown = [name for name in ranked if self.known_capabilities(name) is None]
+        for name in unknown[:MAX_ASKED]:
+            if capability in (await self.capabilities(name) or ()):
+                return short_name(name)
+        return None
 
     async def facts(self, exact_name: str) -> ModelFacts:
         """Return the facts of `/api/show`, asked once as long as the model is the same.

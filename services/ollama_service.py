@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from copy import deepcopy
+from functools import partial
 from typing import Any, Literal, TypeVar, overload
 
 from config import Settings, get_settings
@@ -21,8 +22,10 @@ from services.ollama.embeddings import Embeddings
 from services.ollama.errors import OllamaError
 from services.ollama.events import Token
 from services.ollama.raw_response import RawResponse
+from services.ollama.stream_reader import StreamReader
 from services.ollama.types.embedding_prefixes import InputType
 from services.per_loop import PerLoop
+from services.prompt_fit import PromptFit
 from services.relay import relay
 from services.request_builder import check_format, check_num_ctx, completion_body
 from services.upstream import Health, Outcomes, Upstream, client_options
@@ -245,10 +248,12 @@ class OllamaService:
         upstream = await self._upstreams.get()
 
         async def attempt(resolved: ResolvedModel, model: str) -> Completion:
-            response = await upstream.client.post(
-                request.path, completion_body(self.settings, request, model, stream=False)
-            )
-            return Completion.read(response, request, resolved)
+            fit = PromptFit(upstream, self.settings, request, resolved, model)
+            body = completion_body(self.settings, request, model, stream=False)
+            response = await fit.send(partial(upstream.client.post, request.path), body)
+            completion = Completion.read(response, request, resolved)
+            await fit.tell(completion.done)
+            return completion
 
         check_num_ctx(self.settings, request)
         upstream.breaker.check()
@@ -279,8 +284,12 @@ class OllamaService:
 
         async def attempt(resolved: ResolvedModel, model: str) -> CompletionStream:
             chosen(resolved)
-            opening = upstream.client.stream(request.path, completion_body(self.settings, request, model, stream=True))
-            return CompletionStream(resolved, await stack.enter_async_context(opening), request)
+            fit = PromptFit(upstream, self.settings, request, resolved, model)
+            reader = await fit.send(open_stream, completion_body(self.settings, request, model, stream=True))
+            return CompletionStream(resolved, reader, request, fit)
+
+        async def open_stream(body: dict[str, Any]) -> StreamReader:
+            return await stack.enter_async_context(upstream.client.stream(request.path, body))
 
         check_num_ctx(self.settings, request)
         upstream.breaker.check()

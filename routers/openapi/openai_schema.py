@@ -4,7 +4,7 @@ from typing import Any
 
 from routers.openapi.schema import (
     BACK_OFF_STATUS,
-    MODEL_HEADERS,
+    COMPLETION_HEADERS,
     RETRY_AFTER,
     Responses,
     problem_example,
@@ -48,6 +48,6 @@ def completion_responses(named: dict[str, Any], chunks: dict[str, Any]) -> Respo
         "Whole, as JSON. With `stream: true` as Server-Sent Events, whatever `Accept` says: each `data` is a chunk, "
         'the last one `[DONE]`; a stream that fails ends with `{"error": …}` instead.'
     )
-    responses = success_response(description, named, MODEL_HEADERS)
+    responses = success_response(description, named, COMPLETION_HEADERS)
     responses[200]["content"]["text/event-stream"] = {"schema": {}, "examples": chunks}
     return responses

@@ -3,7 +3,7 @@
 from routers.openapi.example import Named, named_example
 
 REQUEST_ID = "5f1c9f0a8e4b4f6f9d0c2b7a6e3d1f00"
-USAGE = {"prompt_tokens": 31, "completion_tokens": 14, "total_tokens": 45}
+USAGE = {"prompt_tokens": 31, "completion_tokens": 14, "total_tokens": 45, "context_length": 4096}
 TIMINGS = {
     "total_ms": 842.117,
     "load_ms": 61.204,

@@ -48,6 +48,12 @@ MODEL_HEADERS = {
         "schema": {"type": "string", "enum": ["true", "false"]},
     },
 }
+COMPLETION_HEADERS = MODEL_HEADERS | {
+    "X-Prompt-Truncated": {
+        "description": "`true` where the prompt was longer than the context and was cut; else absent.",
+        "schema": {"type": "string", "enum": ["true"]},
+    },
+}
 RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
 REQUEST_ID = {
     "X-Request-ID": {
@@ -83,7 +89,7 @@ def stream_response(named: dict[str, Any]) -> Responses:
         "Server-Sent Events (each `data` is a `StreamEvent`), NDJSON (each line is one), or the text alone. "
         "A stream of events ends with `done` or `error`; a text that fails is cut off."
     )
-    responses = success_response(description, named, MODEL_HEADERS)
+    responses = success_response(description, named, COMPLETION_HEADERS)
     responses[200]["content"] |= {
         "text/event-stream": STREAM_EVENTS | {"examples": response_examples.SSE},
         "application/x-ndjson": STREAM_EVENTS | {"examples": response_examples.NDJSON},

@@ -60,6 +60,16 @@ class CompletionBody(Request):
     think: Annotated[StrictBool | Literal["low", "medium", "high"] | None, UnsetIfEmpty] = Field(
         default=None, description="Reason before answering; a level where the model has them, as gpt-oss does."
     )
+    truncate: StrictBool | None = Field(
+        default=None,
+        description="False refuses a prompt that is longer than the model's context; else Ollama cuts it, and "
+        "`warnings` says `prompt_truncated`. Without it `TRUNCATE_PROMPTS`.",
+    )
+    shift: StrictBool | None = Field(
+        default=None,
+        description="False ends the answer where the context is full (`context_full`); else Ollama drops the oldest "
+        "half of it and goes on. A change may reload the model. Without it `SHIFT_CONTEXT`.",
+    )
     keep_alive: Annotated[KeepAlive | None, UnsetIfEmpty] = Field(
         default=None,
         description="How long the model stays loaded: seconds, or a duration such as `5m`; -1 is for ever.",
@@ -93,6 +103,8 @@ class CompletionBody(Request):
             options=(self.options.model_dump(exclude_none=True) if self.options.model_fields_set else {})
             | {name: value for name, value in named.items() if value is not None},
             response_format=self.format,
+            truncate=self.truncate,
+            shift=self.shift,
             keep_alive=self.keep_alive,
             allow_fallback=self.fallback,
         )

@@ -26,7 +26,10 @@ class GenerateResponse:
         list[Warning_],
         Field(
             description="`fallback_model`: another model answered. "
-            "`empty_response_thinking`: thinking used up the tokens. `invalid_json`: not what `format` asked for."
+            "`empty_response_thinking`: thinking used up the tokens. `invalid_json`: not what `format` asked for. "
+            "`prompt_truncated`: the prompt was longer than the context, and the model saw only a part of it. "
+            "`context_full`: the answer ended for lack of room. "
+            "`truncate_unsupported`: this Ollama is too old for `truncate` and `shift`."
         ),
     ]
 
@@ -87,7 +90,10 @@ class EmbeddingsResponse:
     usage: EmbeddingsUsage
     warnings: Annotated[
         list[EmbeddingWarning],
-        Field(description="`unknown_prefix`: no prefix is known for this `input_type` of this model."),
+        Field(
+            description="`unknown_prefix`: no prefix is known for this `input_type` of this model. "
+            "`prompt_truncated`: a text was longer than the context and was cut."
+        ),
     ]
 
 

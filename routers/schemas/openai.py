@@ -170,6 +170,16 @@ class ChatCompletionRequest(OpenAIBody):
         default=True,
         description="Not OpenAI's. Let `DEFAULT_MODEL` answer if the model is not installed; true by default.",
     )
+    truncate: StrictBool | None = Field(
+        default=None,
+        description="Not OpenAI's. False refuses a prompt that is longer than the model's context, in place of "
+        "cutting it; without it `TRUNCATE_PROMPTS`.",
+    )
+    shift: StrictBool | None = Field(
+        default=None,
+        description="Not OpenAI's. False ends the answer where the context is full, in place of dropping the oldest "
+        "half of it; without it `SHIFT_CONTEXT`.",
+    )
     keep_alive: OptionalKeepAlive = Field(
         default=None, description="Not OpenAI's. How long the model stays loaded: seconds, or text such as `5m`."
     )

@@ -16,6 +16,10 @@ class CompletionUsage:
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    context_length: Annotated[
+        int | None,
+        Field(description="Not OpenAI's: tokens the model was loaded for; absent if not known."),
+    ] = None
 
 
 @dataclass(slots=True)

@@ -173,7 +173,8 @@ async def test_the_answer_has_all_its_fields(client: aiohttp.ClientSession, url:
         "done_reason": "stop",
         "warnings": [],
     }
-    assert usage.keys() == {"prompt_tokens", "completion_tokens", "total_tokens"}
+    assert usage.keys() == {"prompt_tokens", "completion_tokens", "total_tokens", "context_length"}
+    assert usage["context_length"] == 4096
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
     assert usage["completion_tokens"] == simulator.answer_tokens
     assert timings.keys() == {"total_ms", "load_ms", "prompt_ms", "completion_ms", "tokens_per_second"}
