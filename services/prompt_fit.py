@@ -125,15 +125,22 @@ def tokens_at_most(content: Mapping[str, Any]) -> int:
     characters = len(content.get("prompt", "")) + len(content.get("system", ""))
     images = len(content.get("images", ()))
     if tools := content.get("tools"):
-        characters += len(orjson.dumps(tools))
+        characters += _json_length(tools)
     for message in messages:
         characters += len(message.get("content") or "") + len(message.get("thinking") or "")
         images += len(message.get("images", ()))
         if calls := message.get("tool_calls"):
-            characters += len(orjson.dumps(calls))
+            characters += _json_length(calls)
     return (
         MAX_TOKENS_PER_CHARACTER * characters
         + MAX_TOKENS_PER_IMAGE * images
         + TOKENS_AROUND_A_MESSAGE * len(messages)
         + TOKENS_OF_A_TEMPLATE
     )
+
+
+def _json_length(value: Any) -> int:
+    try:
+        return len(orjson.dumps(value))
+    except orjson.JSONEncodeError:  # nested too deeply, for which the client refuses it
+        return 0

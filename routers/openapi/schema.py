@@ -50,6 +50,7 @@ MODEL_HEADERS = {
 }
 COMPLETION_HEADERS = MODEL_HEADERS | {
     "X-Prompt-Truncated": {
+        "required": False,
         "description": "`true` where the prompt was longer than the context and was cut; else absent.",
         "schema": {"type": "string", "enum": ["true"]},
     },

@@ -355,9 +355,52 @@ async def test_dimensions_cut_the_vectors(service: Api) -> None:
 async def test_a_text_too_long_to_embed_is_cut_unless_that_is_refused(service: Api) -> None:
     text = "a very long story " * 2000
     answer = await service.answer("/api/ollama/embeddings", {"text": text})
-    assert answer["dimension"] == 768
+    assert (answer["dimension"], answer["warnings"]) == (768, ["prompt_truncated"])
     async with service.post("/api/ollama/embeddings", {"text": text, "truncate": False}) as response:
         await problem(response, 400, "rejected_by_ollama")
+
+
+# Prompts that do not fit
+
+
+CONTEXT = 512
+SMALL = {"options": {"num_ctx": CONTEXT}, "max_tokens": 3, "model": "llama3.1"}
+TOO_LONG: dict[str, dict[str, Any]] = {
+    "generate": {"prompt": "who should start this week " * 300},
+    "chat": {"messages": [{"role": "user", "content": "who should start this week " * 10}] * 40},
+}
+both_ways = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+both_endpoints = pytest.mark.parametrize("endpoint", ["generate", "chat"])
+
+
+async def last_event(service: Api, endpoint: str, body: dict[str, Any], *, stream: bool) -> dict[str, Any]:
+    if not stream:
+        return await service.answer(f"/api/ollama/{endpoint}", body)
+    async with service.post(f"/api/ollama/{endpoint}", body | {"stream": True}, NDJSON) as response:
+        return [event async for event in events(response)][-1]
+
+
+@both_ways
+@both_endpoints
+async def test_a_prompt_that_was_cut_is_told_of(service: Api, endpoint: str, stream: bool) -> None:
+    last = await last_event(service, endpoint, TOO_LONG[endpoint] | SMALL, stream=stream)
+    assert (last["warnings"], last["usage"]["context_length"]) == (["prompt_truncated"], CONTEXT)
+
+
+@both_ways
+@both_endpoints
+async def test_a_prompt_too_long_is_refused_if_that_is_asked_for(service: Api, endpoint: str, stream: bool) -> None:
+    body = TOO_LONG[endpoint] | SMALL | {"truncate": False, "stream": stream}
+    async with service.post(f"/api/ollama/{endpoint}", body) as response:
+        await problem(response, 400, "rejected_by_ollama")
+
+
+@both_ways
+async def test_an_answer_that_ends_for_lack_of_room_says_so(service: Api, stream: bool) -> None:
+    body = {"prompt": "who should start " * 25, "options": {"num_ctx": 256}, "max_tokens": 2000, "shift": False}
+    last = await last_event(service, "generate", body, stream=stream)
+    assert last["usage"]["context_length"] == 256
+    assert ("context_full" in last["warnings"]) is (last["done_reason"] == "length")
 
 
 # What Ollama refuses

@@ -90,7 +90,7 @@ async def test_newer_ollama_is_sent_what_it_can_take(
         for endpoint, body in COMPLETIONS:
             for schema in (ENDS_SERVER, ENDS_RUNNER):
                 assert (await post(client, url, endpoint, body | {"format": schema})).status != 422
-                assert simulator.calls[-1].body["format"] == schema
+                assert simulator.calls_to(f"/api/{endpoint}")[-1].body["format"] == schema
             problem_in(await post(client, url, endpoint, body | {"format": HARMS_ALL}), "invalid_request")
     assert len(generations(simulator)) == 4
 
