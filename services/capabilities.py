@@ -1,4 +1,4 @@
-"""What a model has to be able to do for a request, checked before the request takes a place in the queue."""
+"""Capability checks: requests that a model cannot serve are rejected before they are queued."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from services.upstream import Upstream
 
 
 class Need(NamedTuple):
-    """A capability by Ollama's name, the field that needs it, and what a model without it fails to do."""
+    """A capability by Ollama's name, the request field that requires it, and what it is for."""
 
     capability: str
     field: str
@@ -22,7 +22,7 @@ EMBEDDING = Need("embedding", "model", "make embeddings")
 
 
 def needs_of(request: CompletionRequest) -> list[Need]:
-    """Return what a completion needs."""
+    """Return the capabilities that a completion requires."""
     content = request.content
     needs = [WRITING]
     if content.get("tools"):
@@ -39,9 +39,9 @@ def needs_of(request: CompletionRequest) -> list[Need]:
 async def check_capabilities(
     upstream: Upstream, settings: Settings, exact_name: str, needs: list[Need], *, in_place_of: str | None = None
 ) -> None:
-    """Reject what a model cannot do; where Ollama does not tell, the request is for Ollama to decide.
+    """Reject a request that the model cannot serve; if Ollama does not report capabilities, nothing is rejected.
 
-    `in_place_of` is the model that was asked for, if this one is its fallback.
+    `in_place_of` is the requested model if this one is its fallback.
 
     Raises:
         MissingCapabilityError: if the model lacks a capability; it names an installed model that has it.
@@ -55,7 +55,7 @@ async def check_capabilities(
             other = await upstream.facts.having(need.capability, preferred)
             which = f"The model {short_name(exact_name)!r}"
             if in_place_of is not None:
-                which += f", which would answer in place of {in_place_of!r},"
+                which += f", the fallback for {in_place_of!r},"
             has_it = f"{other!r} has it" if other else "no installed model is known to have it"
             detail = f"{which} cannot {need.failing}: it lacks the capability `{need.capability}`; {has_it}."
             raise MissingCapabilityError(detail, field=need.field)

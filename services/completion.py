@@ -43,13 +43,13 @@ class ResolvedModel:
 
 
 class Ending(Protocol):
-    """What is added to the end of a response."""
+    """Completes the last event of a response."""
 
     @property
     def is_known(self) -> bool:
-        """Whether `tell` has nothing to wait for."""
+        """Whether `finish` returns without waiting."""
 
-    async def tell(self, done: Done) -> None:
+    async def finish(self, done: Done) -> None:
         """Complete the last event."""
 
 
@@ -122,9 +122,9 @@ class CompletionStream:
                 raise
             if events and isinstance(done := events[-1], Done):
                 if not self._ending.is_known and len(events) > 1:
-                    yield events[:-1]  # texts need not wait
+                    yield events[:-1]  # do not delay the text
                     events = [done]
-                await self._ending.tell(done)
+                await self._ending.finish(done)
             yield events
         await self._reader.read_to_end()
 

@@ -1,4 +1,4 @@
-"""Context lengths that models are loaded with, from `/api/ps`: asked at most every few seconds."""
+"""Cached context lengths of loaded models, from `/api/ps`."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ from services.ollama.errors import OllamaError
 
 CACHE_SECONDS = 10.0
 NOT_LOADED_CACHE_SECONDS = 1.0
-TIMEOUT_SECONDS = 1.0  # an answer is ready and waits for it
+TIMEOUT_SECONDS = 1.0  # a complete response waits for it
 MAX_ENTRIES = 256
 
 
@@ -19,24 +19,24 @@ class _Entry(NamedTuple):
 
 
 class ContextLengths:
-    """Context lengths in tokens by model and requested `num_ctx`, for another `num_ctx` loads the model anew."""
+    """Context lengths in tokens, by model and requested `num_ctx`: another `num_ctx` reloads the model."""
 
     def __init__(self, facts: ModelFactsCache) -> None:
         self._facts = facts
         self._entries: dict[tuple[str, int | None], _Entry] = {}
 
     def last_known(self, exact_name: str, num_ctx: int | None) -> int | None:
-        """Return the length that was last seen, without asking Ollama."""
+        """Return the last length, without asking Ollama."""
         entry = self._entries.get((exact_name, num_ctx))
         return entry.length if entry is not None else None
 
     def is_fresh(self, exact_name: str, num_ctx: int | None) -> bool:
-        """Return whether `get` answers without asking Ollama."""
+        """Return whether `get` returns without asking Ollama."""
         entry = self._entries.get((exact_name, num_ctx))
         return entry is not None and time.monotonic() < entry.expires_at
 
     async def get(self, exact_name: str, num_ctx: int | None) -> int | None:
-        """Return the length that a loaded model has, None if it is not loaded or Ollama does not tell."""
+        """Return the length, or None if the model is not loaded or Ollama does not report it."""
         if not self.is_fresh(exact_name, num_ctx):
             length = await self._ask(exact_name)
             if len(self._entries) >= MAX_ENTRIES:

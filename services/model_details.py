@@ -1,4 +1,4 @@
-"""Details of one model: what it is, what it can do, and whether it is loaded."""
+"""Details of one model."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from services.upstream import Upstream
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelDetails:
-    """A model; None where Ollama does not tell. Lengths are in tokens, sizes in bytes.
+    """An installed model; None for what Ollama does not report. Lengths are in tokens, sizes in bytes.
 
     `context_length` is what the model was trained for, `loaded_context_length` what it was loaded with.
     `embedding_length` is the width of its vectors. `prefixes` are those of its family by `input_type`.
@@ -38,7 +38,7 @@ class ModelDetails:
 
 
 async def model_details(upstream: Upstream, settings: Settings, name: str) -> ModelDetails:
-    """Return the details of an installed model, from the list, `/api/show` and `/api/ps`; it is not loaded for that.
+    """Return the details of an installed model from the list, `/api/show` and `/api/ps`; the model is not loaded.
 
     Raises:
         ModelNotFoundError: if it is not installed.
@@ -79,7 +79,7 @@ async def _loaded(upstream: Upstream, exact: str) -> dict[str, Any]:
     is_known, found = True, None
     try:
         found = await upstream.facts.loaded(exact)
-    except OllamaError:  # the rest is worth telling
+    except OllamaError:  # return the other details
         is_known = False
     loaded = found or LoadedModel(None, None, None)
     return {

@@ -1,4 +1,4 @@
-"""Cached facts about single models: from the model list, else asked once by `/api/show`; never loads a model."""
+"""Cached properties of single models, from the model list and `/api/show`; no model is loaded."""
 
 import logging
 import time
@@ -25,7 +25,7 @@ class _Shown(NamedTuple):
 
 
 class ModelFactsCache:
-    """Facts about the models of a catalog. `show` and `ps` are the calls of these names."""
+    """Properties of the models in a catalog; `show` and `ps` call `/api/show` and `/api/ps`."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class ModelFactsCache:
         self._failed_at: dict[str, float] = {}
 
     def known_capabilities(self, exact_name: str) -> list[str] | None:
-        """Return what a model can do as far as it is known without asking; None if it is not."""
+        """Return a model's capabilities without asking Ollama; None if they are not known."""
         item = self._catalog.item(exact_name)
         if item is None:
             return None
@@ -51,14 +51,14 @@ class ModelFactsCache:
         return self._shown[exact_name].facts.capabilities if self._is_shown(exact_name, item) else None
 
     def known_context(self, exact_name: str) -> int | None:
-        """Return the context length that a model was trained for as far as it is known without asking."""
+        """Return the context length that a model was trained for, without asking Ollama; None if it is not known."""
         item = self._catalog.item(exact_name)
         if item is not None and self._is_shown(exact_name, item):
             return self._shown[exact_name].facts.context_length
         return whole_number(((item or {}).get("details") or {}).get("context_length"))
 
     async def capabilities(self, exact_name: str) -> list[str] | None:
-        """Return what a model can do, asked once where the list does not tell; None if Ollama does not tell."""
+        """Return a model's capabilities; if the list lacks them, `/api/show` is asked once. None if not reported."""
         known = self.known_capabilities(exact_name)
         item = self._catalog.item(exact_name)
         if known is not None or item is None or self._is_shown(exact_name, item):
@@ -73,9 +73,9 @@ class ModelFactsCache:
             return None
 
     async def having(self, capability: str, preferred: tuple[str, ...]) -> str | None:
-        """Return the short name of an installed model that has a capability, the preferred ones first.
+        """Return the short name of an installed model that has a capability, preferred ones first.
 
-        Where the list does not tell, some of the models are asked for: once, as their answers are cached.
+        If the list has no capabilities, `/api/show` is asked for some of the models; its responses are cached.
         """
         wanted = [ModelName.parse(name) for name in preferred]
         ranked = sorted(self._catalog.exact_names, key=lambda name: _place(ModelName.parse(name), wanted))
@@ -89,7 +89,7 @@ class ModelFactsCache:
         return None
 
     async def facts(self, exact_name: str) -> ModelFacts:
-        """Return the facts of `/api/show`, asked once as long as the model is the same.
+        """Return the properties from `/api/show`, asked once until the model's digest changes.
 
         Raises:
             OllamaError: if they cannot be read.
@@ -101,7 +101,7 @@ class ModelFactsCache:
         return await flight()
 
     async def loaded(self, exact_name: str) -> LoadedModel | None:
-        """Return whether a model is in memory now, and with what.
+        """Return the loaded state of a model, None if it is not loaded.
 
         Raises:
             OllamaError: if that cannot be read.

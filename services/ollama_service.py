@@ -25,9 +25,9 @@ from services.ollama.raw_response import RawResponse
 from services.ollama.stream_reader import StreamReader
 from services.ollama.types.embedding_prefixes import InputType
 from services.per_loop import PerLoop
-from services.prompt_fit import PromptFit
 from services.relay import relay
 from services.request_builder import check_format, check_num_ctx, completion_body
+from services.truncation import PromptTruncation
 from services.upstream import Health, Outcomes, Upstream, client_options
 
 logger = logging.getLogger(__name__)
@@ -248,11 +248,11 @@ class OllamaService:
         upstream = await self._upstreams.get()
 
         async def attempt(resolved: ResolvedModel, model: str) -> Completion:
-            fit = PromptFit(upstream, self.settings, request, resolved, model)
+            truncation = PromptTruncation(upstream, self.settings, request, resolved, model)
             body = completion_body(self.settings, request, model, stream=False)
-            response = await fit.send(partial(upstream.client.post, request.path), body)
+            response = await truncation.send(partial(upstream.client.post, request.path), body)
             completion = Completion.read(response, request, resolved)
-            await fit.tell(completion.done)
+            await truncation.finish(completion.done)
             return completion
 
         check_num_ctx(self.settings, request)
@@ -284,9 +284,9 @@ class OllamaService:
 
         async def attempt(resolved: ResolvedModel, model: str) -> CompletionStream:
             chosen(resolved)
-            fit = PromptFit(upstream, self.settings, request, resolved, model)
-            reader = await fit.send(open_stream, completion_body(self.settings, request, model, stream=True))
-            return CompletionStream(resolved, reader, request, fit)
+            truncation = PromptTruncation(upstream, self.settings, request, resolved, model)
+            reader = await truncation.send(open_stream, completion_body(self.settings, request, model, stream=True))
+            return CompletionStream(resolved, reader, request, truncation)
 
         async def open_stream(body: dict[str, Any]) -> StreamReader:
             return await stack.enter_async_context(upstream.client.stream(request.path, body))

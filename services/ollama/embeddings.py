@@ -15,7 +15,7 @@ EmbeddingWarning = Literal["unknown_prefix", "prompt_truncated"]
 class Embeddings:
     """Unit-length vectors, one per text in the same order; `model` is the short name.
 
-    `prefix` is what each text was made to begin with, None if the texts were sent as they are.
+    `prefix` is the prefix of each text, None if the texts were sent unchanged.
     """
 
     vectors: list[list[float]]

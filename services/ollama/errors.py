@@ -2,7 +2,7 @@
 
     OllamaError
     ├── InvalidRequestError       the request contradicts itself or the settings
-    │   └── MissingCapabilityError      the model cannot do what is asked
+    │   └── MissingCapabilityError      the model lacks a capability
     ├── ModelNotFoundError        unknown model, and no fallback
     ├── RejectedByOllamaError     Ollama responded 400
     ├── OllamaUnavailableError    unreachable, or rejected while the circuit breaker is open
@@ -56,7 +56,7 @@ class InvalidRequestError(OllamaError):
 
 
 class MissingCapabilityError(InvalidRequestError):
-    """The model lacks the capability that the request needs; nothing was sent to Ollama."""
+    """The model lacks a capability that the request requires; nothing was sent to Ollama."""
 
     code = "unsupported_by_model"
 

@@ -1,4 +1,4 @@
-"""Parsers of what Ollama tells about one model: `/api/show`, and its entry in `/api/ps`.
+"""Parsers of the properties of one model: `/api/show`, and its entry in `/api/ps`.
 
 See https://docs.ollama.com/api-reference/show-model-details and https://docs.ollama.com/api/ps.
 """
@@ -13,7 +13,7 @@ from services.ollama.types.model_names import ModelName
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What does not change while a model is installed; None where Ollama does not tell.
+    """Properties that do not change while a model is installed; None if Ollama does not report them.
 
     `context_length` is the length in tokens that the model was trained for; `embedding_length` is the width of its
     vectors.
@@ -27,7 +27,7 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model in memory; `context_length` is the length in tokens that it was loaded with."""
+    """State of a loaded model; `context_length` is the length in tokens that it was loaded with."""
 
     expires_at: str | None
     context_length: int | None
@@ -56,7 +56,7 @@ def parse_show(document: object) -> ModelFacts:
 def find_loaded(document: object, exact_name: str, digest: str | None) -> LoadedModel | None:
     """Return a model's entry in the response of `/api/ps`, None if it is not loaded.
 
-    Copies of a model share its digest, and what is loaded of one serves all of them.
+    Copies of a model have the same digest and share what is loaded.
 
     Raises:
         OllamaResponseError: if the response has no list of models.

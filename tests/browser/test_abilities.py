@@ -53,7 +53,7 @@ async def test_the_room_left_in_the_context_is_a_bar(url: str, tab: Tab) -> None
     await page.get_by_role("button", name="New conversation").click()
     await expect(page.locator("#room-text")).to_have_text("4,096 of 4,096 tokens are left")
     await say(page, LONG_TEXT)
-    await expect(page.locator(".answer .warning")).to_contain_text("the model saw only a part of it")
+    await expect(page.locator(".answer .warning")).to_contain_text("the model read only a part of it")
     assert tab.trouble == []
 
 
@@ -61,8 +61,8 @@ async def test_texts_are_compared_in_a_role(url: str, tab: Tab, simulator: Simul
     await install(tab, url, simulator, "acme-embedder", ["embedding"])
     page = await open_playground(tab, url)
     await page.get_by_role("tab", name="Compare texts").click()
-    await page.get_by_label("Role of the texts").select_option("query")
-    await expect(page.locator("#prefix-note")).to_have_text("Each text begins with “search_query:”.")
+    await page.get_by_label("Input type").select_option("query")
+    await expect(page.locator("#prefix-note")).to_have_text("Each text gets the prefix “search_query:”.")
     await page.get_by_role("button", name="Compare").click()
     await expect(page.locator("#comparison-result .figures")).to_contain_text("search_query:")
     assert all(text.startswith("search_query: ") for text in simulator.calls_to("/api/embed")[-1].body["input"])

@@ -125,7 +125,7 @@ async def test_a_fallback_that_cannot_do_it_says_in_whose_place_it_stands(
     async with serve(create_app(make_settings(default_model="writer"))) as url:
         answer = await post(client, url, "chat", CHAT | TOOLS | {"model": "gone"})
     detail = problem_in(answer, "unsupported_by_model")["detail"]
-    assert "'writer', which would answer in place of 'gone', cannot call tools" in detail
+    assert "'writer', the fallback for 'gone', cannot call tools" in detail
     assert generations(simulator) == []
 
 

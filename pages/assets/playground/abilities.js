@@ -1,4 +1,4 @@
-// What the chosen models can do: controls for what they cannot are not shown.
+// Capabilities of the selected models: controls that a model does not support are hidden.
 
 import { byId } from "./elements.js";
 import { chosenEmbeddingModel, chosenModel } from "./models.js";
@@ -18,12 +18,12 @@ export function startAbilities() {
   for (const id of ["embedding-model", "input-type"]) byId(id).addEventListener("change", showPrefix);
 }
 
-/** Shows what the chosen models can do, once it is known. */
+/** Shows the capabilities of the selected models, once they are known. */
 export async function showAbilities() {
   await Promise.all([showModel(), showPrefix()]);
 }
 
-/** Shows how much of the context the last prompt and its answer took; null if there is none. */
+/** Shows how much of the context the last prompt and its response used; null if there is none. */
 export function showRoom(usage) {
   lastUsage = usage;
   const length = usage?.context_length ?? loadedLength;
@@ -42,7 +42,7 @@ export function showRoom(usage) {
 async function showModel() {
   const chosen = byId("model").value;
   const model = await chosenModel();
-  if (byId("model").value !== chosen) return; // another one was chosen meanwhile
+  if (byId("model").value !== chosen) return; // another model was selected meanwhile
   const can = (capability) => !model?.capabilities || model.capabilities.includes(capability);
   byId("think-field").hidden = !can("thinking");
   if (!can("thinking")) byId("think").value = "";
@@ -69,6 +69,6 @@ async function showPrefix() {
 
 function note(role, model, prefix) {
   if (!role || !model) return "";
-  if (prefix === undefined) return "No prefix is known for this role of this model: the texts are sent as they are.";
-  return prefix === "" ? "This model takes these texts as they are." : `Each text begins with “${prefix.trim()}”.`;
+  if (prefix === undefined) return "No prefix is known for this input type and model: the texts are sent unchanged.";
+  return prefix === "" ? "This model needs no prefix for it." : `Each text gets the prefix “${prefix.trim()}”.`;
 }

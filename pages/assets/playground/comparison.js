@@ -1,12 +1,12 @@
-// The second tab: how similar several texts are, as a heat map.
+// Comparison tab: similarity of several texts as a heat map.
 
 import { Problem, call } from "./api.js";
 import { byId, failure, figures, make, milliseconds } from "./elements.js";
 
 const MOST_TEXTS = 32;
 const WARNINGS = {
-  unknown_prefix: "No prefix is known for this role of this model: the texts were sent as they are.",
-  prompt_truncated: "A text is longer than the model's context: the model saw only a part of it.",
+  unknown_prefix: "No prefix is known for this input type and model: the texts were sent unchanged.",
+  prompt_truncated: "A text is longer than the model's context: the model read only a part of it.",
 };
 
 export function startComparison({ onUnauthorized }) {
@@ -15,7 +15,7 @@ export function startComparison({ onUnauthorized }) {
     const texts = byId("texts").value.split("\n").map((line) => line.trim()).filter(Boolean);
     const button = byId("compare");
     if (button.ariaDisabled === "true") return;
-    // Not `disabled`, which would take the focus away from it.
+    // Not `disabled`, which would remove the focus.
     button.ariaDisabled = "true";
     try {
       show(...(await compare(texts)));
@@ -35,7 +35,7 @@ function show(...children) {
 }
 
 async function compare(texts) {
-  if (texts.length < 2 || texts.length > MOST_TEXTS) throw new Problem(`Write 2 to ${MOST_TEXTS} texts, one a line.`);
+  if (texts.length < 2 || texts.length > MOST_TEXTS) throw new Problem(`Enter 2 to ${MOST_TEXTS} texts, one per line.`);
   const askedAt = performance.now();
   const body = {
     text: texts,
@@ -49,7 +49,7 @@ async function compare(texts) {
   return [
     make("h2", {}, "Similarity"),
     make("p", {}, summary(pairs)),
-    make("p", { class: "hint" }, "Cosine similarity of each pair: 1 is the same meaning."),
+    make("p", { class: "hint" }, "Cosine similarity of each pair; 1 means the same."),
     table(texts, similarities, pairs.at(-1).value),
     legend(pairs.at(-1).value),
     figures([
@@ -63,7 +63,7 @@ async function compare(texts) {
   ];
 }
 
-/** The cosine, as the service's vectors have unit length. */
+/** Dot product; equals the cosine, as the vectors have unit length. */
 function dot(one, other) {
   return one.reduce((sum, value, at) => sum + value * other[at], 0);
 }

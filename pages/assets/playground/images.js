@@ -1,4 +1,4 @@
-// Images for the next message, for models that see.
+// Images for the next message, for models with vision.
 
 import { byId, make } from "./elements.js";
 
@@ -15,7 +15,7 @@ export function startImages() {
   });
 }
 
-/** Takes the images that were chosen; they are sent as data URLs. Nothing is taken while the model cannot see. */
+/** Takes the selected images as data URLs; none if the model has no vision. */
 export function takeImages() {
   if (byId("add-image").hidden) return [];
   const taken = chosen;
@@ -24,7 +24,7 @@ export function takeImages() {
   return taken;
 }
 
-/** Puts images back that were not sent. */
+/** Restores images that were not sent. */
 export function returnImages(images) {
   chosen = [...images, ...chosen];
   show();

@@ -1,4 +1,4 @@
-// The live list of models, for both tabs.
+// Model lists of the chat and comparison tabs.
 
 import { call } from "./api.js";
 import { byId, make } from "./elements.js";
@@ -8,12 +8,12 @@ let embeddingPreset;
 let installed = [];
 let details = new Map();
 
-/** The model that answers when a request names none, as far as the service has told. */
+/** The default model, as far as it is known. */
 export function defaultModel() {
   return preset;
 }
 
-/** Fills both selections; what was chosen stays chosen. */
+/** Fills both selections and keeps the selected models. */
 export async function loadModels() {
   const note = byId("models-note");
   try {
@@ -29,7 +29,7 @@ export async function loadModels() {
     details = new Map();
     fill("model", preset, writers, missing.filter((name) => name !== embeddingPreset));
     fill("embedding-model", embeddingPreset, list.models.filter((model) => !model.capabilities?.length || embeds(model)), []);
-    note.textContent = list.stale ? "Ollama does not answer; this is the last known list." : "";
+    note.textContent = list.stale ? "Ollama does not respond; this is the last known list." : "";
   } catch (problem) {
     fill("model", undefined, [], []);
     fill("embedding-model", undefined, [], []);
@@ -38,17 +38,17 @@ export async function loadModels() {
   }
 }
 
-/** What is known of the chosen model, the default one if none is chosen; undefined if it is not installed. */
+/** Details of the selected model, or of the default model; undefined if it is not installed. */
 export function chosenModel() {
   return detailsOf(byId("model").value || preset);
 }
 
-/** The same of the chosen embedding model. */
+/** Details of the selected embedding model. */
 export function chosenEmbeddingModel() {
   return detailsOf(byId("embedding-model").value || embeddingPreset);
 }
 
-/** Asks once for what a model is; the page works without it. */
+/** Requests the details of a model once; the page works without them. */
 function detailsOf(name) {
   const found = installed.find((each) => each === name || each === name?.replace(/:latest$/, ""));
   if (found === undefined) return Promise.resolve(undefined);

@@ -1,6 +1,6 @@
-"""Prefixes that embedding models were trained with; Ollama adds none.
+"""Task prefixes that embedding models were trained with; Ollama adds none.
 
-Vectors of queries and of documents are comparable only if both were made with the prefixes of the same table.
+Vectors of queries and documents can only be compared if both were made with the prefixes of the same model card.
 """
 
 import re
@@ -26,7 +26,7 @@ NONE: Prefixes = dict.fromkeys(INPUT_TYPES, "")
 
 
 class Family(NamedTuple):
-    """Models with the same prefixes. A type that the model card says nothing about is left out."""
+    """Models with the same prefixes; input types that the model card does not mention are missing."""
 
     names: re.Pattern[str]
     """Matches the whole name of a model without host, namespace and tag, in lower case."""
@@ -130,9 +130,9 @@ def parse_prefixes(value: object) -> object:
 
 
 def known_prefixes(model: str, extra: Mapping[str, Prefixes]) -> Prefixes | None:
-    """Return the prefixes of a model by input type; None if neither `extra` nor its name tells.
+    """Return the prefixes of a model by input type; None if neither `extra` nor its name determines them.
 
-    A name without a tag in `extra` stands for all tags of the model; one with a tag comes first.
+    A name without a tag in `extra` matches all tags of the model; a name with a tag has priority.
 
     Raises:
         ValueError: if it is not a valid model name.
@@ -149,7 +149,7 @@ def known_prefixes(model: str, extra: Mapping[str, Prefixes]) -> Prefixes | None
 
 
 def with_prefix(text: str, prefix: str) -> str:
-    """Return a text that begins with the prefix, which is not repeated."""
+    """Return the text with the prefix, unless it already starts with it."""
     return text if text.startswith(prefix.rstrip() or prefix) else prefix + text
 
 

@@ -1,9 +1,9 @@
-"""Whether a prompt fits into the context of its model, and what became of one that does not.
+"""Detection of prompts that Ollama truncates because they are longer than the context of the model.
 
-Ollama cuts what is too long and answers 200. Its counts show that only for single prompts, and only before 0.30: of a
-conversation it drops whole messages, and newer versions cut below the limit. So a prompt that may be too long is sent
-with `truncate: false` first. Ollama refuses it before the model runs if it does not fit; then it is sent as it was
-asked for, and the answer says that it was cut.
+Ollama truncates silently. Its token counts prove it only for single prompts before 0.30: from a conversation it drops
+whole messages, and newer versions truncate below the limit. Therefore a prompt that may be too long is sent with
+`truncate: false` first. If it does not fit, Ollama rejects it before the model runs; it is then sent as requested, and
+the response reports that it was truncated. See docs/adr/0007-truncated-prompts-are-sent-twice.md.
 """
 
 import logging
@@ -24,33 +24,33 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LEAST_DEFAULT_CONTEXT = 2048
-"""The shortest context that any version of Ollama has by default."""
+"""Smallest default context length of any Ollama version."""
 MAX_TOKENS_PER_CHARACTER = 3
 MAX_TOKENS_PER_IMAGE = 4096
 TOKENS_AROUND_A_MESSAGE = 16
 TOKENS_OF_A_TEMPLATE = 256
 CAPPED_CONTEXTS = 9
-"""Ollama ends an answer after ten times the context: that is its own limit, and no lack of room."""
+"""Ollama limits a response to ten times the context length; such a response did not end for lack of room."""
 
 
 async def send_or_cut(
     send: Callable[[dict[str, Any]], Awaitable[T]], body: dict[str, Any], *, may_be_cut: bool
 ) -> tuple[T, bool]:
-    """Send a request, and return its response with whether Ollama had to cut the prompt for it.
+    """Send a request; return its response and whether Ollama truncated the prompt.
 
     Raises:
-        OllamaError: that of the request as it was asked for.
+        OllamaError: the error of the request as it was requested.
     """
     if body.get("truncate") is False or not may_be_cut:
         return await send(body), False
     try:
         return await send(body | {"truncate": False}), False
     except RejectedByOllamaError:
-        return await send(body), True  # refused for another reason, it is so once more
+        return await send(body), True  # if rejected for another reason, this raises it again
 
 
-class PromptFit:
-    """One prompt, and the context of the model that it is sent to."""
+class PromptTruncation:
+    """Sends one completion request and reports how its prompt fits into the context."""
 
     def __init__(
         self,
@@ -68,10 +68,10 @@ class PromptFit:
         self._num_predict: int = request.options.get("num_predict", settings.max_tokens)
 
     async def send(self, send: Callable[[dict[str, Any]], Awaitable[T]], body: dict[str, Any]) -> T:
-        """Send the request and note in the resolved model's warnings what Ollama did to the prompt.
+        """Send the request, and add to the resolved model's warnings what Ollama did to the prompt.
 
         Raises:
-            OllamaError: that of the request as it was asked for.
+            OllamaError: the error of the request as it was requested.
         """
         if body.get("truncate") is False or body.get("shift") is False:
             await self._upstream.learn_version()
@@ -82,8 +82,8 @@ class PromptFit:
             self._resolved.warnings.append("prompt_truncated")
         return response
 
-    async def tell(self, done: Done) -> None:
-        """Add the context length to the end of an answer, and the warnings that its counts prove."""
+    async def finish(self, done: Done) -> None:
+        """Add the context length to the last event, and the warnings that its token counts prove."""
         context = await self._upstream.contexts.get(self._exact_name, self._num_ctx)
         usage, warnings = done.usage, done.warnings
         usage.context_length = context
@@ -91,7 +91,7 @@ class PromptFit:
         if context is not None and prompt is not None and prompt >= context and "prompt_truncated" not in warnings:
             warnings.append("prompt_truncated")
         if "prompt_truncated" in warnings:
-            logger.warning("the prompt was longer than the context of %s and was cut", self._exact_name)
+            logger.warning("the prompt was longer than the context of %s and was truncated", self._exact_name)
         if done.done_reason == "length" and context is not None and completion is not None:
             is_below_limit = self._num_predict < 0 or completion < self._num_predict
             if is_below_limit and completion < CAPPED_CONTEXTS * context:
@@ -99,14 +99,14 @@ class PromptFit:
 
     @property
     def is_known(self) -> bool:
-        """Whether `tell` has nothing to wait for."""
+        """Whether `finish` returns without asking Ollama."""
         return self._upstream.contexts.is_fresh(self._exact_name, self._num_ctx)
 
     def _may_be_cut(self) -> bool:
-        """Return whether the prompt may be too long, and Ollama can be asked to refuse it then.
+        """Return whether the prompt may be too long and `truncate: false` is safe to try.
 
-        A model that thinks before it writes JSON reads the prompt twice, the second time with its thoughts: what fits
-        at first may not fit then, and the answer would break off.
+        A thinking model with a `format` processes the prompt twice, the second time with its thinking. With
+        `truncate: false`, a prompt that fits the first time could fail in the middle of the response.
         """
         upstream = self._upstream
         if upstream.ignores_truncate or ModelName.parse(self._exact_name).is_cloud:
@@ -120,7 +120,7 @@ class PromptFit:
 
 
 def tokens_at_most(content: Mapping[str, Any]) -> int:
-    """Return how many tokens a prompt may have; far more than it has, so that none that is cut goes unnoticed."""
+    """Return an upper bound of the prompt's tokens; a generous one, so that no truncated prompt is missed."""
     messages = content.get("messages", ())
     characters = len(content.get("prompt", "")) + len(content.get("system", ""))
     images = len(content.get("images", ()))
@@ -142,5 +142,5 @@ def tokens_at_most(content: Mapping[str, Any]) -> int:
 def _json_length(value: Any) -> int:
     try:
         return len(orjson.dumps(value))
-    except orjson.JSONEncodeError:  # nested too deeply, for which the client refuses it
+    except orjson.JSONEncodeError:  # nested too deeply: the client rejects it
         return 0
