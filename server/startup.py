@@ -17,6 +17,7 @@ from configuration.addresses import without_credentials
 from server.listening import is_loopback
 from server.logging import configure_logging
 from server.shutdown import Shutdown
+from services.components import ComponentChecks
 from services.ollama.errors import OllamaError
 from services.ollama_service import OllamaService
 
@@ -98,7 +99,7 @@ async def log_upstream(service: OllamaService) -> None:
 
 
 def lifespan(
-    service: OllamaService, shutdown: Shutdown, env_files: Sequence[Path]
+    service: OllamaService, checks: ComponentChecks, shutdown: Shutdown, env_files: Sequence[Path]
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """Return the app's lifespan: logging and connections on startup, signal handling, disconnect on shutdown."""
 
@@ -116,6 +117,7 @@ def lifespan(
             report.cancel()
             try:
                 await asyncio.wait({report})
+                await checks.close()
             finally:
                 await service.disconnect()
 

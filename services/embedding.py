@@ -11,7 +11,7 @@ from services.ollama.errors import InvalidRequestError, NotFoundError, OllamaErr
 from services.ollama.types.embedding_prefixes import INPUT_TYPES, InputType, known_prefixes, with_prefix
 from services.ollama.types.model_names import short_name
 from services.request_builder import with_constants
-from services.truncation import LEAST_DEFAULT_CONTEXT, MAX_TOKENS_PER_CHARACTER, send_or_cut
+from services.truncation import LEAST_DEFAULT_CONTEXT, MAX_TOKENS_PER_CHARACTER, send_or_truncate
 from services.upstream import Upstream
 
 logger = logging.getLogger(__name__)
@@ -52,10 +52,10 @@ async def embed(upstream: Upstream, settings: Settings, request: EmbeddingReques
     async with upstream.limiter.slot():
         with upstream.breaker.attempt():
             try:
-                (vectors, tokens), was_cut = await send_or_cut(
+                (vectors, tokens), was_truncated = await send_or_truncate(
                     partial(fetch_vectors, upstream.client, texts, request.dimensions),
                     body | {"truncate": request.truncate},
-                    may_be_cut=_may_be_cut(upstream, settings, exact, texts),
+                    may_be_truncated=_may_be_truncated(upstream, settings, exact, texts),
                 )
             except NotFoundError as error:
                 upstream.catalog.invalidate()
@@ -64,7 +64,7 @@ async def embed(upstream: Upstream, settings: Settings, request: EmbeddingReques
                 upstream.outcomes.failed(error)
                 raise
     upstream.outcomes.succeeded()
-    if was_cut:
+    if was_truncated:
         logger.warning("a text was longer than the context of %s and was truncated", exact)
         warnings.append("prompt_truncated")
     return Embeddings(vectors, short_name(exact), tokens, prefix, warnings)
@@ -84,7 +84,7 @@ def _prefix(settings: Settings, model: str, input_type: InputType | None) -> tup
     return prefix, []
 
 
-def _may_be_cut(upstream: Upstream, settings: Settings, model: str, texts: list[str]) -> bool:
+def _may_be_truncated(upstream: Upstream, settings: Settings, model: str, texts: list[str]) -> bool:
     """Return whether a text may be longer than the context of the model."""
     context = upstream.facts.known_context(model) or LEAST_CONTEXT
     context = min(context, settings.ollama_num_ctx or LEAST_DEFAULT_CONTEXT)

@@ -29,7 +29,8 @@ class ModelSelection:
 
         Raises:
             ModelNotFoundError: if the model is not installed and there is no fallback.
-            MissingCapabilityError: if the model cannot do what is asked.
+            InvalidRequestError: if it is not a valid model name.
+            MissingCapabilityError: if the model lacks a required capability.
         """
         requested = request.model or self._default_model
         exact = await self._upstream.exact_name(requested)
@@ -47,7 +48,7 @@ class ModelSelection:
             raise self._upstream.unknown(requested)
         needs = needs_of(request)
         await check_capabilities(self._upstream, self._settings, exact, needs, in_place_of=requested)
-        logger.warning("model %s %s; %s answers", requested, why, exact)
+        logger.warning("model %s %s; %s responds instead", requested, why, exact)
         return ResolvedModel(short_name(exact), requested, fallback=True), exact
 
     async def run(
@@ -56,7 +57,7 @@ class ModelSelection:
         target: tuple[ResolvedModel, str],
         attempt: Callable[[ResolvedModel, str], Awaitable[T]],
     ) -> T:
-        """Attempt the chosen model, then the default model if the first is gone or cannot be loaded.
+        """Attempt the chosen model, then the default model if the first was removed or cannot be loaded.
 
         Raises:
             OllamaError: the error of the last attempt.
@@ -69,7 +70,7 @@ class ModelSelection:
             self._upstream.catalog.invalidate()
             if resolved.fallback:
                 raise self._upstream.unknown(resolved.requested_model) from error
-            target = await self._fall_back(request, "is gone")
+            target = await self._fall_back(request, "was removed")
         except OllamaResponseError as error:
             if resolved.fallback or not request.allow_fallback or not await self._upstream.failed_to_load(exact, error):
                 raise

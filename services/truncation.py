@@ -33,15 +33,15 @@ CAPPED_CONTEXTS = 9
 """Ollama limits a response to ten times the context length; such a response did not end for lack of room."""
 
 
-async def send_or_cut(
-    send: Callable[[dict[str, Any]], Awaitable[T]], body: dict[str, Any], *, may_be_cut: bool
+async def send_or_truncate(
+    send: Callable[[dict[str, Any]], Awaitable[T]], body: dict[str, Any], *, may_be_truncated: bool
 ) -> tuple[T, bool]:
     """Send a request; return its response and whether Ollama truncated the prompt.
 
     Raises:
         OllamaError: the error of the request as it was requested.
     """
-    if body.get("truncate") is False or not may_be_cut:
+    if body.get("truncate") is False or not may_be_truncated:
         return await send(body), False
     try:
         return await send(body | {"truncate": False}), False
@@ -77,8 +77,8 @@ class PromptTruncation:
             await self._upstream.learn_version()
             if self._upstream.ignores_truncate:
                 self._resolved.warnings.append("truncate_unsupported")
-        response, was_cut = await send_or_cut(send, body, may_be_cut=self._may_be_cut())
-        if was_cut:
+        response, was_truncated = await send_or_truncate(send, body, may_be_truncated=self._may_be_truncated())
+        if was_truncated:
             self._resolved.warnings.append("prompt_truncated")
         return response
 
@@ -102,21 +102,20 @@ class PromptTruncation:
         """Whether `finish` returns without asking Ollama."""
         return self._upstream.contexts.is_fresh(self._exact_name, self._num_ctx)
 
-    def _may_be_cut(self) -> bool:
+    def _may_be_truncated(self) -> bool:
         """Return whether the prompt may be too long and `truncate: false` is safe to try.
 
         A thinking model with a `format` processes the prompt twice, the second time with its thinking. With
         `truncate: false`, a prompt that fits the first time could fail in the middle of the response.
         """
         upstream = self._upstream
+        last_known = upstream.contexts.last_known(self._exact_name, self._num_ctx)
+        if tokens_at_most(self._request.content) < (last_known or self._num_ctx or LEAST_DEFAULT_CONTEXT):
+            return False
         if upstream.ignores_truncate or ModelName.parse(self._exact_name).is_cloud:
             return False
-        if self._request.response_format is not None:
-            capabilities = upstream.facts.known_capabilities(self._exact_name)
-            if capabilities is None or "thinking" in capabilities:
-                return False
-        last_known = upstream.contexts.last_known(self._exact_name, self._num_ctx)
-        return tokens_at_most(self._request.content) >= (last_known or self._num_ctx or LEAST_DEFAULT_CONTEXT)
+        capabilities = upstream.facts.known_capabilities(self._exact_name)
+        return self._request.response_format is None or (capabilities is not None and "thinking" not in capabilities)
 
 
 def tokens_at_most(content: Mapping[str, Any]) -> int:

@@ -193,7 +193,7 @@ class Upstream:
         return await self.client.get("/api/ps")
 
     async def _probe(self) -> Health:
-        """Get the version: https://docs.ollama.com/api/version."""
+        """Get the version: https://docs.ollama.com/api-reference/get-version."""
         started_at = time.monotonic()
         try:
             response = await self.client.get("/api/version")

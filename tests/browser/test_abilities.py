@@ -1,4 +1,4 @@
-"""The playground shows what the chosen model can do, and what it saw."""
+"""The playground shows the capabilities and the context of the selected model."""
 
 import base64
 
@@ -15,12 +15,12 @@ LONG_TEXT = "who should start this week " * 900
 
 
 async def install(tab: Tab, url: str, simulator: Simulator, name: str, capabilities: list[str]) -> None:
-    """Install a model and let the service know."""
+    """Install a model and refresh the service's model list."""
     simulator.install(name, capabilities)
     await tab.page.request.get(f"{url}/api/ollama/models?force_refresh=true")
 
 
-async def test_only_what_a_model_can_do_is_offered(url: str, tab: Tab, simulator: Simulator) -> None:
+async def test_only_supported_controls_are_shown(url: str, tab: Tab, simulator: Simulator) -> None:
     await install(tab, url, simulator, "llava", ["completion", "vision"])
     page = await open_playground(tab, url)
     thinking, image = page.get_by_label("Thinking"), page.get_by_role("button", name="Image")
@@ -43,7 +43,7 @@ async def test_only_what_a_model_can_do_is_offered(url: str, tab: Tab, simulator
     assert tab.trouble == []
 
 
-async def test_the_room_left_in_the_context_is_a_bar(url: str, tab: Tab) -> None:
+async def test_the_context_in_use_is_shown_as_a_bar(url: str, tab: Tab) -> None:
     page = await open_playground(tab, url)
     bar = page.get_by_label("Context in use")
     await expect(bar).to_be_hidden()
@@ -57,7 +57,7 @@ async def test_the_room_left_in_the_context_is_a_bar(url: str, tab: Tab) -> None
     assert tab.trouble == []
 
 
-async def test_texts_are_compared_in_a_role(url: str, tab: Tab, simulator: Simulator) -> None:
+async def test_texts_are_compared_with_an_input_type(url: str, tab: Tab, simulator: Simulator) -> None:
     await install(tab, url, simulator, "acme-embedder", ["embedding"])
     page = await open_playground(tab, url)
     await page.get_by_role("tab", name="Compare texts").click()

@@ -1,4 +1,4 @@
-"""What a model cannot do is refused before it takes a place, with a model that can."""
+"""Requests that a model cannot serve are rejected before they are queued, with a model that can."""
 
 import asyncio
 import json
@@ -60,7 +60,7 @@ def generations(simulator: Simulator) -> list[str]:
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(("endpoint", "body", "field", "capability"), CASES)
-async def test_what_a_model_cannot_do_is_refused_with_one_that_can(
+async def test_a_missing_capability_is_rejected_with_a_model_that_has_it(
     client: aiohttp.ClientSession,
     url: str,
     simulator: Simulator,
@@ -80,7 +80,7 @@ async def test_what_a_model_cannot_do_is_refused_with_one_that_can(
 
 
 @pytest.mark.parametrize(("endpoint", "body", "param", "capability"), OPENAI_CASES)
-async def test_openais_clients_are_told_too(
+async def test_a_missing_capability_is_rejected_under_v1(
     client: aiohttp.ClientSession,
     url: str,
     simulator: Simulator,
@@ -94,14 +94,16 @@ async def test_openais_clients_are_told_too(
     assert generations(simulator) == []
 
 
-async def test_an_embedder_writes_nothing(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
+async def test_an_embedding_model_does_not_generate(
+    client: aiohttp.ClientSession, url: str, simulator: Simulator
+) -> None:
     for endpoint, body in (("generate", GENERATE), ("chat", CHAT)):
         answer = await post(client, url, endpoint, body | {"model": "can-embed"})
         assert "cannot write text" in problem_in(answer, "unsupported_by_model")["detail"]
     assert generations(simulator) == []
 
 
-async def test_no_other_model_is_named_where_none_can(
+async def test_no_other_model_is_named_if_none_has_the_capability(
     client: aiohttp.ClientSession, url: str, simulator: Simulator
 ) -> None:
     simulator.remove("can-see")
@@ -119,7 +121,7 @@ async def test_a_configured_model_is_named_first(
     assert "'chosen' has it" in problem_in(answer, "unsupported_by_model")["detail"]
 
 
-async def test_a_fallback_that_cannot_do_it_says_in_whose_place_it_stands(
+async def test_the_error_of_a_fallback_names_the_requested_model(
     client: aiohttp.ClientSession, make_settings: MakeSettings, simulator: Simulator
 ) -> None:
     async with serve(create_app(make_settings(default_model="writer"))) as url:
@@ -129,7 +131,7 @@ async def test_a_fallback_that_cannot_do_it_says_in_whose_place_it_stands(
     assert generations(simulator) == []
 
 
-async def test_a_full_queue_does_not_keep_a_refusal_waiting(
+async def test_a_rejected_request_does_not_wait_in_the_queue(
     client: aiohttp.ClientSession, make_settings: MakeSettings, simulator: Simulator
 ) -> None:
     simulator.fault(Fault(path="/api/generate", hang=True))
@@ -142,17 +144,17 @@ async def test_a_full_queue_does_not_keep_a_refusal_waiting(
         running.cancel()
 
 
-# Where the list does not tell: Ollama before 0.30
+# Model lists without capabilities: Ollama before 0.30
 
 
 def old_list(simulator: Simulator, *names: str) -> None:
-    """Answer with lists as Ollama before 0.30 gives them."""
+    """Respond with model lists as Ollama before 0.30 does."""
     models = [{"name": f"{name}:latest", "digest": name, "details": {"family": "llama"}} for name in names]
     body = json.dumps({"models": models}).encode()
     simulator.fault(Fault(path="/api/tags", body=body, content_type="application/json", times=None))
 
 
-async def test_a_model_is_asked_for_once_where_the_list_does_not_tell(
+async def test_show_is_requested_once_per_model(
     client: aiohttp.ClientSession, make_settings: MakeSettings, simulator: Simulator
 ) -> None:
     old_list(simulator, "writer", "can-tools")
@@ -174,7 +176,7 @@ async def test_a_model_is_asked_for_once_where_the_list_does_not_tell(
     ],
     ids=["fails", "does not tell", "malformed"],
 )
-async def test_the_request_is_sent_on_where_ollama_does_not_tell(
+async def test_a_request_is_sent_if_capabilities_are_unknown(
     client: aiohttp.ClientSession, make_settings: MakeSettings, simulator: Simulator, fault: Fault
 ) -> None:
     old_list(simulator, "writer")
@@ -187,7 +189,7 @@ async def test_the_request_is_sent_on_where_ollama_does_not_tell(
     assert len(simulator.calls_to("/api/show")) == 1
 
 
-async def test_before_0_30_models_that_write_make_embeddings_too(
+async def test_before_0_30_text_models_may_embed(
     client: aiohttp.ClientSession, make_settings: MakeSettings, simulator: Simulator
 ) -> None:
     old_list(simulator, "writer")
@@ -197,7 +199,7 @@ async def test_before_0_30_models_that_write_make_embeddings_too(
 
 
 @pytest.mark.parametrize("kind", [KINDS[0], KINDS[-1]], ids=lambda kind: kind.name)
-async def test_nothing_more_is_asked_where_the_list_tells(
+async def test_show_is_not_requested_if_the_list_has_capabilities(
     client: aiohttp.ClientSession, make_settings: MakeSettings, simulator: Simulator, kind: Any
 ) -> None:
     simulator.install("llama3.1")

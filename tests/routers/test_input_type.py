@@ -1,4 +1,4 @@
-"""The role of texts to embed: the model sees its prefix, and the answer says which."""
+"""`input_type` of embeddings: the prefix is sent to the model and reported in the response."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def seen_texts(simulator: Simulator) -> list[str]:
 
 
 @pytest.mark.parametrize(("role", "prefix"), PREFIXES.items())
-async def test_the_model_sees_the_prefix_of_the_role(
+async def test_texts_get_the_prefix_of_their_input_type(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, role: str, prefix: str
 ) -> None:
     texts = ["a trade", f"{prefix}a waiver"]
@@ -38,7 +38,7 @@ async def test_the_model_sees_the_prefix_of_the_role(
 
 
 @pytest.mark.parametrize("unset", [{}, {"input_type": None}, {"input_type": ""}])
-async def test_without_a_role_the_text_is_sent_as_it_is(
+async def test_texts_are_sent_unchanged_without_input_type(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, unset: dict[str, Any]
 ) -> None:
     answer = await succeed(client, url, "embeddings", EMBEDDINGS | unset)
@@ -46,7 +46,7 @@ async def test_without_a_role_the_text_is_sent_as_it_is(
     assert (answer["prefix"], answer["warnings"]) == (None, [])
 
 
-async def test_a_model_without_prefixes_is_told_from_one_that_is_not_known(
+async def test_a_model_without_prefixes_differs_from_an_unknown_model(
     client: aiohttp.ClientSession, url: str, simulator: Simulator
 ) -> None:
     simulator.install("bge-m3")
@@ -73,7 +73,7 @@ async def test_the_setting_adds_a_model(
 
 
 @pytest.mark.parametrize("wrong", ["search_query", "passage", 1, ["query"]])
-async def test_another_role_is_422_by_its_name_and_nothing_sent(
+async def test_another_input_type_is_422_and_nothing_is_sent(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, wrong: object
 ) -> None:
     answer = await post(client, url, "embeddings", EMBEDDINGS | {"input_type": wrong})
@@ -82,7 +82,7 @@ async def test_another_role_is_422_by_its_name_and_nothing_sent(
 
 
 @pytest.mark.parametrize(("role", "prefix"), [*PREFIXES.items(), ("passage", "search_document: ")])
-async def test_openais_clients_can_say_it_too(
+async def test_input_type_works_under_v1(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, role: str, prefix: str
 ) -> None:
     answer = (await ask(client, url, "embeddings", {"input": "a trade", "input_type": role})).json()
@@ -90,7 +90,7 @@ async def test_openais_clients_can_say_it_too(
     assert (answer["prefix"], answer["warnings"]) == (prefix, [])
 
 
-async def test_another_role_is_refused_in_openais_form(
+async def test_another_input_type_is_rejected_under_v1(
     client: aiohttp.ClientSession, url: str, simulator: Simulator
 ) -> None:
     answer = await ask(client, url, "embeddings", {"input": "a trade", "input_type": "search"})
@@ -98,7 +98,7 @@ async def test_another_role_is_refused_in_openais_form(
     assert simulator.calls_to(EMBED) == []
 
 
-async def test_callers_in_the_same_process_can_say_it_too(make_settings: MakeSettings, simulator: Simulator) -> None:
+async def test_input_type_works_in_process(make_settings: MakeSettings, simulator: Simulator) -> None:
     service = OllamaService(make_settings())
     try:
         plain = await service.generate_embeddings("a trade")

@@ -23,7 +23,9 @@ async def details(client: aiohttp.ClientSession, url: str, name: str) -> dict[st
     return document
 
 
-async def test_it_tells_what_the_model_is(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
+async def test_it_returns_the_properties_of_the_model(
+    client: aiohttp.ClientSession, url: str, simulator: Simulator
+) -> None:
     document = await details(client, url, "nomic-embed-text")
     listed = (await get(client, f"{url}/api/ollama/models")).json()["models"]
     (item,) = [model for model in listed if model["name"] == "nomic-embed-text"]
@@ -50,7 +52,9 @@ async def test_it_tells_what_the_model_is(client: aiohttp.ClientSession, url: st
     assert simulator.loads == {}
 
 
-async def test_it_tells_whether_it_is_loaded_now(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
+async def test_it_returns_whether_the_model_is_loaded_now(
+    client: aiohttp.ClientSession, url: str, simulator: Simulator
+) -> None:
     assert (await details(client, url, "nomic-embed-text"))["loaded"] is False
     await succeed(client, url, "embeddings", EMBEDDINGS | {"keep_alive": "10m"})
     document = await details(client, url, "nomic-embed-text")
@@ -61,7 +65,7 @@ async def test_it_tells_whether_it_is_loaded_now(client: aiohttp.ClientSession, 
     assert simulator.loads == {"nomic-embed-text:latest": 1}
 
 
-async def test_what_stays_the_same_is_asked_once(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
+async def test_properties_are_requested_once(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
     first = await details(client, url, "gpt-oss")
     assert await details(client, url, "gpt-oss") == first
     assert len(simulator.calls_to(SHOW)) == 1
@@ -94,19 +98,17 @@ async def test_a_model_that_is_not_installed(client: aiohttp.ClientSession, url:
 
 
 @pytest.mark.parametrize("name", ["%20", "a:", "a/b/c/d/e"])
-async def test_what_is_no_name_is_422(client: aiohttp.ClientSession, url: str, simulator: Simulator, name: str) -> None:
+async def test_an_invalid_name_is_422(client: aiohttp.ClientSession, url: str, simulator: Simulator, name: str) -> None:
     document = problem_in(await get(client, f"{url}/api/ollama/models/{name}"), "invalid_request")
     assert [line["field"] for line in document["errors"]] == ["name"]
     assert simulator.calls_to(SHOW) == []
 
 
-async def test_no_name_is_the_list(client: aiohttp.ClientSession, url: str) -> None:
+async def test_an_empty_name_returns_the_list(client: aiohttp.ClientSession, url: str) -> None:
     assert len((await details(client, url, ""))["models"]) == 3
 
 
-async def test_whether_it_is_loaded_is_null_where_that_cannot_be_read(
-    client: aiohttp.ClientSession, url: str, simulator: Simulator
-) -> None:
+async def test_loaded_is_null_if_ps_fails(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
     simulator.fault(Fault(path="/api/ps", status=500))
     document = await details(client, url, "gpt-oss")
     assert (document["loaded"], document["context_length"]) == (None, 131_072)
@@ -120,7 +122,7 @@ async def test_whether_it_is_loaded_is_null_where_that_cannot_be_read(
         (Fault(path=SHOW, status=404, message="model 'gpt-oss' not found"), "model_not_found"),
     ],
 )
-async def test_a_failure_is_told(
+async def test_a_failure_of_show_is_reported(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, fault: Fault, code: str
 ) -> None:
     simulator.fault(fault)
@@ -128,7 +130,7 @@ async def test_a_failure_is_told(
     assert (await details(client, url, "gpt-oss"))["capabilities"] == ["completion", "tools", "thinking"]
 
 
-async def test_odd_answers_are_null(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
+async def test_unexpected_values_are_null(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
     odd = {"details": {"family": 1, "quantization_level": ""}, "model_info": [], "capabilities": "all"}
     simulator.fault(Fault(path=SHOW, body=json.dumps(odd).encode(), content_type="application/json"))
     simulator.fault(Fault(path="/api/ps", body=b'{"models": [1, {"model": "::"}]}', content_type="application/json"))
@@ -138,6 +140,6 @@ async def test_odd_answers_are_null(client: aiohttp.ClientSession, url: str, sim
     assert document["capabilities"] == ["completion", "tools", "thinking"]  # as in the list
 
 
-async def test_it_needs_a_key_where_one_is_set(client: aiohttp.ClientSession, make_settings: MakeSettings) -> None:
+async def test_it_requires_an_api_key_if_one_is_set(client: aiohttp.ClientSession, make_settings: MakeSettings) -> None:
     async with serve(create_app(make_settings(api_keys="hush"))) as url:
         assert (await get(client, f"{url}/api/ollama/models/gpt-oss")).status == 401

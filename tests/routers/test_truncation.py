@@ -1,4 +1,4 @@
-"""Prompts that do not fit: the answer says what the model did not see, whatever form it has."""
+"""Prompts that are longer than the context are reported in every response format."""
 
 import json
 from collections.abc import AsyncIterator
@@ -28,8 +28,8 @@ INCLUDE_USAGE = {"stream": True, "stream_options": {"include_usage": True}}
 
 
 @dataclass(frozen=True)
-class Told:
-    """What an answer tells of its prompt."""
+class Report:
+    """What a response reports about its prompt."""
 
     status: int
     warnings: list[str]
@@ -39,7 +39,7 @@ class Told:
 
 @dataclass(frozen=True)
 class Surface:
-    """A way to ask for a completion."""
+    """A way to request a completion."""
 
     name: str
     endpoint: str
@@ -48,37 +48,37 @@ class Surface:
 
     @property
     def upstream(self) -> str:
-        """The path of Ollama's that it leads to."""
+        """The endpoint of Ollama that it uses."""
         return "/api/generate" if self.endpoint == "generate" else "/api/chat"
 
     @property
     def long_body(self) -> dict[str, Any]:
-        """A request whose prompt does not fit."""
+        """A request with a prompt that is too long."""
         return {"generate": LONG_PROMPT, "chat": LONG_CHAT}.get(self.endpoint, LONG_OPENAI)
 
-    async def tell(self, client: aiohttp.ClientSession, url: str, body: dict[str, Any]) -> Told:
-        """Send a request and return what the answer tells."""
+    async def tell(self, client: aiohttp.ClientSession, url: str, body: dict[str, Any]) -> Report:
+        """Send a request and return what the response reports."""
         if self.endpoint == "v1":
             answer = await ask(client, url, "chat/completions", body | (INCLUDE_USAGE if self.stream else {}))
             header = answer.headers.get("X-Prompt-Truncated")
             if answer.status != 200:
-                return Told(answer.status, [], None, header)
+                return Report(answer.status, [], None, header)
             if not self.stream:
                 document = answer.json()
-                return Told(200, document["warnings"], document["usage"].get("context_length"), header)
+                return Report(200, document["warnings"], document["usage"].get("context_length"), header)
             *_, end, usage, _done = data_in(answer.body)
             length = json.loads(usage)["usage"].get("context_length")
-            return Told(200, json.loads(end)["warnings"], length, header)
+            return Report(200, json.loads(end)["warnings"], length, header)
         answer = await post(client, url, self.endpoint, body | {"stream": self.stream}, self.accept)
         header = answer.headers.get("X-Prompt-Truncated")
         if answer.status != 200 or self.accept == PLAIN:
-            return Told(answer.status, [], None, header)
+            return Report(answer.status, [], None, header)
         if not self.stream:
             last = answer.json()
         else:
             lines = sse_events(answer.body) if self.accept == SSE else map(json.loads, answer.body.splitlines())
             *_, last = lines
-        return Told(200, last["warnings"], last["usage"]["context_length"], header)
+        return Report(200, last["warnings"], last["usage"]["context_length"], header)
 
 
 SURFACES = [
@@ -94,30 +94,30 @@ surfaces = pytest.mark.parametrize("surface", SURFACES, ids=lambda surface: surf
 
 
 @surfaces
-async def test_a_prompt_that_was_cut_is_told_of(
+async def test_a_truncated_prompt_is_reported(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, surface: Surface
 ) -> None:
-    told = await surface.tell(client, url, surface.long_body)
-    assert (told.status, told.header) == (200, "true")
+    report = await surface.tell(client, url, surface.long_body)
+    assert (report.status, report.header) == (200, "true")
     if surface.accept != PLAIN:
-        assert (told.warnings, told.context_length) == (["prompt_truncated"], CONTEXT)
+        assert (report.warnings, report.context_length) == (["prompt_truncated"], CONTEXT)
     refused, answered = simulator.calls_to(surface.upstream)
     assert refused.body == answered.body | {"truncate": False}
     assert "truncate" not in answered.body
 
 
 @surfaces
-async def test_truncate_false_refuses_what_does_not_fit(
+async def test_truncate_false_rejects_a_prompt_that_does_not_fit(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, surface: Surface
 ) -> None:
-    told = await surface.tell(client, url, surface.long_body | {"truncate": False})
-    assert told.status == 400
+    report = await surface.tell(client, url, surface.long_body | {"truncate": False})
+    assert report.status == 400
     (call,) = simulator.calls_to(surface.upstream)
     assert call.body["truncate"] is False
 
 
 @surfaces
-async def test_an_answer_without_room_is_told_of(
+async def test_a_response_that_ends_at_a_full_context_is_reported(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, surface: Surface
 ) -> None:
     simulator.answer_tokens = 2 * CONTEXT
@@ -126,29 +126,29 @@ async def test_an_answer_without_room_is_told_of(
         body |= {"prompt": "who should start this week"}
     else:
         body |= {"messages": TURNS[:3]}
-    told = await surface.tell(client, url, body)
-    assert (told.status, told.header) == (200, None)
+    report = await surface.tell(client, url, body)
+    assert (report.status, report.header) == (200, None)
     if surface.accept != PLAIN:
-        assert (told.warnings, told.context_length) == (["context_full"], CONTEXT)
+        assert (report.warnings, report.context_length) == (["context_full"], CONTEXT)
     assert simulator.calls_to(surface.upstream)[-1].body["shift"] is False
 
 
 @surfaces
-async def test_a_prompt_that_fits_is_sent_once_and_without_a_warning(
+async def test_a_prompt_that_fits_is_sent_once_without_a_warning(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, surface: Surface
 ) -> None:
     fits = {"generate": {"prompt": "who starts? " * 100}}.get(surface.endpoint, {"messages": TURNS[:9]})
-    told = await surface.tell(client, url, surface.long_body | fits)
-    assert (told.status, told.warnings, told.header) == (200, [], None)
+    report = await surface.tell(client, url, surface.long_body | fits)
+    assert (report.status, report.warnings, report.header) == (200, [], None)
     assert len(simulator.calls_to(surface.upstream)) == 1
 
 
-async def test_a_limit_of_tokens_is_no_lack_of_room(client: aiohttp.ClientSession, url: str) -> None:
+async def test_max_tokens_is_not_reported_as_a_full_context(client: aiohttp.ClientSession, url: str) -> None:
     answer = await succeed(client, url, "generate", GENERATE | SMALL)
     assert (answer["done_reason"], answer["warnings"]) == ("length", [])
 
 
-async def test_a_short_prompt_goes_upstream_as_it_is(
+async def test_a_short_prompt_is_sent_without_truncate(
     client: aiohttp.ClientSession, url: str, simulator: Simulator
 ) -> None:
     await succeed(client, url, "chat", CHAT)
@@ -156,7 +156,7 @@ async def test_a_short_prompt_goes_upstream_as_it_is(
     assert call.body.keys() == {"model", "messages", "stream", "options"}
 
 
-async def test_the_context_length_is_asked_for_once(
+async def test_the_context_length_is_cached_by_model_and_num_ctx(
     client: aiohttp.ClientSession, url: str, simulator: Simulator
 ) -> None:
     for _ in range(3):
@@ -167,10 +167,10 @@ async def test_the_context_length_is_asked_for_once(
     assert len(simulator.calls_to("/api/ps")) == 2
 
 
-async def test_texts_do_not_wait_for_the_context_length(
+async def test_text_is_sent_before_the_context_length_is_known(
     client: aiohttp.ClientSession, url: str, simulator: Simulator
 ) -> None:
-    """All of a short answer arrives at once; its end alone waits for `/api/ps`."""
+    """A short response arrives at once; only the last event waits for `/api/ps`."""
     simulator.fault(Fault(path="/api/ps", delay_seconds=0.3))
     async with client.post(
         f"{url}/api/ollama/generate", json=GENERATE | {"stream": True}, headers={"Accept": NDJSON}
@@ -193,7 +193,7 @@ async def test_texts_do_not_wait_for_the_context_length(
     ],
     ids=["fails", "not loaded", "older than 0.10"],
 )
-async def test_a_context_length_that_is_not_told_is_null(
+async def test_an_unknown_context_length_is_null(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, fault: Fault
 ) -> None:
     simulator.fault(fault)
@@ -201,7 +201,7 @@ async def test_a_context_length_that_is_not_told_is_null(
     assert (answer["usage"]["context_length"], answer["warnings"]) == (None, [])
 
 
-async def test_a_refusal_for_another_reason_is_told_as_it_is(
+async def test_a_400_for_another_reason_is_passed_on(
     client: aiohttp.ClientSession, url: str, simulator: Simulator
 ) -> None:
     simulator.fault(Fault(path="/api/generate", status=400, message="no such thing", times=2))
@@ -209,10 +209,10 @@ async def test_a_refusal_for_another_reason_is_told_as_it_is(
     assert "no such thing" in document["detail"]
 
 
-async def test_json_of_a_model_that_thinks_is_not_asked_for_twice(
+async def test_a_format_for_a_thinking_model_is_sent_once(
     client: aiohttp.ClientSession, url: str, simulator: Simulator
 ) -> None:
-    """Such a model reads the prompt again with its thoughts, which may not fit in the middle of an answer."""
+    """Such a model processes the prompt again with its thinking, which may not fit in the middle of a response."""
     await succeed(client, url, "chat", LONG_CHAT | {"model": "gpt-oss", "format": "json"})
     (call,) = simulator.calls_to("/api/chat")
     assert "truncate" not in call.body
@@ -220,7 +220,7 @@ async def test_json_of_a_model_that_thinks_is_not_asked_for_twice(
     assert len(simulator.calls_to("/api/chat")) == 3
 
 
-async def test_the_settings_are_for_requests_that_say_nothing(
+async def test_the_settings_are_defaults_for_requests(
     client: aiohttp.ClientSession, make_settings: MakeSettings, simulator: Simulator
 ) -> None:
     async with serve(create_app(make_settings(truncate_prompts=False, shift_context=False))) as url:
@@ -236,7 +236,7 @@ async def test_the_settings_are_for_requests_that_say_nothing(
 
 @pytest.mark.parametrize("endpoint", ["generate", "chat"])
 @pytest.mark.parametrize("field", ["truncate", "shift"])
-async def test_what_is_no_bool_is_422_and_nothing_sent(
+async def test_a_value_that_is_not_a_boolean_is_422(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, endpoint: str, field: str
 ) -> None:
     body = {"generate": GENERATE, "chat": CHAT}[endpoint]
@@ -245,12 +245,12 @@ async def test_what_is_no_bool_is_422_and_nothing_sent(
     assert simulator.calls_to(f"/api/{endpoint}") == []
 
 
-# Ollama before 0.12.6, which knows neither field
+# Ollama before 0.12.6, which ignores both fields
 
 
 @pytest.fixture
 async def old_url(make_settings: MakeSettings, simulator: Simulator) -> AsyncIterator[str]:
-    """The service in front of an Ollama that says it is old."""
+    """The service in front of an old Ollama."""
     body = b'{"version": "0.12.5"}'
     simulator.fault(Fault(path="/api/version", body=body, content_type="application/json", times=None))
     async with serve(create_app(make_settings())) as url:
@@ -260,24 +260,26 @@ async def old_url(make_settings: MakeSettings, simulator: Simulator) -> AsyncIte
 
 @pytest.mark.parametrize("field", ["truncate", "shift"])
 @pytest.mark.parametrize("surface", [SURFACES[0], SURFACES[4], SURFACES[6]], ids=lambda surface: surface.name)
-async def test_an_old_ollama_takes_no_notice_which_is_told(
+async def test_an_old_ollama_that_ignores_the_fields_is_reported(
     client: aiohttp.ClientSession, old_url: str, surface: Surface, field: str
 ) -> None:
     short = {"generate": {"prompt": "who starts?"}}.get(surface.endpoint, {"messages": TURNS[:3]})
-    told = await surface.tell(client, old_url, surface.long_body | short | {field: False})
-    assert told.warnings == ["truncate_unsupported"]
+    report = await surface.tell(client, old_url, surface.long_body | short | {field: False})
+    assert report.warnings == ["truncate_unsupported"]
 
 
 async def test_an_old_ollama_is_sent_a_long_prompt_once(
     client: aiohttp.ClientSession, old_url: str, simulator: Simulator
 ) -> None:
     answer = await succeed(client, old_url, "generate", LONG_PROMPT)
-    assert answer["warnings"] == ["prompt_truncated"]  # as its counts show
+    assert answer["warnings"] == ["prompt_truncated"]  # proved by its token counts
     (call,) = simulator.calls_to("/api/generate")
     assert "truncate" not in call.body
 
 
-async def test_the_version_is_asked_for_where_nobody_has_yet(make_settings: MakeSettings, simulator: Simulator) -> None:
+async def test_the_version_is_requested_once_if_it_is_unknown(
+    make_settings: MakeSettings, simulator: Simulator
+) -> None:
     simulator.fault(Fault(path="/api/version", body=b'{"version": "0.9.0"}', content_type="application/json"))
     service = OllamaService(make_settings(truncate_prompts=False))
     try:
@@ -292,7 +294,7 @@ async def test_the_version_is_asked_for_where_nobody_has_yet(make_settings: Make
 
 
 @pytest.mark.parametrize("texts", [LONG_TEXT * 3, ["a trade", LONG_TEXT * 3]], ids=["one", "among others"])
-async def test_a_text_that_was_cut_is_told_of(
+async def test_a_truncated_text_is_reported(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, texts: str | list[str]
 ) -> None:
     for answer in (
@@ -311,7 +313,7 @@ async def test_a_long_text_that_fits_is_embedded_once(
     assert len(simulator.calls_to("/api/embed")) == 1
 
 
-async def test_a_text_that_shall_not_be_cut_is_refused(
+async def test_truncate_false_rejects_a_long_text(
     client: aiohttp.ClientSession, url: str, simulator: Simulator
 ) -> None:
     answer = await post(client, url, "embeddings", {"text": LONG_TEXT * 3, "truncate": False})

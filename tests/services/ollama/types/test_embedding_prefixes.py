@@ -42,13 +42,13 @@ def test_a_family_is_known_by_the_name_of_its_models(model: str, query: str | No
         assert prefixes["query"] == query
 
 
-def test_every_family_has_the_two_sides_of_a_search_and_a_model_card() -> None:
+def test_every_family_has_query_document_and_a_model_card() -> None:
     for family in FAMILIES:
         assert {"query", "document"} <= family.prefixes.keys() <= set(INPUT_TYPES)
         assert family.source.startswith("https://huggingface.co/")
 
 
-def test_a_role_that_the_card_does_not_speak_of_has_no_prefix() -> None:
+def test_an_input_type_that_the_model_card_does_not_mention_has_no_prefix() -> None:
     prefixes = known_prefixes("qwen3-embedding", {})
     assert prefixes is not None
     assert "clustering" not in prefixes
@@ -64,7 +64,7 @@ def test_a_role_that_the_card_does_not_speak_of_has_no_prefix() -> None:
         ("nomic-embed-text", "find: ", "search_document: "),
     ],
 )
-def test_the_setting_extends_and_overrides(model: str, query: str | None, document: str | None) -> None:
+def test_the_setting_adds_and_overrides_prefixes(model: str, query: str | None, document: str | None) -> None:
     extra = {
         "my-model:tuned": {"query": "tuned: "},
         "my-model": {"query": "any: "},
@@ -92,6 +92,6 @@ def test_a_prefix_is_not_repeated(text: str, prefix: str, sent: str) -> None:
     "value",
     ["search: ", "[]", '{"m": "search: "}', '{"m": {"search": "a"}}', '{"m": {"query": 1}}', '{"m:": {"query": "a"}}'],
 )
-def test_other_values_of_the_setting_are_refused(value: str) -> None:
+def test_invalid_values_of_the_setting_are_rejected(value: str) -> None:
     with pytest.raises(ValueError, match=r"a JSON object such as|a model name"):
         parse_prefixes(value)
