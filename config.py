@@ -30,6 +30,7 @@ from configuration.addresses import (
 from configuration.dotenv_file import DotenvError, DotenvSource, misspelt_names
 from configuration.values import check_api_key, lower_case, split_commas, upper_case
 from services.ollama.types.durations import KeepAlive
+from services.ollama.types.embedding_prefixes import parse_prefixes
 from services.ollama.types.model_names import ModelName
 
 MAX_SHOWN_LENGTH = 200
@@ -86,6 +87,10 @@ class Settings(BaseSettings):
     default_model: Model = Field(default="gpt-oss", description="Fast model; also the fallback for missing models.")
     quality_model: Model = Field(default="llama3.1", description="Quality model for content writing.")
     embedding_model: Model = Field(default="nomic-embed-text", description="Embedding model.")
+    embedding_prefixes: Annotated[dict[str, dict[str, str]] | None, NoDecode, BeforeValidator(parse_prefixes)] = Field(
+        default=None,
+        description="Additional prefixes for `input_type`, as JSON: model to input type to prefix.",
+    )
 
     max_tokens: Count = Field(default=4096, description="Default for `max_tokens` (`num_predict` in Ollama).")
     temperature: float = Field(default=0.7, ge=0, le=2, description="Default for `temperature`, 0 to 2.")
@@ -95,6 +100,14 @@ class Settings(BaseSettings):
     ollama_num_ctx: Count | None = Field(
         default=None,
         description="Context length in tokens, sent with every request; a changed value reloads the model.",
+    )
+    truncate_prompts: bool | None = Field(
+        default=None,
+        description="Default for `truncate`; false rejects prompts that are longer than the context.",
+    )
+    shift_context: bool | None = Field(
+        default=None,
+        description="Default for `shift`; false ends a response when the context is full.",
     )
     ollama_keep_alive: KeepAlive | None = Field(
         default=None,

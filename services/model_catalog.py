@@ -27,6 +27,7 @@ class ModelList:
 
 class _Snapshot(NamedTuple):
     models: list[dict[str, Any]]
+    by_exact_name: dict[str, dict[str, Any]]
     installed: dict[ModelName, str]
     taken_at: float
 
@@ -52,6 +53,11 @@ class ModelCatalog:
     def names(self) -> list[str]:
         """The short names of the last list."""
         return [model["name"] for model in self._snapshot.models] if self._snapshot else []
+
+    @property
+    def exact_names(self) -> list[str]:
+        """The exact names of the last list."""
+        return list(self._snapshot.by_exact_name) if self._snapshot else []
 
     @property
     def has_capabilities(self) -> bool | None:
@@ -101,6 +107,10 @@ class ModelCatalog:
         """Return whether a model is in the cached list, without asking Ollama."""
         return self._snapshot is not None and ModelName.parse(name) in self._snapshot.installed
 
+    def item(self, exact_name: str) -> dict[str, Any] | None:
+        """Return a model of the cached list, without asking Ollama."""
+        return self._snapshot.by_exact_name.get(exact_name) if self._snapshot else None
+
     def invalidate(self) -> None:
         """Mark the list as outdated; the next caller refreshes it."""
         self._invalidated = True
@@ -141,7 +151,7 @@ class ModelCatalog:
         installed: dict[ModelName, str] = {}
         for name in models:
             installed.setdefault(ModelName.parse(name), name)
-        self._snapshot = _Snapshot(list(models.values()), installed, time.monotonic())
+        self._snapshot = _Snapshot(list(models.values()), models, installed, time.monotonic())
         self._invalidated = False
         self._failure = None
         return self._snapshot

@@ -7,25 +7,27 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from copy import deepcopy
+from functools import partial
 from typing import Any, Literal, TypeVar, overload
 
 from config import Settings, get_settings
 from services.call_stats import count_attempt
 from services.completion import Completion, CompletionRequest, CompletionStream, ResolvedModel
+from services.embedding import EmbeddingRequest, embed
 from services.model_catalog import ModelList
+from services.model_details import ModelDetails, model_details
 from services.model_selection import ModelSelection
 from services.ollama.client import OllamaClient
-from services.ollama.embeddings import Embeddings, fetch_vectors
-from services.ollama.errors import (
-    NotFoundError,
-    OllamaError,
-)
+from services.ollama.embeddings import Embeddings
+from services.ollama.errors import OllamaError
 from services.ollama.events import Token
 from services.ollama.raw_response import RawResponse
-from services.ollama.types.model_names import short_name
+from services.ollama.stream_reader import StreamReader
+from services.ollama.types.embedding_prefixes import InputType
 from services.per_loop import PerLoop
 from services.relay import relay
-from services.request_builder import check_format, check_num_ctx, completion_body, with_constants
+from services.request_builder import check_format, check_num_ctx, completion_body
+from services.truncation import PromptTruncation
 from services.upstream import Health, Outcomes, Upstream, client_options
 
 logger = logging.getLogger(__name__)
@@ -172,13 +174,15 @@ class OllamaService:
         request = CompletionRequest(path="/api/chat", model=model, content=content, options=options)
         return self._texts(request) if stream else (await self.complete(request)).text
 
-    async def generate_embeddings(self, text: str, model: str | None = None) -> list[float]:
-        """Return the vector of a text, of unit length.
+    async def generate_embeddings(
+        self, text: str, model: str | None = None, input_type: InputType | None = None
+    ) -> list[float]:
+        """Return the vector of a text, of unit length; `input_type` is its role, see `embed`.
 
         Raises:
             OllamaError: if it fails; there is no fallback to another model.
         """
-        return (await self.embed([text], model=model)).vectors[0]
+        return (await self.embed([text], model=model, input_type=input_type)).vectors[0]
 
     async def _texts(self, request: CompletionRequest) -> AsyncGenerator[str]:
         async with self.stream(request) as stream:
@@ -226,6 +230,15 @@ class OllamaService:
         upstream = await self._upstreams.get()
         return await upstream.catalog.list(force_refresh=force_refresh)
 
+    async def model_details(self, name: str) -> ModelDetails:
+        """Return what Ollama tells about one model; it is not loaded for that.
+
+        Raises:
+            ModelNotFoundError: if it is not installed.
+            OllamaError: if Ollama cannot be asked.
+        """
+        return await model_details(await self._upstreams.get(), self.settings, name)
+
     async def complete(self, request: CompletionRequest) -> Completion:
         """Return a complete (non-streamed) response.
 
@@ -235,14 +248,16 @@ class OllamaService:
         upstream = await self._upstreams.get()
 
         async def attempt(resolved: ResolvedModel, model: str) -> Completion:
-            response = await upstream.client.post(
-                request.path, completion_body(self.settings, request, model, stream=False)
-            )
-            return Completion.read(response, request, resolved)
+            truncation = PromptTruncation(upstream, self.settings, request, resolved, model)
+            body = completion_body(self.settings, request, model, stream=False)
+            response = await truncation.send(partial(upstream.client.post, request.path), body)
+            completion = Completion.read(response, request, resolved)
+            await truncation.finish(completion.done)
+            return completion
 
         check_num_ctx(self.settings, request)
         upstream.breaker.check()
-        selection = ModelSelection(upstream, self.settings.default_model)
+        selection = ModelSelection(upstream, self.settings)
         target = await selection.choose(request)
         check_format(request, runs_llama_server=upstream.runs_llama_server)
         async with upstream.limiter.slot():
@@ -269,12 +284,16 @@ class OllamaService:
 
         async def attempt(resolved: ResolvedModel, model: str) -> CompletionStream:
             chosen(resolved)
-            opening = upstream.client.stream(request.path, completion_body(self.settings, request, model, stream=True))
-            return CompletionStream(resolved, await stack.enter_async_context(opening), request)
+            truncation = PromptTruncation(upstream, self.settings, request, resolved, model)
+            reader = await truncation.send(open_stream, completion_body(self.settings, request, model, stream=True))
+            return CompletionStream(resolved, reader, request, truncation)
+
+        async def open_stream(body: dict[str, Any]) -> StreamReader:
+            return await stack.enter_async_context(upstream.client.stream(request.path, body))
 
         check_num_ctx(self.settings, request)
         upstream.breaker.check()
-        selection = ModelSelection(upstream, self.settings.default_model)
+        selection = ModelSelection(upstream, self.settings)
         target = await selection.choose(request)
         check_format(request, runs_llama_server=upstream.runs_llama_server)
         chosen(target[0])
@@ -314,38 +333,28 @@ class OllamaService:
         texts: list[str],
         *,
         model: str | None = None,
+        input_type: InputType | None = None,
         dimensions: int | None = None,
         truncate: bool = True,
         keep_alive: float | str | None = None,
     ) -> Embeddings:
         """Return a vector of unit length for each text.
 
-        `dimensions` truncates the vectors. See https://docs.ollama.com/api/embed.
+        `input_type` is the role of the texts: they get the prefix that the model was trained with. `dimensions`
+        truncates the vectors. See https://docs.ollama.com/api/embed.
 
         Raises:
             OllamaError: if it fails; there is no fallback to another model.
         """
-        upstream = await self._upstreams.get()
-        requested = model or self.settings.embedding_model
-        upstream.breaker.check()
-        exact = await upstream.exact_name(requested)
-        if exact is None:
-            raise upstream.unknown(requested)
-        body = with_constants(self.settings, {"model": exact, "options": {}}, keep_alive)
-        async with upstream.limiter.slot():
-            with upstream.breaker.attempt():
-                try:
-                    vectors, tokens = await fetch_vectors(
-                        upstream.client, body, texts, dimensions=dimensions, truncate=truncate
-                    )
-                except NotFoundError as error:
-                    upstream.catalog.invalidate()
-                    raise upstream.unknown(requested) from error
-                except OllamaError as error:
-                    upstream.outcomes.failed(error)
-                    raise
-        upstream.outcomes.succeeded()
-        return Embeddings(vectors, short_name(exact), tokens)
+        request = EmbeddingRequest(
+            texts=texts,
+            model=model,
+            input_type=input_type,
+            dimensions=dimensions,
+            truncate=truncate,
+            keep_alive=keep_alive,
+        )
+        return await embed(await self._upstreams.get(), self.settings, request)
 
 
 def _without_none(**values: Any) -> dict[str, Any]:

@@ -48,6 +48,13 @@ MODEL_HEADERS = {
         "schema": {"type": "string", "enum": ["true", "false"]},
     },
 }
+COMPLETION_HEADERS = MODEL_HEADERS | {
+    "X-Prompt-Truncated": {
+        "required": False,
+        "description": "`true` if the prompt was longer than the context and Ollama cut it; otherwise absent.",
+        "schema": {"type": "string", "enum": ["true"]},
+    },
+}
 RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait before a retry.", "schema": {"type": "integer"}}}
 REQUEST_ID = {
     "X-Request-ID": {
@@ -84,7 +91,7 @@ def stream_response(examples: dict[str, Any]) -> Responses:
         "Server-Sent Events (each `data` is a `StreamEvent`), NDJSON (each line is a `StreamEvent`), or the text only. "
         "A stream of events ends with `done` or `error`; an error in a text stream closes the connection."
     )
-    responses = success_response(description, examples, MODEL_HEADERS)
+    responses = success_response(description, examples, COMPLETION_HEADERS)
     responses[200]["content"] |= {
         "text/event-stream": STREAM_EVENTS | {"examples": response_examples.SSE},
         "application/x-ndjson": STREAM_EVENTS | {"examples": response_examples.NDJSON},

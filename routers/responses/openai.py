@@ -171,9 +171,13 @@ def finish_reason(done: Done, *, has_tool_calls: bool) -> str:
 
 
 def usage_object(usage: Usage) -> dict[str, int]:
-    """Return the token counts; clients expect numbers, so a missing count is 0."""
+    """Return the token counts; clients expect numbers, so a missing count is 0.
+
+    An unknown context length is omitted.
+    """
     prompt, completion = usage.prompt_tokens or 0, usage.completion_tokens or 0
-    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+    tokens = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+    return tokens | ({"context_length": usage.context_length} if usage.context_length is not None else {})
 
 
 def base64_vector(vector: list[float]) -> str:

@@ -25,7 +25,8 @@ PING = b": ping\n\n"
 
 def model_headers(served: ResolvedModel) -> dict[str, str]:
     """Return the headers that name the model and tell whether it is a fallback."""
-    return {"X-Model": served.model, "X-Model-Fallback": str(served.fallback).lower()}
+    headers = {"X-Model": served.model, "X-Model-Fallback": str(served.fallback).lower()}
+    return headers | ({"X-Prompt-Truncated": "true"} if "prompt_truncated" in served.warnings else {})
 
 
 class StreamingCompletion(Response):

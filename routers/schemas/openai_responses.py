@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from services.ollama.embeddings import EmbeddingWarning
 from services.ollama.events import Warning_
 
 
@@ -15,6 +16,10 @@ class CompletionUsage:
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    context_length: Annotated[
+        int | None,
+        Field(description="Not part of OpenAI's API. Context length in tokens that the model is loaded with."),
+    ] = None
 
 
 @dataclass(slots=True)
@@ -95,6 +100,10 @@ class OpenAIEmbeddings:
     data: list[EmbeddingItem]
     model: Annotated[str, Field(description="Short name.", examples=["nomic-embed-text"])]
     usage: OpenAIEmbeddingsUsage
+    prefix: Annotated[str | None, Field(description="Not part of OpenAI's API. As in `/api/ollama/embeddings`.")]
+    warnings: Annotated[
+        list[EmbeddingWarning], Field(description="Not part of OpenAI's API. As in `/api/ollama/embeddings`.")
+    ]
 
 
 @dataclass(slots=True)
@@ -105,6 +114,14 @@ class OpenAIModel:
     object: Literal["model"]
     created: Annotated[int, Field(description="When it was installed, as a Unix timestamp in seconds; 0 if unknown.")]
     owned_by: Annotated[str, Field(description="The namespace of the model name.", examples=["library"])]
+    context_length: Annotated[
+        int | None,
+        Field(description="Not part of OpenAI's API. Context length that it was trained for; null before Ollama 0.30."),
+    ]
+    capabilities: Annotated[
+        list[str] | None,
+        Field(description="Not part of OpenAI's API. `tools`, `vision`, `thinking`, …; null before Ollama 0.30."),
+    ]
 
 
 @dataclass(slots=True)

@@ -79,9 +79,17 @@ class OllamaClient:
         Raises:
             OllamaError: as `post`.
         """
-        seconds = self._options.health_timeout
-        async with deadline(seconds, "OLLAMA_HEALTH_TIMEOUT", path, share=HEALTH_SHARE):
-            return _parsed(await (await _checked(await self._control_request("GET", path))).read())
+        return await self._control_json("GET", path)
+
+    async def show(self, model: str) -> Any:
+        """Ask what a model is, without loading it and without retries.
+
+        See https://docs.ollama.com/api-reference/show-model-details.
+
+        Raises:
+            OllamaError: as `post`.
+        """
+        return await self._control_json("POST", "/api/show", orjson.dumps({"model": model}))
 
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Send a POST and return the complete JSON response.
@@ -183,6 +191,10 @@ class OllamaClient:
                 backoff_seconds=self._options.retry_backoff,
                 give_up_at=give_up_at,
             )
+
+    async def _control_json(self, method: str, path: str, data: bytes = b"") -> Any:
+        async with deadline(self._options.health_timeout, "OLLAMA_HEALTH_TIMEOUT", path, share=HEALTH_SHARE):
+            return _parsed(await (await _checked(await self._control_request(method, path, data))).read())
 
     async def _control_request(self, method: str, path: str, data: bytes = b"") -> Response:
         try:

@@ -168,7 +168,7 @@ async def test_a_stream_that_fails(
         ("DELETE", "/api/ollama/chat", None, 405, "method_not_allowed"),
         ("POST", "/api/ollama/chat", {}, 422, "invalid_request"),
         ("POST", "/api/ollama/embeddings", {"text": "a", "model": "unknown"}, 404, "model_not_found"),
-        ("POST", "/api/ollama/chat", CHAT | {"model": "nomic-embed-text"}, 400, "rejected_by_ollama"),
+        ("POST", "/api/ollama/chat", CHAT | {"model": "nomic-embed-text"}, 400, "unsupported_by_model"),
     ],
 )
 async def test_a_rejected_request(

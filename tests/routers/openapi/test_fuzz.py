@@ -29,6 +29,7 @@ NATIVE = [
 ]
 OPERATIONS = [
     ("GET", "/api/ollama/models"),
+    ("GET", "/api/ollama/models/{name}"),
     ("POST", "/api/ollama/generate"),
     ("POST", "/api/ollama/chat"),
     ("POST", "/api/ollama/embeddings"),
@@ -58,7 +59,7 @@ WAYS = [
     if not (
         mode is GenerationMode.NEGATIVE
         and (
-            operation[1].startswith(("/health", "/v1/models")) or operation in NATIVE[5:]
+            operation[1].startswith(("/health", "/v1/models", "/api/ollama/models/")) or operation in NATIVE[5:]
         )  # no invalid requests are possible
     )
 ]
