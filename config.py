@@ -1,9 +1,11 @@
 """The settings: environment variables and `.env`, read once and frozen."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -31,6 +33,7 @@ from services.ollama.types.durations import KeepAlive
 from services.ollama.types.model_names import ModelName
 
 MAX_SHOWN_LENGTH = 200
+MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # prometheus-client's own
 MISSPELT_API_KEYS = ("API_KEY", "APIKEY", "APIKEYS")
 
 
@@ -156,9 +159,11 @@ class Settings(BaseSettings):
     ollama_api_enabled: bool = Field(
         default=True, description="Serve Ollama's own API under `/api`, for Ollama's clients."
     )
+    metrics_enabled: bool = Field(default=True, description="Serve `/metrics` for Prometheus, which needs no API key.")
     docs_enabled: bool = Field(default=True, description="Serve `/docs`, `/redoc` and `/openapi.json`.")
     playground_enabled: bool = Field(default=True, description="Serve `/playground`.")
 
+    build_commit: str | None = Field(default=None, description="Commit that this was built from, for `/version`.")
     host: ListenHost = Field(default="127.0.0.1", description="Address to listen on.")
     forwarded_allow_ips: Annotated[str, AfterValidator(check_proxies)] = Field(
         default="127.0.0.1,::1",
@@ -213,6 +218,33 @@ class Settings(BaseSettings):
             msg = "at least MAX_REQUEST_BYTES"
             raise ValueError(msg)
         return size
+
+
+def multiprocess_directory() -> Path | None:
+    """Return the directory through which several processes share their metrics, or None if there is one process."""
+    named = os.environ.get(MULTIPROCESS_VARIABLE)
+    return Path(named) if named else None
+
+
+@contextmanager
+def shared_metrics() -> Iterator[None]:
+    """Give the processes that are started meanwhile a directory through which they share their metrics.
+
+    Raises:
+        SystemExit: with one line, if none can be made.
+    """
+    if multiprocess_directory() is not None:
+        yield
+        return
+    try:
+        made = TemporaryDirectory(prefix="ollama-service-metrics-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise SystemExit(
+            f"WEB_CONCURRENCY above 1 needs a directory for temporary files (TMPDIR), or METRICS_ENABLED=false: {error}"
+        ) from None
+    with made as directory:
+        os.environ[MULTIPROCESS_VARIABLE] = directory
+        yield
 
 
 @cache

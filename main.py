@@ -10,6 +10,7 @@ if __name__ == "__main__":
 
 import gc
 import sys
+from contextlib import nullcontext
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -19,21 +20,22 @@ from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.types import Receive, Scope, Send
 
-from config import Settings, env_files, get_settings
+from config import Settings, env_files, get_settings, multiprocess_directory, shared_metrics
 from middleware.stack import LayeredApp, middleware_stack
-from routers import health, native, ollama, openai
+from routers import health, metrics, native, ollama, openai
 from routers.openapi.schema import DESCRIPTION, TAGS, operation_id
 from routers.pages import page_paths, pages_router
 from routers.trailing_slash import TrailingSlashFallback
+from server.build_info import VERSION
 from server.listening import listen_problem
 from server.logging import configure_logging
+from server.metrics import Metrics
 from server.shutdown import Shutdown
 from server.startup import lifespan
 from server.uvicorn_options import UVICORN_OPTIONS
 from services.components import ComponentChecks
 from services.ollama_service import OllamaService, ollama_service
 
-VERSION = "0.1.0"
 # To look for a provider takes 8 µs a request, and without the SDK there is none to be found.
 NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 
@@ -44,6 +46,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     files = () if settings else env_files()
     settings = service.settings
     shutdown = Shutdown(grace_seconds=settings.shutdown_grace, delay_seconds=settings.shutdown_delay)
+    measured = None
+    open_paths = health.OPEN_PATHS | page_paths(settings)
+    if settings.metrics_enabled:
+        measured = Metrics(service.stats, commit=settings.build_commit, shared=multiprocess_directory())
+        service.on_operation = measured.observe_operation
+        open_paths |= {metrics.PATH}
     app = LayeredApp(
         title="Ollama service",
         version=VERSION,
@@ -53,11 +61,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=operation_id,
-        lifespan=lifespan(service, shutdown, files),
+        lifespan=lifespan(service, shutdown, files, measured),
         redirect_slashes=False,
         servers=[{"url": "./"}],  # beside this document, also under the prefix of a proxy
         root_path_in_servers=False,
-        middleware=middleware_stack(settings, shutdown, health.OPEN_PATHS | page_paths(settings)),
+        middleware=middleware_stack(settings, shutdown, open_paths, measured.observe_request if measured else None),
         telemetry={} if find_spec("opentelemetry.sdk") else NO_TELEMETRY,
     )
     app.state.settings = settings
@@ -68,6 +76,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.router.routes += native.router.routes if settings.ollama_api_enabled else []
     app.router.routes += openai.router.routes if settings.openai_api_enabled else []
     app.include_router(health.router)
+    if measured is not None:
+        app.include_router(metrics.metrics_router(measured))
     app.include_router(pages_router(settings, VERSION))
     app.router.default = TrailingSlashFallback(app.router)
     return app
@@ -89,15 +99,17 @@ def serve() -> None:
     # uvicorn raises the signal again when it has shut down
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
-    uvicorn.run(
-        "main:create_served_app",
-        factory=True,
-        host=settings.host,
-        port=settings.port,
-        workers=settings.web_concurrency,
-        forwarded_allow_ips=settings.forwarded_allow_ips,
-        **UVICORN_OPTIONS,
-    )
+    shared = settings.web_concurrency > 1 and settings.metrics_enabled
+    with shared_metrics() if shared else nullcontext():
+        uvicorn.run(
+            "main:create_served_app",
+            factory=True,
+            host=settings.host,
+            port=settings.port,
+            workers=settings.web_concurrency,
+            forwarded_allow_ips=settings.forwarded_allow_ips,
+            **UVICORN_OPTIONS,
+        )
 
 
 class LazyApp:

@@ -10,14 +10,15 @@ from routers.responses.problems import problem
 LOCAL_HOSTS = ("*.localhost", "*.local", "*.internal")  # no public name server has these, as Ollama reckons too
 SINGLE_LABEL = re.compile(r"[a-z0-9_-]+")
 PORT = re.compile(rb":[0-9]*\Z")
+BY_ADDRESS = ("/health", "/metrics")  # probes and scrapers know addresses, and no names
 MAX_KNOWN = 100  # headers that are remembered, for a client can write one name in many ways
 
 
 class AllowedHostsMiddleware:
     """Refuses requests whose `Host` names another host than the allowed ones, against DNS rebinding.
 
-    A request without `Host` passes: browsers always send one. So does one to `/health` with an IP address, as
-    Kubernetes sends it: no name was rebound.
+    A request without `Host` passes: browsers always send one. So does one to `/health` or `/metrics` with an IP
+    address, as Kubernetes and Prometheus send it: no name was rebound.
 
     Args:
         app: The app behind it.
@@ -53,7 +54,7 @@ class AllowedHostsMiddleware:
             if len(hosts) == 1 and len(self._known) < MAX_KNOWN:
                 self._known.add(hosts[0])
             return True
-        return get_route_path(scope).startswith("/health") and all(_ip(name) for name in names)
+        return get_route_path(scope).startswith(BY_ADDRESS) and all(_ip(name) for name in names)
 
     def _is_allowed_name(self, name: str) -> bool:
         if name in self._names or name.endswith(self._suffixes):

@@ -26,3 +26,9 @@ def get_route_path(scope: Scope) -> str:
     The router's own function: a check by another reading could be walked around.
     """
     return starlette_route_path(scope)
+
+
+def pass_route_on(inner: Scope, scope: Scope) -> None:
+    """Name the route that was found for a changed copy of a scope in the scope itself, where outer layers look."""
+    if "route" in inner:
+        scope["route"] = inner["route"]

@@ -14,7 +14,6 @@ from routers.openapi.schema import MODEL_HEADERS, operation_id, problems, stream
 from routers.responses.streaming import StreamingCompletion, model_headers
 from routers.schemas.ollama import ChatRequest, EmbeddingsRequest, GenerateRequest
 from routers.schemas.ollama_responses import ChatResponse, EmbeddingsResponse, GenerateResponse, ModelsResponse
-from server.request_log import note
 from services.completion import Completion
 
 LIST_PROBLEMS = problems(
@@ -156,7 +155,6 @@ async def embeddings(
             truncate=body.truncate,
             keep_alive=body.keep_alive,
         )
-    note(model=found.model, tokens=found.prompt_tokens)
     content = {
         "success": True,
         "embeddings": found.vectors[0] if is_one else found.vectors,
@@ -169,7 +167,6 @@ async def embeddings(
 
 def _answer(completion: Completion, **members: Any) -> Response:
     served, done = completion.served, completion.done
-    note(model=served.model, fallback=served.fallback, tokens=done.usage.completion_tokens)
     content = {
         "success": True,
         "response": completion.text,

@@ -4,13 +4,13 @@ Over 300 lines, as the overloads repeat the signatures that the in-process API p
 """
 
 import logging
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from copy import deepcopy
 from typing import Any, Literal, TypeVar, overload
 
 from config import Settings, get_settings
-from services.call_stats import count_attempt
 from services.completion import Completion, CompletionRequest, CompletionStream, ResolvedModel
 from services.model_catalog import ModelList
 from services.model_selection import ModelSelection
@@ -23,10 +23,11 @@ from services.ollama.errors import (
 from services.ollama.events import Token
 from services.ollama.raw_response import RawResponse
 from services.ollama.types.model_names import short_name
+from services.operation import OnOperation, Operation, count_attempt, ignore
 from services.per_loop import PerLoop
 from services.relay import relay
 from services.request_builder import check_format, check_num_ctx, completion_body, with_constants
-from services.upstream import Health, Outcomes, Upstream, client_options
+from services.upstream import Health, Outcomes, ServiceStats, Upstream, client_options
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,8 @@ class OllamaService:
     def __init__(self, settings: Settings | None = None) -> None:
         self._given_settings = settings
         self._upstreams = PerLoop(self._open)
+        self.on_operation: OnOperation = ignore
+        """Called with each request that ran a model, or was to run one, when it has ended."""
 
     @property
     def settings(self) -> Settings:
@@ -60,11 +63,14 @@ class OllamaService:
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[Upstream]:
         async with OllamaClient(client_options(self.settings), on_attempt=count_attempt) as client:
-            upstream = Upstream(self.settings, client)
+            upstream = Upstream(self.settings, client, self._operation_ended)
             try:
                 yield upstream
             finally:
                 await upstream.close()
+
+    def _operation_ended(self, operation: Operation) -> None:
+        self.on_operation(operation)
 
     # In-process API: plain values
 
@@ -202,6 +208,24 @@ class OllamaService:
         limiter = (await self._upstreams.get()).limiter
         return limiter.running, limiter.queued
 
+    def stats(self) -> ServiceStats:
+        """Return the state of the service, of all event loops together; asks nobody."""
+        upstreams = self._upstreams.opened()
+        limiters = [upstream.limiter for upstream in upstreams]
+        ages = [upstream.catalog.age_seconds for upstream in upstreams]
+        successes = [upstream.outcomes.last_success for upstream in upstreams]
+        return ServiceStats(
+            running=sum(limiter.running for limiter in limiters),
+            queued=sum(limiter.queued for limiter in limiters),
+            slots=sum(limiter.slots for limiter in limiters),
+            queue_size=sum(limiter.queue_size for limiter in limiters),
+            is_reachable=all(upstream.is_reachable for upstream in upstreams),
+            is_circuit_open=any(upstream.breaker.is_open for upstream in upstreams),
+            models=max((len(upstream.catalog.names) for upstream in upstreams), default=0),
+            model_list_age=max((age for age in ages if age is not None), default=None),
+            last_success=max((at for at in successes if at is not None), default=None),
+        )
+
     async def outcomes(self) -> Outcomes:
         """Return when generation requests of this event loop last succeeded and failed."""
         return (await self._upstreams.get()).outcomes
@@ -233,24 +257,29 @@ class OllamaService:
             OllamaError: if it fails.
         """
         upstream = await self._upstreams.get()
+        requested = request.model or self.settings.default_model
 
         async def attempt(resolved: ResolvedModel, model: str) -> Completion:
+            _note_model(operation, resolved)
             response = await upstream.client.post(
                 request.path, completion_body(self.settings, request, model, stream=False)
             )
             return Completion.read(response, request, resolved)
 
-        check_num_ctx(self.settings, request)
-        upstream.breaker.check()
-        selection = ModelSelection(upstream, self.settings.default_model)
-        target = await selection.choose(request)
-        check_format(request, runs_llama_server=upstream.runs_llama_server)
-        async with upstream.limiter.slot():
-            try:
-                completion = await selection.run(request, target, attempt)
-            except OllamaError as error:
-                upstream.outcomes.failed(error)
-                raise
+        with upstream.tracked(request.path, requested) as operation:
+            check_num_ctx(self.settings, request)
+            upstream.breaker.check()
+            selection = ModelSelection(upstream, self.settings.default_model)
+            target = await selection.choose(request)
+            check_format(request, runs_llama_server=upstream.runs_llama_server)
+            _note_model(operation, target[0])
+            async with upstream.limiter.slot():
+                try:
+                    completion = await selection.run(request, target, attempt)
+                except OllamaError as error:
+                    upstream.outcomes.failed(error)
+                    raise
+            operation.complete(completion.done)
         upstream.outcomes.succeeded()
         return completion
 
@@ -266,29 +295,36 @@ class OllamaService:
             OllamaError: if it fails before its first chunk.
         """
         upstream = await self._upstreams.get()
+        requested = request.model or self.settings.default_model
 
         async def attempt(resolved: ResolvedModel, model: str) -> CompletionStream:
             chosen(resolved)
+            _note_model(operation, resolved)
             opening = upstream.client.stream(request.path, completion_body(self.settings, request, model, stream=True))
-            return CompletionStream(resolved, await stack.enter_async_context(opening), request)
+            reader = await stack.enter_async_context(opening)
+            operation.first_chunk_at = time.monotonic()
+            return CompletionStream(resolved, reader, request)
 
-        check_num_ctx(self.settings, request)
-        upstream.breaker.check()
-        selection = ModelSelection(upstream, self.settings.default_model)
-        target = await selection.choose(request)
-        check_format(request, runs_llama_server=upstream.runs_llama_server)
-        chosen(target[0])
-        async with upstream.limiter.slot(), AsyncExitStack() as stack:
-            stream = None
-            try:
-                stream = await selection.run(request, target, attempt)
-                yield stream
-            except OllamaError as error:
-                upstream.outcomes.failed(error)
-                raise
-            finally:
-                if stream is not None and stream.is_done:
-                    upstream.outcomes.succeeded()
+        with upstream.tracked(request.path, requested) as operation:
+            check_num_ctx(self.settings, request)
+            upstream.breaker.check()
+            selection = ModelSelection(upstream, self.settings.default_model)
+            target = await selection.choose(request)
+            check_format(request, runs_llama_server=upstream.runs_llama_server)
+            chosen(target[0])
+            _note_model(operation, target[0])
+            async with upstream.limiter.slot(), AsyncExitStack() as stack:
+                stream = None
+                try:
+                    stream = await selection.run(request, target, attempt)
+                    yield stream
+                except OllamaError as error:
+                    upstream.outcomes.failed(error)
+                    raise
+                finally:
+                    if stream is not None and stream.done is not None:
+                        operation.complete(stream.done)
+                        upstream.outcomes.succeeded()
 
     async def relay(self, path: str, data: bytes) -> AbstractAsyncContextManager[RawResponse]:
         """Send the body of a request of Ollama's own API as it is; entering waits for a place and the response.
@@ -327,25 +363,33 @@ class OllamaService:
         """
         upstream = await self._upstreams.get()
         requested = model or self.settings.embedding_model
-        upstream.breaker.check()
-        exact = await upstream.exact_name(requested)
-        if exact is None:
-            raise upstream.unknown(requested)
-        body = with_constants(self.settings, {"model": exact, "options": {}}, keep_alive)
-        async with upstream.limiter.slot():
-            with upstream.breaker.attempt():
-                try:
-                    vectors, tokens = await fetch_vectors(
-                        upstream.client, body, texts, dimensions=dimensions, truncate=truncate
-                    )
-                except NotFoundError as error:
-                    upstream.catalog.invalidate()
-                    raise upstream.unknown(requested) from error
-                except OllamaError as error:
-                    upstream.outcomes.failed(error)
-                    raise
+        with upstream.tracked("/api/embed", requested) as operation:
+            upstream.breaker.check()
+            exact = await upstream.exact_name(requested)
+            if exact is None:
+                raise upstream.unknown(requested)
+            operation.model = short_name(exact)
+            body = with_constants(self.settings, {"model": exact, "options": {}}, keep_alive)
+            async with upstream.limiter.slot():
+                with upstream.breaker.attempt():
+                    try:
+                        vectors, operation.input_tokens = await fetch_vectors(
+                            upstream.client, body, texts, dimensions=dimensions, truncate=truncate
+                        )
+                    except NotFoundError as error:
+                        upstream.catalog.invalidate()
+                        raise upstream.unknown(requested) from error
+                    except OllamaError as error:
+                        upstream.outcomes.failed(error)
+                        raise
+            operation.is_whole = True
         upstream.outcomes.succeeded()
-        return Embeddings(vectors, short_name(exact), tokens)
+        return Embeddings(vectors, operation.model, operation.input_tokens)
+
+
+def _note_model(operation: Operation, resolved: ResolvedModel) -> None:
+    operation.model = resolved.model
+    operation.fallback = resolved.fallback
 
 
 def _without_none(**values: Any) -> dict[str, Any]:

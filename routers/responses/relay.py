@@ -1,7 +1,6 @@
 """Relayed responses: requests of Ollama's own API sent on, and what comes back written as it is."""
 
 import math
-import time
 
 import orjson
 from starlette.responses import Response
@@ -104,7 +103,6 @@ async def _send_whole(response: RawResponse, send: Send) -> None:
 
 
 async def _send_stream(response: RawResponse, send: Send) -> None:
-    note(first_token_at=time.monotonic())
     await _send_start(response, STREAM_HEADERS, send)
     await send({"type": "http.response.body", "body": response.body, "more_body": True})
     while not response.is_whole:

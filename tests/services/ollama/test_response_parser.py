@@ -137,7 +137,7 @@ def test_a_stream_is_judged_by_its_whole_text() -> None:
     assert (
         events[-1] == Completion.read(DONE | {"response": '{"keep": true}', "done_reason": ""}, request(), SERVED).done
     )
-    assert answer.is_done
+    assert answer.done is not None
 
 
 def test_one_chunk_gives_its_events_in_order() -> None:
