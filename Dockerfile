@@ -14,6 +14,10 @@ COPY routers routers
 COPY server server
 COPY services services
 
+# docker build --build-arg COMMIT=$(git rev-parse --short HEAD)
+ARG COMMIT=""
+ENV BUILD_COMMIT=$COMMIT
+
 RUN useradd --system --no-create-home service
 USER service
 

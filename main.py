@@ -22,11 +22,11 @@ from starlette.types import Receive, Scope, Send
 
 from config import Settings, env_files, get_settings, multiprocess_directory, shared_metrics
 from middleware.stack import LayeredApp, middleware_stack
-from routers import health, metrics, native, ollama, openai
+from routers import health, metrics, native, ollama, openai, version
 from routers.openapi.schema import DESCRIPTION, TAGS, operation_id
 from routers.pages import page_paths, pages_router
 from routers.trailing_slash import TrailingSlashFallback
-from server.build_info import VERSION
+from server.build_info import VERSION, build_info
 from server.listening import listen_problem
 from server.logging import configure_logging
 from server.metrics import Metrics
@@ -49,7 +49,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     measured = None
     open_paths = health.OPEN_PATHS | page_paths(settings)
     if settings.metrics_enabled:
-        measured = Metrics(service.stats, commit=settings.build_commit, shared=multiprocess_directory())
+        measured = Metrics(service.stats, build=build_info(settings.build_commit), shared=multiprocess_directory())
         service.on_operation = measured.observe_operation
         open_paths |= {metrics.PATH}
     app = LayeredApp(
@@ -76,6 +76,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.router.routes += native.router.routes if settings.ollama_api_enabled else []
     app.router.routes += openai.router.routes if settings.openai_api_enabled else []
     app.include_router(health.router)
+    app.include_router(version.router)
     if measured is not None:
         app.include_router(metrics.metrics_router(measured))
     app.include_router(pages_router(settings, VERSION))

@@ -1,6 +1,7 @@
 """What runs: version, commit, Python, libraries."""
 
 import platform
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
@@ -8,19 +9,23 @@ VERSION = "0.1.0"
 LIBRARIES = ("aiohttp", "fastapi", "orjson", "pydantic", "starlette", "uvicorn", "uvloop")
 
 
-@cache
-def python_version() -> str:
-    """Return the version of Python, such as `3.13.1`."""
-    return platform.python_version()
+@dataclass(frozen=True, slots=True)
+class BuildInfo:
+    """The versions of the service, of Python and of the libraries, and the commit if the build named it."""
+
+    version: str
+    commit: str | None
+    python: str
+    libraries: dict[str, str]
 
 
 @cache
-def library_versions() -> dict[str, str]:
-    """Return the versions of the libraries that matter most; one that is not installed is left out."""
-    found = {}
+def build_info(commit: str | None) -> BuildInfo:
+    """Return what runs; a library that is not installed is left out, as uvloop on Windows."""
+    libraries = {}
     for name in LIBRARIES:
         try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # uvloop, on Windows
+            libraries[name] = version(name)
+        except PackageNotFoundError:
             continue
-    return found
+    return BuildInfo(VERSION, commit, platform.python_version(), libraries)

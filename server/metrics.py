@@ -19,7 +19,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from starlette.types import Scope
 
-from server.build_info import VERSION, library_versions, python_version
+from server.build_info import BuildInfo
 from server.pooled_histogram import PooledHistogram
 from server.request_log import Outcome
 from services.operation import Operation
@@ -50,13 +50,11 @@ class Metrics:
 
     Args:
         stats: Returns the state of the service that is shown as gauges.
-        commit: The commit that this was built from, or nothing.
+        build: What runs.
         shared: The directory through which several processes share their counts; None if there is one process.
     """
 
-    def __init__(
-        self, stats: Callable[[], ServiceStats], *, commit: str | None = None, shared: Path | None = None
-    ) -> None:
+    def __init__(self, stats: Callable[[], ServiceStats], *, build: BuildInfo, shared: Path | None) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call] # two series more for each, which nobody reads
         self._stats = stats
         self._shared = shared
@@ -64,7 +62,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._make_histograms()
         self._make_gauges()
-        self._build_info(commit or "")
+        self._show_build(build)
         if shared is None:
             ProcessCollector(registry=self._registry)
 
@@ -154,8 +152,8 @@ class Metrics:
             )
         ]
 
-    def _build_info(self, commit: str) -> None:
-        labels = {"version": VERSION, "commit": commit, "python": python_version(), **library_versions()}
+    def _show_build(self, build: BuildInfo) -> None:
+        labels = {"version": build.version, "commit": build.commit or "", "python": build.python, **build.libraries}
         info = Gauge(
             f"{PREFIX}build_info",
             "Version, commit, Python and libraries.",

@@ -88,6 +88,13 @@ MODELS_ANSWERS: Named = {
         },
     )
 }
+_BUILD: Named = {
+    "version": "0.1.0",
+    "commit": "5a884d5",
+    "python": "3.13.1",
+    "libraries": {"aiohttp": "3.14.5", "fastapi": "0.165.0", "uvicorn": "0.54.0"},
+}
+VERSION: Named = {"version": named_example("What runs", _BUILD)}
 _HEALTHY: Named = {
     "status": "healthy",
     "services": {"ollama": "up"},
@@ -101,6 +108,7 @@ _HEALTHY: Named = {
         "last_failure_at": None,
         "last_failure_code": None,
     },
+    "build": _BUILD,
     "checked_at": "2026-03-02T09:45:00.000+00:00",
 }
 HEALTHY: Named = {"healthy": named_example("All is well", _HEALTHY, "`llama3.1` is configured and not installed.")}

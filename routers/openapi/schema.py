@@ -35,7 +35,7 @@ TAGS = [
     {"name": "ollama", "description": "Models, text, conversations, vectors."},
     {"name": "openai", "description": "The same models by OpenAI's API, for its clients: base URL `/v1`."},
     {"name": "native", "description": "Ollama's own API, for its clients: requests and answers pass as they are."},
-    {"name": "health", "description": "Probes; none needs an API key."},
+    {"name": "health", "description": "Probes, which need no API key, and what runs."},
 ]
 SECURITY_SCHEMES = {
     "Bearer": {"type": "http", "scheme": "bearer", "description": "One of `API_KEYS`."},
@@ -129,7 +129,7 @@ def complete_schema(schema: dict[str, Any], *, has_keys: bool) -> dict[str, Any]
         for method in HTTP_METHODS & item.keys():
             success = item[method]["responses"]["200"]
             success["headers"] = success.get("headers", {}) | REQUEST_ID
-            if has_keys and path.startswith(("/api/", "/v1/")):
+            if has_keys and path.startswith(("/api/", "/v1/", "/version")):
                 item[method]["security"] = [{name: []} for name in SECURITY_SCHEMES]
     return schema
 

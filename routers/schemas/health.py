@@ -37,10 +37,20 @@ class Liveness(BaseModel):
     alive: bool
 
 
+class Build(BaseModel):
+    """What runs."""
+
+    version: str
+    commit: str | None = Field(description="The commit that it was built from, if the build named it.")
+    python: str
+    libraries: dict[str, str]
+
+
 class HealthResponse(BaseModel):
     """The state of the service and of what it needs."""
 
     status: Literal["healthy", "degraded"]
     services: dict[str, Literal["up", "down"]]
     ollama: OllamaHealth
+    build: Build
     checked_at: str = Field(description="Date and time (RFC 3339).")

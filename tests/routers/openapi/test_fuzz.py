@@ -40,6 +40,7 @@ OPERATIONS = [
     ("GET", "/health"),
     ("GET", "/health/ready"),
     ("GET", "/health/live"),
+    ("GET", "/version"),
 ]
 load_all_checks()
 # Functions, which the library's own types do not tell apart from its classes of checks.
