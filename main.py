@@ -12,12 +12,10 @@ import gc
 import sys
 from contextlib import nullcontext
 from functools import cache
-from importlib.util import find_spec
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
-from fastapi.telemetry import TelemetryConfig
 from starlette.types import Receive, Scope, Send
 
 from config import Settings, env_files, get_settings, multiprocess_directory, shared_metrics
@@ -32,12 +30,10 @@ from server.logging import configure_logging
 from server.metrics import Metrics
 from server.shutdown import Shutdown
 from server.startup import lifespan
+from server.tracing import Tracing, has_sdk, telemetry_config
 from server.uvicorn_options import UVICORN_OPTIONS
 from services.components import ComponentChecks
 from services.ollama_service import OllamaService, ollama_service
-
-# To look for a provider takes 8 µs a request, and without the SDK there is none to be found.
-NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -47,11 +43,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = service.settings
     shutdown = Shutdown(grace_seconds=settings.shutdown_grace, delay_seconds=settings.shutdown_delay)
     measured = None
+    service.observers = (Tracing(settings.ollama_base_url).observe_operation,) if has_sdk() else ()
     open_paths = health.OPEN_PATHS | page_paths(settings)
     if settings.metrics_enabled:
         measured = Metrics(service.stats, build=build_info(settings.build_commit), shared=multiprocess_directory())
-        service.on_operation = measured.observe_operation
         open_paths |= {metrics.PATH}
+        service.observers = (*service.observers, measured.observe_operation)
     app = LayeredApp(
         title="Ollama service",
         version=VERSION,
@@ -66,7 +63,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         servers=[{"url": "./"}],  # beside this document, also under the prefix of a proxy
         root_path_in_servers=False,
         middleware=middleware_stack(settings, shutdown, open_paths, measured.observe_request if measured else None),
-        telemetry={} if find_spec("opentelemetry.sdk") else NO_TELEMETRY,
+        telemetry=telemetry_config(),
     )
     app.state.settings = settings
     app.state.ollama_service = service

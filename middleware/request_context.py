@@ -13,6 +13,7 @@ from middleware.trace_context import trace_id_in
 from routers.asgi_scope import get_route_path, with_connection_close
 from server.request_log import Outcome, RequestNotes, log_request, request_id, request_notes
 from server.shutdown import Shutdown
+from server.tracing import current_trace_id, has_sdk
 from services.operation import request_operations
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class RequestContextMiddleware:
         self._app = app
         self._shutdown = shutdown
         self._on_request = on_request
+        self._may_be_traced = has_sdk()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -47,6 +49,8 @@ class RequestContextMiddleware:
         started_at = time.monotonic()
         notes = RequestNotes()
         id_ = _read_headers(scope, notes)
+        if self._may_be_traced:
+            notes.trace_id = current_trace_id() or notes.trace_id
         request_id.set(id_)
         request_notes.set(notes)
         request_operations.set(notes.operations)

@@ -23,7 +23,7 @@ from services.ollama.errors import (
 from services.ollama.events import Token
 from services.ollama.raw_response import RawResponse
 from services.ollama.types.model_names import short_name
-from services.operation import OnOperation, Operation, count_attempt, ignore
+from services.operation import OnOperation, Operation, count_attempt
 from services.per_loop import PerLoop
 from services.relay import relay
 from services.request_builder import check_format, check_num_ctx, completion_body, with_constants
@@ -44,7 +44,7 @@ class OllamaService:
     def __init__(self, settings: Settings | None = None) -> None:
         self._given_settings = settings
         self._upstreams = PerLoop(self._open)
-        self.on_operation: OnOperation = ignore
+        self.observers: Sequence[OnOperation] = ()
         """Called with each request that ran a model, or was to run one, when it has ended."""
 
     @property
@@ -70,7 +70,8 @@ class OllamaService:
                 await upstream.close()
 
     def _operation_ended(self, operation: Operation) -> None:
-        self.on_operation(operation)
+        for observe in self.observers:
+            observe(operation)
 
     # In-process API: plain values
 

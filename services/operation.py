@@ -71,10 +71,6 @@ request_operations: ContextVar[list[Operation] | None] = ContextVar("request_ope
 OnOperation = Callable[[Operation], None]
 
 
-def ignore(operation: Operation) -> None:
-    """Do nothing with an operation."""
-
-
 class Tracked:
     """Follows an operation and passes it to `on_end` when it has ended, however it did.
 
