@@ -3,7 +3,7 @@ FROM python:3.13-slim
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOST=0.0.0.0 PORT=8000
 WORKDIR /app
 
-# docker build --build-arg OTEL=1 adds what exports traces
+# docker build --build-arg OTEL=1 adds the export of traces
 ARG OTEL=""
 COPY requirements.txt requirements-otel.txt ./
 RUN pip install --no-cache-dir -r requirements.txt ${OTEL:+-r requirements-otel.txt}

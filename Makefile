@@ -9,7 +9,7 @@ $(GOALS):
 	@$(MAKE) --no-print-directory -C "$(ROOT)" $@
 else
 
-.PHONY: help run test suite test-all test-other test-latest test-clients lint format bench soak
+.PHONY: help run test suite retest coverage test-all test-other test-latest test-clients lint format bench soak
 
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
@@ -29,10 +29,16 @@ run: $(VENV)/run.stamp ## serve on :8000, with the built-in simulator if no Olla
 test: lint suite ## lint, check types, and run all tests
 
 suite: $(VENV)/dev.stamp ## run all tests
+	$(BIN) -m pytest -n $(WORKERS) --dist loadfile
+
+retest: $(VENV)/dev.stamp ## run once more the tests that failed last, one at a time
+	$(BIN) -m pytest --last-failed --last-failed-no-failures none
+
+coverage: $(VENV)/dev.stamp ## run all tests and report the branches that none of them takes
 	@rm -f .coverage .coverage.*
 	$(BIN) -m coverage run -m pytest -n $(WORKERS) --dist loadfile
 	@$(BIN) -m coverage combine --quiet
-	@printf 'branch coverage in percent: '; $(BIN) -m coverage report --format=total --fail-under=95
+	@$(BIN) -m coverage report --skip-covered --fail-under=95
 
 test-all: ## run all tests on each supported Python that is found
 	@failed=; tested=; \
@@ -45,12 +51,12 @@ test-all: ## run all tests on each supported Python that is found
 	echo "tested on Python:$${tested:- none}; failed on:$${failed:- none}"; \
 	[ -n "$$tested" ] && [ -z "$$failed" ]
 
-test-other: ## run all tests on the newest Python that is found and is not the default one
+test-other: ## run all tests (or TARGET) on the newest Python that is found and is not the default one
 	@default=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 	other=$$(scripts/pythons.sh | grep ' .' | grep -v "^$$default " | tail -n 1); \
 	if [ -z "$$other" ]; then echo "no Python was found beside $$default"; exit 0; fi; \
 	echo "Python $$other"; \
-	$(MAKE) --no-print-directory suite PYTHON="$${other#* }" VENV=".venv-$${other%% *}"
+	$(MAKE) --no-print-directory $(or $(TARGET),suite) PYTHON="$${other#* }" VENV=".venv-$${other%% *}"
 
 test-latest: $(VENV)-latest/pip.stamp ## run all tests with the newest releases of all dependencies
 	sed -nE 's/^([A-Za-z0-9._-]+)==[^;]*/\1/p' requirements.txt requirements-otel.txt requirements-dev.txt > $(VENV)-latest/requirements.txt

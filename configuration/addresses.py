@@ -1,4 +1,4 @@
-"""Validation of the addresses in settings: base URLs, hosts to listen on, origins, `Host` names, proxies."""
+"""Validation of addresses in settings: base URLs, listen hosts, CORS origins, allowed hosts, trusted proxies."""
 
 import ipaddress
 import re
@@ -14,17 +14,17 @@ LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 NAME = re.compile(rf"{LABEL}(?:\.{LABEL})*")
 ENDPOINT = re.compile(r"/(v1|api/(chat|embed|embeddings|generate|ps|show|tags|version))(/(chat/completions|models))?$")
 DEFAULT_PORTS = {"http": "80", "https": "443"}
-NEVER_AN_ORIGIN = {"file", "ftp", "ws", "wss"}  # pages of these are sent as `null`, or as http(s)
+SCHEMES_WITHOUT_ORIGIN = {"file", "ftp", "ws", "wss"}  # browsers send `null` or an http(s) origin for these
 
 
 def normalize_base_url(text: str) -> str:
-    """Return the address of an Ollama server as a client can use it.
+    """Return a complete base URL of an Ollama server.
 
-    A missing scheme becomes `http`, a missing port of an `http` address 11434; wildcard hosts become loopback;
-    a trailing `/` and `/api` are cut.
+    The default scheme is `http`, the default port 11434 (443 for `https`). Wildcard hosts such as 0.0.0.0 become
+    loopback addresses; a trailing `/` or `/api` is removed.
 
     Raises:
-        ValueError: if it is no http(s) address.
+        ValueError: if it is not an http(s) URL.
     """
     address = text.strip()
     if not address.isprintable() or " " in address:
@@ -39,18 +39,18 @@ def normalize_base_url(text: str) -> str:
     host = _upstream_host(parts.hostname)
     credentials = parts.netloc.rpartition("@")[0]
     try:
-        unquote(credentials).encode("latin-1")  # as which they are sent
+        unquote(credentials).encode("latin-1")  # the encoding of the `Authorization` header
     except UnicodeEncodeError:
         raise ValueError(BASE_URL) from None
     netloc = f"{credentials}@{host}:{port}" if credentials.strip(":") else f"{host}:{port}"
     path = parts.path.rstrip("/").removesuffix("/api").rstrip("/")
     if ENDPOINT.search(path):
-        raise ValueError(f"{BASE_URL}, without the path of an endpoint")
+        raise ValueError(f"{BASE_URL}, without the path of an API endpoint")
     return urlunsplit((parts.scheme, netloc, path, "", ""))
 
 
 def has_credentials(url: str) -> bool:
-    """Tell whether a URL has a user or a password."""
+    """Return whether a URL contains a user or a password."""
     return "@" in urlsplit(url).netloc
 
 
@@ -67,8 +67,8 @@ def _upstream_host(name: str) -> str:
         ip = None
     if ip is not None:
         text = LOOPBACK_OF.get(str(ip), name)
-        return f"[{text}]" if ip.version == 6 else text  # noqa: PLR2004 - the version is its name
-    if name in {"http", "https"}:  # http:/host, https//host, http://http://host
+        return f"[{text}]" if ip.version == 6 else text  # noqa: PLR2004 - IP version 6
+    if name in {"http", "https"}:  # from typos: http:/host, https//host, http://http://host
         raise ValueError(BASE_URL)
     if name in LOOPBACK_OF:
         return LOOPBACK_OF[name]
@@ -78,7 +78,7 @@ def _upstream_host(name: str) -> str:
 
 
 def _is_name(name: str) -> bool:
-    """Tell whether a name could be that of a host; four numbers are an address, and have to be a valid one."""
+    """Return whether a name is a valid host name; four numbers are an invalid address, not a name."""
     try:
         ascii_name = name if name.isascii() else name.encode("idna").decode()
     except UnicodeError:
@@ -95,10 +95,10 @@ def _is_ip(text: str) -> bool:
 
 
 def normalize_listen_host(text: str) -> str:
-    """Return the host to listen on, an IPv6 address without its brackets.
+    """Return the host to listen on; brackets around an IPv6 address are removed.
 
     Raises:
-        ValueError: if it is neither an IP address nor a name.
+        ValueError: if it is neither an IP address nor a host name.
     """
     host = text.strip()
     if host.startswith("[") and host.endswith("]"):
@@ -111,18 +111,18 @@ def normalize_listen_host(text: str) -> str:
 
 
 def check_origin(origin: str) -> str:
-    """Return an origin that a browser can send.
+    """Validate an origin; it must be written exactly as browsers send it in `Origin`, or be `*`.
 
     Raises:
-        ValueError: if no `Origin` header could equal it.
+        ValueError: if no browser sends such an origin.
     """
     match = re.fullmatch(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[^\[\]/:]+)(?::([1-9][0-9]*))?", origin)
     if origin == "*":
         return origin
-    if match is None or match[1] in NEVER_AN_ORIGIN or not _is_canonical_host(match[2]):
+    if match is None or match[1] in SCHEMES_WITHOUT_ORIGIN or not _is_canonical_host(match[2]):
         raise ValueError(ORIGIN)
     port = match[3]
-    if port is not None and (port == DEFAULT_PORTS.get(match[1]) or int(port) > 65535):  # noqa: PLR2004 - the last port
+    if port is not None and (port == DEFAULT_PORTS.get(match[1]) or int(port) > 65535):  # noqa: PLR2004 - the highest port
         raise ValueError(ORIGIN)
     return origin
 
@@ -134,10 +134,10 @@ def _is_canonical_host(host: str) -> bool:
 
 
 def normalize_host_name(text: str) -> str:
-    """Return a name to allow in `Host` headers: in lower case, IPv6 addresses in brackets, `*.` for subdomains.
+    """Normalize an allowed host: lower case, IPv6 addresses in brackets, `*.` in front for all subdomains.
 
     Raises:
-        ValueError: if no `Host` header could name it.
+        ValueError: if it is not a host name, an IP address or a wildcard.
     """
     name = text.strip().lower().removesuffix(".")
     address = name[1:-1] if name.startswith("[") and name.endswith("]") else name
@@ -149,10 +149,10 @@ def normalize_host_name(text: str) -> str:
 
 
 def check_proxies(text: str) -> str:
-    """Refuse what is no list of addresses and networks: uvicorn would take it for a name, and trust nobody.
+    """Validate a list of trusted proxies; uvicorn would silently trust no proxy instead.
 
     Raises:
-        ValueError: if a part is neither, or a network has host bits set.
+        ValueError: if an item is not an IP address or a network, or a network has host bits set.
     """
     parts = [part.strip() for part in text.split(",")]
     if parts != ["*"]:
@@ -160,6 +160,6 @@ def check_proxies(text: str) -> str:
             try:
                 ipaddress.ip_network(part) if "/" in part else ipaddress.ip_address(part)
             except ValueError:
-                msg = "addresses or networks such as 10.0.0.5,10.1.0.0/16, or *"
+                msg = "IP addresses or networks such as 10.0.0.5,10.1.0.0/16, or *"
                 raise ValueError(msg) from None
     return ",".join(parts)

@@ -4,7 +4,7 @@ from routers.asgi_scope import pass_route_on
 
 
 class HeadMiddleware:
-    """Answers HEAD as GET without the body."""
+    """Handles HEAD requests as GET and drops the response body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -22,7 +22,7 @@ REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{1,128}")
 MAX_ID_LENGTH = 128
 CLIENT_CLOSED_REQUEST = 499
 FIRST_FAILURE_STATUS = 400
-QUIET_PATHS = ("/health", "/metrics")  # asked for every few seconds
+QUIET_PATHS = ("/health", "/metrics")  # requested every few seconds
 
 
 OnRequest = Callable[[Scope, int, Outcome, str | None, float], None]
@@ -30,7 +30,7 @@ OnRequest = Callable[[Scope, int, Outcome, str | None, float], None]
 
 
 class RequestContextMiddleware:
-    """Gives each request an id, logs its end and passes it to `on_request`.
+    """Assigns request ids, logs one line per request and passes its outcome to `on_request`.
 
     While the service drains, clients are asked to close the connection.
     """
@@ -91,14 +91,14 @@ class RequestContextMiddleware:
 
 
 def _read_headers(scope: Scope, notes: RequestNotes) -> str:
-    """Return the id of a request, and note the trace it belongs to and an id that could not be kept."""
+    """Return the request id; note the trace id and a given request id that is not acceptable."""
     given = b""
     traceparent: bytes | None = None
     for name, value in scope["headers"]:
         if name == b"x-request-id":
             given = given or value
         elif name == b"traceparent":
-            traceparent = value if traceparent is None else b""  # one that comes twice is malformed
+            traceparent = value if traceparent is None else b""  # a repeated header is malformed
     if traceparent:
         notes.trace_id = trace_id_in(traceparent)
     if given:

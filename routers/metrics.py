@@ -8,7 +8,7 @@ PATH = "/metrics"
 
 
 def metrics_router(metrics: Metrics) -> APIRouter:
-    """Return the route for Prometheus."""
+    """Return the router of `/metrics`."""
     router = APIRouter(include_in_schema=False)
 
     @router.get(PATH)

@@ -16,13 +16,14 @@ router = APIRouter(tags=["health"])
 
 @router.get(
     PATH,
-    summary="Tell what runs",
+    summary="Get the version",
     response_model=Build,
-    responses=success_response("What runs.", response_examples.VERSION) | problems("unauthorized", "host_not_allowed"),
+    responses=success_response("The versions.", response_examples.VERSION)
+    | problems("unauthorized", "host_not_allowed"),
 )
 async def version(service: OllamaServiceDep) -> JSONResponse:
-    """Tell the version, the commit it was built from, and the versions of Python and the libraries.
+    """Return the version and commit of the service, and the versions of Python and the libraries.
 
-    `/health` tells the same as `build`, without a key.
+    `build` in `/health` has the same content, without an API key.
     """
     return JSONResponse(asdict(build_info(service.settings.build_commit)))

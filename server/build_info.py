@@ -1,4 +1,4 @@
-"""What runs: version, commit, Python, libraries."""
+"""Versions of the service, Python and the libraries."""
 
 import platform
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ LIBRARIES = ("aiohttp", "fastapi", "orjson", "pydantic", "starlette", "uvicorn",
 
 @dataclass(frozen=True, slots=True)
 class BuildInfo:
-    """The versions of the service, of Python and of the libraries, and the commit if the build named it."""
+    """Versions of the service, Python and the libraries, and the commit if it is known."""
 
     version: str
     commit: str | None
@@ -21,7 +21,7 @@ class BuildInfo:
 
 @cache
 def build_info(commit: str | None) -> BuildInfo:
-    """Return what runs; a library that is not installed is left out, as uvloop on Windows."""
+    """Return the versions; libraries that are not installed are omitted, such as uvloop on Windows."""
     libraries = {}
     for name in LIBRARIES:
         try:

@@ -1,8 +1,8 @@
-"""What Prometheus can read: requests by OpenTelemetry's HTTP conventions, calls of models by its GenAI conventions.
+"""Prometheus metrics: requests by OpenTelemetry's HTTP conventions, calls of models by its GenAI conventions.
 
 https://opentelemetry.io/docs/specs/semconv/http/http-metrics/ and https://opentelemetry.io/docs/specs/semconv/gen-ai/,
-in the form that Prometheus gives such names. Labels take only values of which there are few, whatever clients send:
-routes, not paths, and models that are installed.
+with the names in Prometheus' form. The values of labels are bounded whatever clients send: they are routes, not paths,
+and installed models.
 """
 
 import asyncio
@@ -27,11 +27,11 @@ from services.upstream import ServiceStats
 
 PREFIX = "ollama_service_"
 OTHER = "_OTHER"
-"""OpenTelemetry's word for a value that is none of those that are known."""
+"""OpenTelemetry's label value for anything outside the known values."""
 METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"})
 PROVIDER = "ollama"
 
-# Those of the conventions, and further ones up to the five minutes that an answer may take.
+# The buckets of the conventions, extended to the five minutes that a response may take.
 HTTP_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60, 120, 300)
 OPERATION_SECONDS = tuple(0.01 * 2**n for n in range(16))
 TOKENS = tuple(4**n for n in range(14))
@@ -42,23 +42,23 @@ HTTP_LABELS = ("http_request_method", "http_route", "http_response_status_code",
 MODEL_LABELS = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "gen_ai_response_model")
 
 FLUSH_SECONDS = 1.0
-"""Where several processes serve, one that is scraped shows what the others did until so long ago."""
+"""Interval at which a server process shares its metrics with the others."""
 
 
 class Metrics:
-    """Counts requests and operations, and writes them in Prometheus' format.
+    """Counts requests and operations, and renders them in Prometheus' format.
 
     Args:
-        stats: Returns the state of the service that is shown as gauges.
-        build: What runs.
-        shared: The directory through which several processes share their counts; None if there is one process.
+        stats: Returns the state of the service for the gauges.
+        build: The versions for `ollama_service_build_info`.
+        shared: The directory in which several server processes share their metrics; None if there is one process.
     """
 
     def __init__(self, stats: Callable[[], ServiceStats], *, build: BuildInfo, shared: Path | None) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call] # two series more for each, which nobody reads
+        disable_created_metrics()  # type: ignore[no-untyped-call] # one more series for each counter and histogram
         self._stats = stats
         self._shared = shared
-        self._lock = threading.Lock()  # an operation may be of another thread's event loop
+        self._lock = threading.Lock()  # operations may run in event loops of other threads
         self._registry = CollectorRegistry()
         self._make_histograms()
         self._make_gauges()
@@ -72,40 +72,40 @@ class Metrics:
 
         self._requests = histogram(
             "http_server_request_duration_seconds",
-            "Duration of HTTP requests, to the end of the response.",
+            "Duration of HTTP requests, until the end of the response.",
             HTTP_LABELS,
             HTTP_SECONDS,
         )
         self._operations = histogram(
             "gen_ai_client_operation_duration_seconds",
-            "Duration of calls of models in Ollama, from the end of the wait in the queue.",
+            "Duration of calls of models in Ollama, without the time in the queue.",
             (*MODEL_LABELS, "error_type"),
             OPERATION_SECONDS,
         )
         self._first_chunks = histogram(
             "gen_ai_client_operation_time_to_first_chunk_seconds",
-            "Time to the first chunk of a stream, from the end of the wait in the queue.",
+            "Time to the first chunk of a stream, without the time in the queue.",
             MODEL_LABELS,
             OPERATION_SECONDS,
         )
         self._tokens = histogram(
             "gen_ai_client_token_usage",
-            "Tokens of a call, as Ollama counts them.",
+            "Tokens of a call, as counted by Ollama.",
             (*MODEL_LABELS, "gen_ai_token_type"),
             TOKENS,
         )
         self._token_times = histogram(
             "gen_ai_server_time_per_output_token_seconds",
-            "Time per output token, by Ollama's own figures.",
+            "Time per output token, as measured by Ollama.",
             MODEL_LABELS,
             SECONDS_PER_TOKEN,
         )
         self._queue_waits = histogram(
-            f"{PREFIX}queue_wait_seconds", "Wait for a place, also where none was got.", (), QUEUE_SECONDS
+            f"{PREFIX}queue_wait_seconds", "Time in the queue, including requests that got no slot.", (), QUEUE_SECONDS
         )
         self._fallbacks = Counter(
             f"{PREFIX}fallbacks",
-            "Answers by the default model in place of the one that was asked for.",
+            "Responses of the default model in place of the requested one.",
             ("gen_ai_response_model",),
             registry=self._registry,
         )
@@ -121,31 +121,31 @@ class Metrics:
             (gauge(name, help_, mode), value)
             for name, help_, mode, value in (
                 ("requests_running", "Requests running in Ollama.", "livesum", lambda it: it.running),
-                ("requests_queued", "Requests that wait for a place.", "livesum", lambda it: it.queued),
-                ("running_limit", "Requests that may run at once.", "livesum", lambda it: it.slots),
-                ("queue_limit", "Requests that may wait.", "livesum", lambda it: it.queue_size),
+                ("requests_queued", "Requests waiting for a slot.", "livesum", lambda it: it.queued),
+                ("running_limit", "Maximum of running requests.", "livesum", lambda it: it.slots),
+                ("queue_limit", "Maximum of queued requests.", "livesum", lambda it: it.queue_size),
                 (
                     "ollama_up",
-                    "Whether Ollama answered when it was last spoken to.",
+                    "Whether the last connection to Ollama succeeded.",
                     "livemin",
                     lambda it: it.is_reachable,
                 ),
                 (
                     "circuit_breaker_open",
-                    "Whether requests are refused because Ollama could not be reached.",
+                    "Whether requests are rejected because Ollama could not be reached.",
                     "livemax",
                     lambda it: it.is_circuit_open,
                 ),
                 (
                     "model_list_age_seconds",
-                    "Age of the list of models, 0 while there is none.",
+                    "Age of the model list, 0 if there is none.",
                     "livemax",
                     lambda it: it.model_list_age,
                 ),
-                ("models_installed", "Models in the list.", "livemax", lambda it: it.models),
+                ("models_installed", "Models in the model list.", "livemax", lambda it: it.models),
                 (
                     "last_success_timestamp_seconds",
-                    "When a model last answered, as Unix time; 0 if none has.",
+                    "When a model last responded, as Unix time; 0 if none has.",
                     "livemax",
                     lambda it: it.last_success,
                 ),
@@ -164,7 +164,7 @@ class Metrics:
         info.labels(**labels).set(1)
 
     def observe_request(self, scope: Scope, status: int, outcome: Outcome, error: str | None, seconds: float) -> None:
-        """Count an HTTP request that has ended; `error` is its code."""
+        """Count a finished HTTP request; `error` is its error code."""
         method = scope["method"]
         route = scope.get("route")
         path: str = getattr(route, "path_format", "") or getattr(route, "path", "")
@@ -178,7 +178,7 @@ class Metrics:
             ).observe(seconds)
 
     def observe_operation(self, operation: Operation) -> None:
-        """Count a call of a model that has ended."""
+        """Count a finished call of a model."""
         with self._lock:
             if operation.queue_seconds is not None:
                 self._queue_waits.observe(operation.queue_seconds)
@@ -206,11 +206,11 @@ class Metrics:
                 self._retries.inc(operation.retries)
 
     async def render(self, accept: str) -> tuple[bytes, str]:
-        """Return all series and their media type, in the format that a scraper accepts."""
+        """Return all metrics and their media type, in the format that the scraper accepts."""
         self._flush()
         encode, media_type = choose_encoder(accept)
         registry = self._registry if self._shared is None else self._registry_of_all(self._shared)
-        # In a thread, for thousands of series take several milliseconds.
+        # In a thread, as thousands of series take several milliseconds.
         return await asyncio.to_thread(encode, registry), media_type
 
     def _registry_of_all(self, shared: Path) -> CollectorRegistry:
@@ -236,7 +236,7 @@ class Metrics:
 
     @asynccontextmanager
     async def shared_in_background(self) -> AsyncIterator[None]:
-        """Keep what other processes show of this one up to date; nothing to do if there is one process."""
+        """Share the metrics with the other server processes at intervals; a no-op if there is one process."""
         if self._shared is None:
             yield
             return
@@ -255,8 +255,8 @@ class Metrics:
 
 
 def _forget_dead_processes(shared: Path) -> None:
-    """Drop the gauges of processes that were killed; what they counted stays."""
-    if sys.platform == "win32":  # where the look at a process would end it
+    """Remove the gauges of killed processes; their counters remain."""
+    if sys.platform == "win32":  # where os.kill ends the process
         return
     for pid in {int(path.stem.rpartition("_")[2]) for path in shared.glob("gauge_live*_*.db")}:
         try:

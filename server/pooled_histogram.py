@@ -5,10 +5,10 @@ from prometheus_client import Histogram
 
 
 class PooledHistogram(Histogram):
-    """A histogram that counts in plain numbers, and hands them to prometheus-client when it is flushed.
+    """A histogram that counts in plain numbers and adds them to prometheus-client's values when it is flushed.
 
-    To observe costs 0.4 µs: prometheus-client's own way takes 2 to 4 µs, and 6 to 8 where several processes share
-    their counts by files. Not safe for threads: the caller holds a lock.
+    Observing takes 0.4 µs, against 2 to 4 µs in prometheus-client, or 6 to 8 µs with several processes. Not
+    thread-safe: callers hold a lock.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -29,13 +29,13 @@ class PooledHistogram(Histogram):
         return pooled
 
     def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:  # noqa: ARG002 - the base has it
-        """Count an amount; exemplars are not kept."""
+        """Count an amount; exemplars are ignored."""
         self._counts[bisect_left(self._upper_bounds, amount)] += 1
         self._amount += amount
         self._is_changed = True
 
     def flush(self) -> None:
-        """Hand on what was counted since the last time."""
+        """Add the counts since the last flush to prometheus-client's values."""
         if self._labelnames and not self._labelvalues:
             for pooled in self._pooled.values():
                 pooled.flush()

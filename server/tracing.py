@@ -1,7 +1,7 @@
 """Spans of calls of models by OpenTelemetry's GenAI conventions, beside FastAPI's own span of a request.
 
-FastAPI's telemetry sets up and exports; where it is off, or no SDK is installed, nothing is done here. Spans are made
-when a call has ended, from what the log line and the metrics know of it. They hold no prompt and no answer.
+FastAPI's telemetry sets up the exporters; if it is off, or no SDK is installed, nothing is done here. Spans are created
+when a call has ended, from its `Operation`. They contain no prompts and no responses.
 
 https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/
 """
@@ -19,7 +19,7 @@ from server.build_info import VERSION
 from services.operation import CANCELLED, Operation
 
 NANOSECONDS = 1_000_000_000
-# To look for a provider takes 8 µs a request, and without the SDK there is none to be found.
+# Looking for a telemetry provider costs 8 µs per request, and without the OpenTelemetry SDK there is none.
 NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 
 
@@ -29,12 +29,12 @@ def has_sdk() -> bool:
 
 
 def telemetry_config() -> TelemetryConfig:
-    """Return FastAPI's configuration: its defaults, or nothing at all where no SDK is installed."""
+    """Return FastAPI's telemetry configuration: the defaults, or all off if no SDK is installed."""
     return {} if has_sdk() else NO_TELEMETRY
 
 
 class Tracing:
-    """Makes a client span of each call of a model, with a child for its wait in the queue."""
+    """Creates a client span for each call of a model, with a child span for its time in the queue."""
 
     def __init__(self, base_url: str) -> None:
         address = urlsplit(base_url)
@@ -44,10 +44,10 @@ class Tracing:
         }
 
     def observe_operation(self, operation: Operation) -> None:
-        """Make the spans of a call that has ended, within the request that is under way."""
+        """Create the spans of a finished call, as children of the current request's span."""
         provider = trace.get_tracer_provider()
         if isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider):
-            return  # nobody has set one up
+            return  # not configured
         tracer = provider.get_tracer("ollama-service", VERSION)
         offset = time.time_ns() - round(time.monotonic() * NANOSECONDS)
 
@@ -95,6 +95,6 @@ def _attributes(operation: Operation) -> dict[str, AttributeValue]:
 
 
 def current_trace_id() -> str | None:
-    """Return the trace of the request under way, where it is traced."""
+    """Return the trace id of the current request, or None if it is not traced."""
     context = trace.get_current_span().get_span_context()
     return format(context.trace_id, "032x") if context.is_valid else None

@@ -1,12 +1,12 @@
-"""How uvicorn serves the app: the same for `python main.py` and for tests."""
+"""Options for uvicorn, shared by `python main.py` and the tests."""
 
 from typing import Any
 
 from server.http_protocol import HttpProtocol
 
-KEEP_ALIVE_SECONDS = 75  # longer than the proxies in front, so that they are the ones to close
-WORKER_START_SECONDS = 60  # uvicorn ends a process that takes longer to start, and then the next one
-FORCED_CLOSE_SECONDS = 5  # for what is left when the time of grace is over
+KEEP_ALIVE_SECONDS = 75  # longer than that of common proxies, so that the proxy closes idle connections
+WORKER_START_SECONDS = 60  # uvicorn kills a worker process that takes longer to start
+FORCED_CLOSE_SECONDS = 5  # for requests that are still open after the grace period
 
 UVICORN_OPTIONS: dict[str, Any] = {
     "http": HttpProtocol,

@@ -45,7 +45,7 @@ class OllamaService:
         self._given_settings = settings
         self._upstreams = PerLoop(self._open)
         self.observers: Sequence[OnOperation] = ()
-        """Called with each request that ran a model, or was to run one, when it has ended."""
+        """Called with each generation, chat and embedding when it has ended, also if it failed."""
 
     @property
     def settings(self) -> Settings:

@@ -1,4 +1,4 @@
-"""What is measured of one request that runs a model: for metrics, traces and the log line of its request."""
+"""Measurements of one call of a model, for metrics, traces and the log line of its request."""
 
 import asyncio
 import time
@@ -26,10 +26,10 @@ MS_PER_SECOND = 1000
 
 @dataclass(slots=True)
 class Operation:
-    """One generation or embedding, from its wait for a slot to its last chunk.
+    """One generation, chat or embedding, from its wait for a slot to its last chunk.
 
-    `_at` are seconds of the monotonic clock; tokens and `output_seconds` are as Ollama counts them. `model` is the one
-    that answers, or would have. `error` is the code of its failure, `cancelled` if it was given up, or None.
+    Fields ending in `_at` are seconds of the monotonic clock; tokens and `output_seconds` are Ollama's figures. `model`
+    is the one that responded, or would have. `error` is an error code, `cancelled` if the caller left, or None.
     """
 
     name: OperationName
@@ -50,12 +50,12 @@ class Operation:
     is_whole: bool = False
     error: str | None = None
     known_model: str | None = None
-    """The short name of `model` if it is installed, else None: clients can make up any number of others."""
+    """The short name of `model` if it is installed, else None. Suitable as a label, as clients cannot add others."""
     known_requested_model: str | None = None
-    """The same of `requested_model`."""
+    """The same for `requested_model`."""
 
     def complete(self, done: Done) -> None:
-        """Note the end of a complete response."""
+        """Record the end of a complete response."""
         self.is_whole = True
         self.input_tokens = done.usage.prompt_tokens
         self.output_tokens = done.usage.completion_tokens
@@ -66,13 +66,13 @@ class Operation:
 
 current_operation: ContextVar[Operation | None] = ContextVar("current_operation", default=None)
 request_operations: ContextVar[list[Operation] | None] = ContextVar("request_operations", default=None)
-"""Where the operations of the current HTTP request are collected; None outside of one."""
+"""Collects the operations of the current HTTP request; None outside a request."""
 
 OnOperation = Callable[[Operation], None]
 
 
 class Tracked:
-    """Follows an operation and passes it to `on_end` when it has ended, however it did.
+    """Context manager that follows an operation and passes it to `on_end` when it has ended.
 
     `installed_name` returns the short name of an installed model, and None for any other name.
     """
@@ -120,7 +120,7 @@ def count_attempt(*, is_retry: bool = False) -> None:
 
 
 def note_queue_wait(requested_at: float, entered_at: float, *, has_slot: bool) -> None:
-    """Note the wait for a slot, and that a slot was granted."""
+    """Record the time in the queue, and whether a slot was granted."""
     if (operation := current_operation.get()) is not None:
         operation.queue_seconds = entered_at - requested_at
         operation.sent_at = entered_at if has_slot else None

@@ -139,7 +139,7 @@ class Upstream:
         return not (self.breaker.is_open or self._probe_failed)
 
     def tracked(self, path: str, requested_model: str | None) -> Tracked:
-        """Return what follows a request to one of Ollama's paths that run a model."""
+        """Return the context manager for a request to a path of Ollama's that runs a model."""
         operation = Operation(OPERATION_NAMES[path], requested_model)
         return Tracked(operation, self.catalog.installed_name, self._on_operation)
 

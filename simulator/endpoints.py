@@ -1,4 +1,4 @@
-"""Ollama's endpoints, without their delivery."""
+"""Ollama's endpoints: what each returns; `simulator.delivery` sends it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -28,7 +28,7 @@ Endpoint = Callable[[bytes, Fault], Awaitable[Reply | Stream]]
 
 
 class Endpoints:
-    """What each path answers, from the installed models and those that run."""
+    """The routes, and the responses they return."""
 
     def __init__(self, library: Library, runners: Runners, seconds_per_token: float) -> None:
         self.library = library
@@ -123,13 +123,13 @@ class Endpoints:
         if empty:
             return _single(fields, empty, "load")
         streams = fields.get("stream", True)
-        refusal = RunnerError if streams else RefusedError
-        fault_of_format = _fault_of_format(fields.get("format"))
-        if fault_of_format is not None:
-            raise refusal(500, fault_of_format)
+        error_type = RunnerError if streams else RefusedError
+        format_error = _format_error(fields.get("format"))
+        if format_error is not None:
+            raise error_type(500, format_error)
         made = generate(model, fields, options, load_ns, self.answer_tokens)
         if made.prompt_cut and fields.get("truncate") is False:
-            raise refusal(400, TOO_LONG)
+            raise error_type(400, TOO_LONG)
         if streams:
             return Stream(made.lines(fault), self.seconds_per_token)
         if fault.endless:
@@ -167,7 +167,7 @@ class Endpoints:
         vectors = [embedding(" ".join(item.split()[:limit]), model.width, dimensions) for item in texts]
         answer: dict[str, Any] = {"model": text, "embeddings": vectors}
         answer |= {"total_duration": load_ns + 1_000_000 * len(texts), "load_duration": load_ns}
-        # Two more for each text, as the model puts its marks around it.
+        # Two more for each text: the model adds a start and an end token.
         answer["prompt_eval_count"] = sum(min(count, limit) + 2 for count in counts)
         return json_reply(answer)
 
@@ -210,13 +210,13 @@ def _name(text: str, missing: RefusedError) -> Name:
 
 
 def _single(fields: dict[str, Any], empty: dict[str, Any], reason: str) -> Reply:
-    """Return the one object that loading and unloading answer, streamed or not."""
+    """Return the response to a load or unload request: one object, even if streamed."""
     head = {"model": fields["model"], "created_at": clock.now()}
     return json_reply(head | empty | {"done": True, "done_reason": reason})
 
 
-def _fault_of_format(wanted: Any) -> str | None:
-    """Return what Ollama says to an unusable `format`."""
+def _format_error(wanted: Any) -> str | None:
+    """Return Ollama's error message for an invalid `format`."""
     if wanted in (None, "", "json"):
         return None
     if isinstance(wanted, dict):
@@ -226,5 +226,5 @@ def _fault_of_format(wanted: Any) -> str | None:
 
 
 def _embedding_limit(model: Model, options: dict[str, Any]) -> int:
-    """Return how many tokens of a text count: the context without its two marks."""
+    """Return the maximum tokens of a text: the context length minus the start and end tokens."""
     return max(1, min(int(options.get("num_ctx") or model.context_length), model.context_length) - 2)

@@ -1,4 +1,4 @@
-"""The installed models, and those that run."""
+"""Installed and loaded models."""
 
 import asyncio
 import hashlib
@@ -17,7 +17,7 @@ KEEP_ALIVE_SECONDS = 300.0
 LAUNCH_OPTIONS = (
     "num_ctx", "num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread", "draft_num_predict",
 )  # fmt: skip
-"""Options that Ollama starts a model with: another value reloads it."""
+"""Options that take effect when a model is loaded: a different value reloads it."""
 _FOR_EVER = timedelta(days=365 * 290)
 
 
@@ -33,12 +33,12 @@ class Model:
 
     @property
     def always_thinks(self) -> bool:
-        """gpt-oss cannot be told not to think."""
+        """Whether thinking cannot be turned off, as with gpt-oss."""
         return self.name.model.lower().startswith("gpt-oss")
 
     @property
     def label(self) -> str:
-        """The name without a tag of `latest`."""
+        """The name without `:latest`."""
         return self.name.shortest.removesuffix(":latest")
 
     @property
@@ -50,7 +50,7 @@ class Model:
 
     @property
     def context_length(self) -> int:
-        """Tokens the model was trained for."""
+        """Maximum context length in tokens."""
         return 2048 if "embedding" in self.capabilities else 131_072
 
     @property
@@ -78,7 +78,7 @@ class Model:
         }
 
     def tags_item(self) -> dict[str, Any]:
-        """Return the item of /api/tags."""
+        """Return the model's entry in /api/tags."""
         return {
             "name": self.name.shortest,
             "model": self.name.shortest,
@@ -90,7 +90,7 @@ class Model:
         }
 
     def show(self) -> dict[str, Any]:
-        """Return the answer of /api/show."""
+        """Return the response of /api/show."""
         return {
             "license": "none: this model is simulated",
             "modelfile": f"# simulated\nFROM {self.name.shortest}\n",
@@ -118,26 +118,30 @@ class Library:
             self.install(name)
 
     def install(self, name: str, capabilities: Iterable[str] | None = None, width: int | None = None) -> None:
-        """Install a model, or replace it; capabilities follow from the name unless given."""
+        """Install or replace a model; by default its capabilities are derived from its name."""
         parsed = parse_name(name)
         if parsed is None:
-            raise ValueError(f"{name!r} is no model name")
+            raise ValueError(f"{name!r} is not a model name")
         caps = tuple(_usual_capabilities(parsed) if capabilities is None else capabilities)
         self._models[parsed.key] = Model(parsed, caps, width or DEFAULT_WIDTH, datetime.now(UTC))
 
     def remove(self, name: str) -> None:
-        """Remove a model; one that is not there is an error."""
+        """Remove a model.
+
+        Raises:
+            KeyError: if it is not installed.
+        """
         parsed = parse_name(name)
         if parsed is None or self._models.pop(parsed.key, None) is None:
             raise KeyError(name)
 
     def find(self, name: Name, *, match_case: bool = False) -> Model | None:
-        """Return the installed model of that name."""
+        """Return the installed model with this name, or None."""
         model = self._models.get(name.key)
         return None if model is not None and match_case and model.name != name else model
 
     def tags(self) -> list[dict[str, Any]]:
-        """Return the items of /api/tags, the newest first."""
+        """Return the models of /api/tags, newest first."""
         newest_first = sorted(self._models.values(), key=lambda model: model.modified_at, reverse=True)
         return [model.tags_item() for model in newest_first]
 
@@ -164,14 +168,14 @@ class Runners:
 
     load_seconds: float
     loads: Counter[str] = field(default_factory=Counter)
-    """How often each model was loaded, by its listed name."""
+    """Number of loads by model, under its listed name."""
     _running: dict[Model, _Runner] = field(default_factory=dict)
     _locks: dict[Model, asyncio.Lock] = field(default_factory=dict)
 
     async def load(self, model: Model, options: dict[str, Any], keep_alive: float | None) -> int:
-        """Load the model unless it runs as the options ask; return how long it took in ns.
+        """Load a model unless it is loaded with the same options; return the duration in ns.
 
-        As with Ollama, a client that leaves ends the load it caused, and the next waiter starts again.
+        As in Ollama, a load is cancelled if its client disconnects, and the next waiting request starts it again.
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -191,16 +195,16 @@ class Runners:
         return max(1, int((loop.time() - began) * 1e9))
 
     def unload(self, model: Model) -> None:
-        """Forget a model that runs."""
+        """Unload a model."""
         self._running.pop(model, None)
 
     def clear(self) -> None:
-        """Forget every model that runs, as a restart does."""
+        """Unload all models, as a restart does."""
         self._running.clear()
         self._locks.clear()
 
     def ps(self) -> list[dict[str, Any]]:
-        """Return the items of /api/ps, the longest lifetime first."""
+        """Return the models of /api/ps, those that expire last first."""
         runners = sorted(self._alive().items(), key=lambda item: item[1].expires_at, reverse=True)
         return [
             {

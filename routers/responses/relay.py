@@ -1,4 +1,4 @@
-"""Relayed responses: requests of Ollama's own API sent on, and what comes back written as it is."""
+"""Responses of Ollama's own API: requests are sent to Ollama and responses passed on unchanged."""
 
 import math
 
@@ -21,9 +21,9 @@ BODILESS = (204, 304)
 
 
 class RelayedGeneration(Response):
-    """Sends a request that runs a model on to Ollama; owns the connection from the first to the last byte.
+    """Relays a request that runs a model; holds the connection to Ollama until the last byte.
 
-    A failure before the first byte is raised. A stream that breaks is left unfinished, which cuts the connection.
+    An error before the first byte is raised. A stream that fails is left incomplete, which closes the connection.
     """
 
     def __init__(self, path: str, service: OllamaService, shutdown: Shutdown) -> None:
@@ -46,12 +46,12 @@ class RelayedGeneration(Response):
                 raise
             note(error=error.code)
             return
-        if not is_stream:  # its place is free already, however slowly the client reads
-            await _send_whole(response, send)
+        if not is_stream:  # its slot is already free, however slowly the client reads
+            await _send_complete(response, send)
 
 
 class RelayedControl(Response):
-    """Sends a request that runs no model on to Ollama."""
+    """Relays a request that runs no model."""
 
     def __init__(self, method: str, path: str, service: OllamaService) -> None:
         self._method = method
@@ -62,14 +62,14 @@ class RelayedControl(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         """Write the response."""
         data = await read_body(receive) if self._method == "POST" else b""
-        await _send_whole(await self._service.relay_control(self._method, self._path, data), send)
+        await _send_complete(await self._service.relay_control(self._method, self._path, data), send)
 
 
 async def _with_constants(settings: Settings, data: bytes) -> bytes:
-    """Return a body with what is sent with every request when set; one that is no JSON object stays as it is.
+    """Add OLLAMA_NUM_CTX and OLLAMA_KEEP_ALIVE to a body; return it unchanged if it is not a JSON object.
 
     Raises:
-        HTTPException: 413 if it holds too many parts or values.
+        HTTPException: 413 if it has too many parts or values.
         InvalidRequestError: if it is nested too deeply.
     """
     if settings.ollama_num_ctx is None and settings.ollama_keep_alive is None:
@@ -88,8 +88,8 @@ async def _with_constants(settings: Settings, data: bytes) -> bytes:
         raise InvalidRequestError(detail, field="body") from error
 
 
-async def _send_whole(response: RawResponse, send: Send) -> None:
-    """Write a response that has arrived."""
+async def _send_complete(response: RawResponse, send: Send) -> None:
+    """Write a complete response."""
     headers = []
     if response.status not in BODILESS:
         headers.append((b"content-length", b"%d" % len(response.body)))

@@ -9,45 +9,45 @@ from pydantic import (
 
 
 class OllamaHealth(BaseModel):
-    """What is known of Ollama; `version` and `latency_ms` are null while it is down."""
+    """The state of Ollama; `version` and `latency_ms` are null while it is down."""
 
     version: str | None
-    latency_ms: float | None = Field(description="Milliseconds of a round trip.")
+    latency_ms: float | None = Field(description="Round-trip time in milliseconds.")
     models: dict[str, bool | None] = Field(description="Whether each configured model is installed; null if unknown.")
-    running: int = Field(description="Requests at work in Ollama.")
-    queued: int = Field(description="Requests that wait for a place.")
+    running: int = Field(description="Number of requests running in Ollama.")
+    queued: int = Field(description="Number of requests waiting in the queue.")
     last_success_at: str | None = Field(
-        description="When a generation, chat or embedding last succeeded (RFC 3339); null if none has since the start."
+        description="When a generation, chat or embedding last succeeded (RFC 3339); null if none has since startup."
     )
     last_failure_at: str | None = Field(
-        description="When Ollama last failed one; a client that left and a full queue do not count."
+        description="When one last failed in Ollama (RFC 3339); disconnected clients and a full queue do not count."
     )
     last_failure_code: str | None = Field(description="The `code` of that failure.", examples=["timeout"])
 
 
 class Readiness(BaseModel):
-    """Whether requests should be sent here."""
+    """Whether the service is ready for requests."""
 
     ready: bool
 
 
 class Liveness(BaseModel):
-    """That the process runs."""
+    """Whether the process is alive; always true."""
 
     alive: bool
 
 
 class Build(BaseModel):
-    """What runs."""
+    """Versions of the service and what it is built on."""
 
     version: str
-    commit: str | None = Field(description="The commit that it was built from, if the build named it.")
+    commit: str | None = Field(description="The commit that was built; null if unknown.")
     python: str
     libraries: dict[str, str]
 
 
 class HealthResponse(BaseModel):
-    """The state of the service and of what it needs."""
+    """The state of the service and of its components."""
 
     status: Literal["healthy", "degraded"]
     services: dict[str, Literal["up", "down"]]

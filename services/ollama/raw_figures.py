@@ -1,7 +1,7 @@
-"""Figures in bytes that are passed on unparsed: the model, and the token counts at the end of a response.
+"""Reads the model and the token counts from requests and responses that are relayed unparsed.
 
-To parse a whole response would cost as much as all the rest of passing it on. In JSON the quotes within a text are
-escaped, so that the text of a model does not look like one of these fields.
+Parsing a response would double the cost of relaying it. Quotes within JSON strings are escaped, so generated text
+cannot be mistaken for these fields.
 """
 
 import re
@@ -19,7 +19,7 @@ _TEXT = re.compile(rb'\s*"([a-z_]{1,40})"')
 
 
 class Figures(NamedTuple):
-    """What the last line of a response tells; None where it does not. `completion_seconds` is Ollama's own figure."""
+    """Figures of the last line of a response; None if absent."""
 
     model: str | None
     prompt_tokens: int | None

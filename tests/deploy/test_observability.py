@@ -25,7 +25,8 @@ needs_prometheus = pytest.mark.skipif(
     shutil.which("prometheus") is None, reason="prometheus was not found: apt install prometheus"
 )
 QUIET_SECONDS = 0.05  # for an answer when all is well
-SLOW_SECONDS = FIRST_TOKEN_SECONDS * 1.6
+SLOW_SECONDS = FIRST_TOKEN_SECONDS * 1.5
+REJECTED_SECONDS = 0.2
 SLOTS = 4
 DIAGNOSES = {"OllamaFirstTokenSlow", "OllamaUnreachable", "OllamaServiceOverloaded", "OllamaQueueFilling"}
 PATIENCE_SECONDS = 30
@@ -78,7 +79,7 @@ class Load:
     async def _ask(self) -> None:
         while True:
             seen = await see(STREAMED_SSE.ask(self._client, self._url))
-            await asyncio.sleep(0 if seen.status == 200 else QUIET_SECONDS)
+            await asyncio.sleep(0 if seen.status == 200 else REJECTED_SECONDS)
 
 
 @asynccontextmanager

@@ -38,7 +38,7 @@ async def test_healthy(client: aiohttp.ClientSession, url: str, simulator: Simul
     assert answer.headers["X-Request-ID"]
 
 
-async def test_a_missing_model_shows_and_does_no_harm(
+async def test_a_missing_model_is_reported_and_healthy(
     client: aiohttp.ClientSession, make_settings: MakeSettings
 ) -> None:
     settings = make_settings(default_model="GPT-OSS:latest", quality_model="unknown:70b")
@@ -48,7 +48,7 @@ async def test_a_missing_model_shows_and_does_no_harm(
     assert answer.json()["ollama"]["models"] == {"GPT-OSS:latest": True, "unknown:70b": False, "nomic-embed-text": True}
 
 
-async def test_degraded_while_ollama_is_gone_and_back_by_itself(
+async def test_degraded_while_ollama_is_down_and_healthy_again_after(
     client: aiohttp.ClientSession, make_settings: MakeSettings, simulator: Simulator
 ) -> None:
     async with serve_quietly(make_settings(), simulator) as url:
@@ -68,7 +68,7 @@ async def test_degraded_while_ollama_is_gone_and_back_by_itself(
 @pytest.mark.parametrize(
     ("body", "status"), [(b"<html>proxy</html>", 200), (b'{"hello": 1}', 200), (b"[]", 200), (b"{}", 500)]
 )
-async def test_what_is_not_ollama_is_down(
+async def test_a_server_that_is_not_ollama_is_down(
     client: aiohttp.ClientSession, make_settings: MakeSettings, simulator: Simulator, body: bytes, status: int
 ) -> None:
     async with serve_quietly(make_settings(), simulator) as url:
@@ -77,7 +77,7 @@ async def test_what_is_not_ollama_is_down(
     assert (answer.status, answer.json()["services"]) == (503, {"ollama": "down"})
 
 
-async def test_live_touches_nothing(
+async def test_live_sends_nothing_upstream(
     client: aiohttp.ClientSession, make_settings: MakeSettings, simulator: Simulator
 ) -> None:
     async with serve_quietly(make_settings(), simulator) as url:
@@ -109,7 +109,7 @@ async def _false() -> bool:
 
 
 @pytest.mark.parametrize(("check", "state"), [(_true, "up"), (_false, "down"), (_raise, "down"), (_hang, "down")])
-async def test_a_component_registers_itself(
+async def test_a_registered_component_is_reported(
     client: aiohttp.ClientSession, make_settings: MakeSettings, check: Any, state: str
 ) -> None:
     app = create_app(make_settings(ollama_health_timeout=0.3))
@@ -121,7 +121,7 @@ async def test_a_component_registers_itself(
     assert answer.status == (200 if state == "up" else 503)
 
 
-async def test_the_log_says_once_why_a_probe_fails(
+async def test_the_reason_of_a_failed_probe_is_logged_once(
     client: aiohttp.ClientSession,
     make_settings: MakeSettings,
     simulator: Simulator,

@@ -1,4 +1,4 @@
-"""The one log line of a request: how it ended, for whom, and what it took."""
+"""The log line of a request: outcome, client and timings."""
 
 import asyncio
 import io
@@ -38,7 +38,7 @@ def _at_info(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, str]]:
-    """Return the request lines so far, by their text."""
+    """Return the request log lines so far, parsed from their text."""
     records = [record for record in caplog.records if record.name == "middleware.request_context"]
     texts = [record.getMessage() for record in records if record.levelno <= logging.INFO]
     assert all(text.isprintable() for text in texts)
@@ -54,7 +54,7 @@ async def the_line(caplog: pytest.LogCaptureFixture) -> dict[str, str]:
 
 @pytest.fixture
 def json_log(make_settings: MakeSettings) -> Iterator[io.StringIO]:
-    """What the service's own handler writes."""
+    """The output of the service's log handler."""
     configure_logging(make_settings())
     (handler,) = [handler for handler in logging.getLogger().handlers if type(handler).__module__ == "server.logging"]
     assert isinstance(handler, logging.StreamHandler)
@@ -172,7 +172,7 @@ async def test_a_stream_that_fails_midway(
         ("POST", "/api/ollama/chat", CHAT | {"model": "nomic-embed-text"}, 400, "rejected_by_ollama"),
     ],
 )
-async def test_a_refusal(
+async def test_a_rejected_request(
     client: aiohttp.ClientSession,
     url: str,
     caplog: pytest.LogCaptureFixture,
@@ -188,7 +188,7 @@ async def test_a_refusal(
     assert (line["client"], line["method"]) == ("127.0.0.1", method)
 
 
-async def test_a_bug(
+async def test_an_unexpected_error(
     make_settings: MakeSettings, client: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken() -> NoReturn:
@@ -202,9 +202,7 @@ async def test_a_bug(
     assert (line["status"], line["outcome"], line["error"]) == ("500", "failed", "internal_error")
 
 
-async def test_a_response_that_is_left_unfinished(
-    client: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_an_incomplete_response(client: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture) -> None:
     async def unfinished(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - ASGI's signature
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"half", "more_body": True})
@@ -259,7 +257,7 @@ async def test_attempts_of_a_failure_are_counted(
 
 
 @pytest.mark.parametrize("kind", [WHOLE, STREAMED_NDJSON, EMBEDDINGS], ids=lambda kind: kind.name)
-async def test_the_wait_in_the_queue_is_told(
+async def test_the_time_in_the_queue_is_logged(
     make_settings: MakeSettings,
     client: aiohttp.ClientSession,
     simulator: Simulator,
@@ -301,7 +299,7 @@ FINGERPRINT = sha256(KEY.encode()).hexdigest()[:8]
         ({}, "missing", "failed"),
     ],
 )
-async def test_a_key_is_named_by_its_fingerprint(
+async def test_a_key_is_logged_by_its_fingerprint(
     make_settings: MakeSettings,
     client: aiohttp.ClientSession,
     caplog: pytest.LogCaptureFixture,
@@ -347,7 +345,7 @@ async def test_a_trusted_proxy_names_the_client(
 @pytest.mark.parametrize(
     ("trusted", "named"), [("127.0.0.1", "203.0.113.7"), ("127.0.0.0/8", "203.0.113.7"), ("10.0.0.0/8", "127.0.0.1")]
 )
-async def test_the_setting_names_the_proxies_that_are_trusted(
+async def test_forwarded_allow_ips_selects_the_trusted_proxies(
     client: aiohttp.ClientSession, simulator: Simulator, tmp_path: Path, trusted: str, named: str
 ) -> None:
     async with run_service(simulator.url, tmp_path, forwarded_allow_ips=trusted) as service:
@@ -372,7 +370,7 @@ async def test_the_setting_names_the_proxies_that_are_trusted(
         ("", None),
     ],
 )
-async def test_an_id_that_is_not_kept_is_logged(
+async def test_a_replaced_request_id_is_logged(
     client: aiohttp.ClientSession, url: str, caplog: pytest.LogCaptureFixture, given: str, shown: str | None
 ) -> None:
     await get(client, f"{url}/api/ollama/models", headers={"X-Request-ID": given})
@@ -396,14 +394,14 @@ async def test_an_id_that_is_not_kept_is_logged(
         ("", None),
     ],
 )
-async def test_the_trace_is_named(
+async def test_the_trace_id_is_logged(
     client: aiohttp.ClientSession, url: str, caplog: pytest.LogCaptureFixture, traceparent: str, trace_id: str | None
 ) -> None:
     await post(client, url, "generate", GENERATE, headers={"traceparent": traceparent})
     assert (await the_line(caplog)).get("trace_id") == trace_id
 
 
-async def test_a_trace_that_is_named_twice_is_not_believed(
+async def test_a_repeated_traceparent_is_ignored(
     client: aiohttp.ClientSession, url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     headers = [("traceparent", f"00-{TRACE}-{PARENT}-01"), ("traceparent", f"00-{TRACE}-{PARENT}-01")]

@@ -1090,7 +1090,7 @@ def test_the_command_says_in_one_sentence_that_its_port_is_taken() -> None:
             assert process.stderr is not None
             (line,) = process.stderr.read().splitlines()
     assert str(port) in line
-    assert "something else listens there" in line
+    assert "the port is in use" in line
 
 
 @pytest.mark.every_loop
