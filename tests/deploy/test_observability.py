@@ -24,12 +24,12 @@ needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason=NO_
 needs_prometheus = pytest.mark.skipif(
     shutil.which("prometheus") is None, reason="prometheus was not found: apt install prometheus"
 )
-QUIET_SECONDS = 0.05  # for an answer when all is well
+QUIET_SECONDS = 0.2  # for an answer when all is well
 SLOW_SECONDS = FIRST_TOKEN_SECONDS * 1.5
-REJECTED_SECONDS = 0.2
+REJECTED_SECONDS = 0.1
 SLOTS = 4
 DIAGNOSES = {"OllamaFirstTokenSlow", "OllamaUnreachable", "OllamaServiceOverloaded", "OllamaQueueFilling"}
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 40
 
 
 @needs_promtool
