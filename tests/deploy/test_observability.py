@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import shutil
 import time
 from collections.abc import AsyncIterator
@@ -25,9 +26,9 @@ needs_prometheus = pytest.mark.skipif(
     shutil.which("prometheus") is None, reason="prometheus was not found: apt install prometheus"
 )
 QUIET_SECONDS = 0.2  # for an answer when all is well
-SLOW_SECONDS = FIRST_TOKEN_SECONDS * 1.5
+SLOW_SECONDS = FIRST_TOKEN_SECONDS * 1.2
 REJECTED_SECONDS = 0.1
-SLOTS = 4
+SLOTS = 8
 DIAGNOSES = {"OllamaFirstTokenSlow", "OllamaUnreachable", "OllamaServiceOverloaded", "OllamaQueueFilling"}
 PATIENCE_SECONDS = 40
 
@@ -77,6 +78,7 @@ class Load:
             self._tasks.append(asyncio.create_task(self._ask()))
 
     async def _ask(self) -> None:
+        await asyncio.sleep(SLOW_SECONDS * random.random())  # so that responses come at all times
         while True:
             seen = await see(STREAMED_SSE.ask(self._client, self._url))
             await asyncio.sleep(0 if seen.status == 200 else REJECTED_SECONDS)
@@ -85,7 +87,7 @@ class Load:
 @asynccontextmanager
 async def loaded(client: aiohttp.ClientSession, url: str) -> AsyncIterator[Load]:
     load = Load(client, url)
-    await load.set(SLOTS - 1)
+    await load.set(SLOTS - 2)
     try:
         yield load
     finally:
@@ -151,9 +153,9 @@ async def test_dashboard_and_alerts_tell_what_is_wrong_and_since_when(
         await simulator.start()
         await until_firing(prometheus, set())
 
-        await load.set(SLOTS * 6)
+        await load.set(SLOTS * 4)
         overloaded = await until_firing(prometheus, {"OllamaServiceOverloaded", "OllamaQueueFilling"})
-        await load.set(SLOTS - 1)
+        await load.set(SLOTS - 2)
         back = await until_firing(prometheus, set())
 
         for alert, (began, ended) in (
@@ -164,8 +166,9 @@ async def test_dashboard_and_alerts_tell_what_is_wrong_and_since_when(
             times = await fired_from(prometheus, alert, start)
             assert began <= min(times) <= ended + 1
             assert max(times) <= back[1]
-        assert await highest(prometheus, "First token", slow) > FIRST_TOKEN_SECONDS
-        assert await highest(prometheus, "First token", overloaded) < FIRST_TOKEN_SECONDS
+        slowest = await highest(prometheus, "First token", slow)
+        assert slowest > FIRST_TOKEN_SECONDS
+        assert await highest(prometheus, "First token", overloaded) < slowest
         assert await highest(prometheus, "Queue taken", overloaded) > 0.5
         assert await highest(prometheus, "Queue taken", stopped) < 0.5
         assert await highest(prometheus, "Requests are refused", stopped) == 1
