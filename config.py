@@ -25,7 +25,9 @@ from configuration.addresses import (
     has_credentials,
     normalize_base_url,
     normalize_host_name,
+    normalize_http_url,
     normalize_listen_host,
+    normalize_weaviate_url,
 )
 from configuration.dotenv_file import DotenvError, DotenvSource, misspelt_names
 from configuration.values import check_api_key, lower_case, split_commas, upper_case
@@ -55,6 +57,8 @@ def env_files() -> tuple[Path, ...]:
 
 
 BaseUrl = Annotated[str, AfterValidator(normalize_base_url)]
+WeaviateUrl = Annotated[str, AfterValidator(normalize_weaviate_url)]
+HttpUrl = Annotated[str, AfterValidator(normalize_http_url)]
 Model = Annotated[str, AfterValidator(lambda name: ModelName.parse(name) and name.strip())]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
@@ -69,7 +73,7 @@ class Settings(BaseSettings):
     """All settings; the environment variable of each is its name in upper case."""
 
     model_config = SettingsConfigDict(
-        env_file=(),  # stands for `env_files()`, which `DotenvSource` reads
+        env_file=(),  # `DotenvSource` reads `env_files()` instead
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -120,6 +124,17 @@ class Settings(BaseSettings):
         description="Seconds for which requests fail at once after Ollama was unreachable.",
     )
     ollama_models_ttl: Seconds = Field(default=300, description="Seconds until the cached model list is refreshed.")
+
+    weaviate_url: WeaviateUrl | None = Field(
+        default=None, description="Base URL of a Weaviate whose readiness `/health` reports."
+    )
+    weaviate_health_timeout: Seconds = Field(
+        default=2, description="Maximum seconds for Weaviate's readiness, at most OLLAMA_HEALTH_TIMEOUT."
+    )
+    crewai_health_url: HttpUrl | None = Field(
+        default=None,
+        description="URL that responds 200 if the CrewAI agents are ready; `/health` reports them as `crewai_agents`.",
+    )
 
     sse_ping_interval: Seconds = Field(
         default=15, description="Send a heartbeat comment in an SSE stream after this many seconds without data."
@@ -209,6 +224,17 @@ class Settings(BaseSettings):
             msg = "printable ASCII characters"
             raise ValueError(msg)
         return key
+
+    @field_validator("weaviate_health_timeout")
+    @classmethod
+    def _within_health(cls, seconds: float, info: ValidationInfo) -> float:
+        """Reject a timeout that cannot expire before that of `/health`; a default that is too long is capped."""
+        limit = info.data.get("ollama_health_timeout", seconds)
+        is_default = seconds == cls.model_fields["weaviate_health_timeout"].default
+        if info.data.get("weaviate_url") and seconds > limit and not is_default:
+            msg = "at most OLLAMA_HEALTH_TIMEOUT"
+            raise ValueError(msg)
+        return seconds
 
     @field_validator("max_body_bytes_in_flight")
     @classmethod

@@ -31,7 +31,7 @@ from server.shutdown import Shutdown
 from server.startup import lifespan
 from server.tracing import Tracing, has_sdk, telemetry_config
 from server.uvicorn_options import UVICORN_OPTIONS
-from services.components import ComponentChecks
+from services.components import component_checks
 from services.ollama_service import OllamaService, ollama_service
 
 
@@ -46,6 +46,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     else:
         service, files = OllamaService(settings), ()
     shutdown = Shutdown(grace_seconds=settings.shutdown_grace, delay_seconds=settings.shutdown_delay)
+    checks = component_checks(settings)
     measured = None
     service.observers = (Tracing(settings.ollama_base_url).observe_operation,) if has_sdk() else ()
     open_paths = health.OPEN_PATHS | page_paths(settings)
@@ -62,7 +63,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=operation_id,
-        lifespan=lifespan(service, shutdown, files, measured),
+        lifespan=lifespan(service, checks, shutdown, files, measured),
         redirect_slashes=False,
         servers=[{"url": "./"}],  # relative to the document, so valid behind the path prefix of a proxy
         root_path_in_servers=False,
@@ -72,7 +73,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.ollama_service = service
     app.state.shutdown = shutdown
-    app.state.component_checks = ComponentChecks(timeout_seconds=settings.ollama_health_timeout)
+    app.state.component_checks = checks
     app.router.routes += ollama.router.routes
     app.router.routes += native.router.routes if settings.ollama_api_enabled else []
     app.router.routes += openai.router.routes if settings.openai_api_enabled else []

@@ -39,7 +39,7 @@ class AllowedHostsMiddleware:
         if scope["type"] == "lifespan" or self._is_allowed(scope):
             await self._app(scope, receive, send)
             return
-        detail = "The Host header names a host that is not allowed (ALLOWED_HOSTS)."
+        detail = "The host name of this request is not allowed (ALLOWED_HOSTS)."
         await problem("host_not_allowed", detail, headers={"Connection": "close"})(scope, receive, send)
 
     def _is_allowed(self, scope: Scope) -> bool:

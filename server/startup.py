@@ -18,6 +18,7 @@ from server.listening import is_loopback
 from server.logging import configure_logging
 from server.metrics import Metrics
 from server.shutdown import Shutdown
+from services.components import ComponentChecks
 from services.ollama.errors import OllamaError
 from services.ollama_service import OllamaService
 
@@ -99,7 +100,11 @@ async def log_upstream(service: OllamaService) -> None:
 
 
 def lifespan(
-    service: OllamaService, shutdown: Shutdown, env_files: Sequence[Path], metrics: Metrics | None
+    service: OllamaService,
+    checks: ComponentChecks,
+    shutdown: Shutdown,
+    env_files: Sequence[Path],
+    metrics: Metrics | None,
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """Return the app's lifespan: logging and connections on startup, signal handling, disconnect on shutdown."""
 
@@ -118,6 +123,7 @@ def lifespan(
             report.cancel()
             try:
                 await asyncio.wait({report})
+                await checks.close()
             finally:
                 await service.disconnect()
 

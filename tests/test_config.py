@@ -36,6 +36,9 @@ DEFAULTS: dict[str, Any] = {
     "OLLAMA_RETRY_BACKOFF": 0.5,
     "OLLAMA_DOWN_COOLDOWN": 5,
     "OLLAMA_MODELS_TTL": 300,
+    "WEAVIATE_URL": None,
+    "WEAVIATE_HEALTH_TIMEOUT": 2,
+    "CREWAI_HEALTH_URL": None,
     "SSE_PING_INTERVAL": 15,
     "MAX_REQUEST_BYTES": 20_971_520,
     "API_KEYS": (),
@@ -154,6 +157,14 @@ BAD = [
     ("OLLAMA_RETRY_BACKOFF", "0"),
     ("OLLAMA_DOWN_COOLDOWN", "-5"),
     ("OLLAMA_MODELS_TTL", "0"),
+    ("WEAVIATE_URL", "ftp://weaviate"),
+    ("WEAVIATE_URL", "http://weaviate:8080?x=1"),
+    ("WEAVIATE_HEALTH_TIMEOUT", "0"),
+    ("CREWAI_HEALTH_URL", "agents:8001/health"),
+    ("CREWAI_HEALTH_URL", "ftp://agents/health"),
+    ("CREWAI_HEALTH_URL", "http://agents/health#x"),
+    ("CREWAI_HEALTH_URL", "http://agents/health?a b"),
+    ("CREWAI_HEALTH_URL", "http://agents/health?a#b"),
     ("SSE_PING_INTERVAL", "0"),
     ("FORWARDED_ALLOW_IPS", "proxy.internal"),
     ("FORWARDED_ALLOW_IPS", "10.0.0.1/8"),
@@ -338,7 +349,7 @@ def test_lists_are_comma_separated(text: str, keys: list[str], monkeypatch: pyte
         "chrome-extension://abcdefghijklmnop",
     ],
 )
-def test_origins_that_browsers_send(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_origins_that_browsers_send_are_accepted(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CORS_ORIGINS", origin)
     assert Settings().cors_origins == (origin,)
 
@@ -368,7 +379,7 @@ def test_api_keys_with_quotes_brackets_or_spaces_are_rejected(text: str, monkeyp
         ("my_host.example", "my_host.example"),
     ],
 )
-def test_hosts_to_listen_on(text: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hosts_to_listen_on_are_validated(text: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOST", text)
     assert Settings().host == host
 

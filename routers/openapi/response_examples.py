@@ -101,7 +101,7 @@ _BUILD: dict[str, Any] = {
 VERSION = {"version": named_example("Versions", _BUILD)}
 _HEALTHY: dict[str, Any] = {
     "status": "healthy",
-    "services": {"ollama": "up"},
+    "services": {"ollama": "up", "weaviate": "up", "crewai_agents": "initialized"},
     "ollama": {
         "version": "0.12.6",
         "latency_ms": 1.8,
@@ -120,11 +120,11 @@ HEALTHY: Examples = {
 }
 DEGRADED: Examples = {
     "degraded": named_example(
-        "Ollama is down",
+        "Ollama is down, and the agents are not there yet",
         _HEALTHY
         | {
             "status": "degraded",
-            "services": {"ollama": "down"},
+            "services": {"ollama": "down", "weaviate": "up", "crewai_agents": "not_initialized"},
             "ollama": _HEALTHY["ollama"]
             | {
                 "version": None,
@@ -182,19 +182,19 @@ PROBLEMS: dict[str, dict[str, Any]] = {
         "detail": "The model 'llama9' is not installed. `ollama pull llama9` installs it.",
         "available": ["gpt-oss", "nomic-embed-text"],
     },
-    "rejected_by_ollama": {"detail": 'Ollama refused the request: "llama3.1" does not support thinking'},
+    "rejected_by_ollama": {"detail": 'Ollama rejected the request: "llama3.1" does not support thinking'},
     "ollama_unavailable": {"detail": "Ollama could not be reached.", "retryable": True},
     "ollama_busy": {
-        "detail": "Ollama is busy and takes no more requests at the moment: server busy, please try again.",
+        "detail": "Ollama is busy and accepts no more requests at the moment: server busy, please try again.",
         "retryable": True,
     },
     "overloaded": {"detail": "No slot became free within 30 s (OLLAMA_QUEUE_TIMEOUT).", "retryable": True},
-    "shutting_down": {"detail": "The service is shutting down; retry in a moment.", "retryable": True},
-    "timeout": {"detail": "Ollama took longer than 300 s for its answer (OLLAMA_REQUEST_TIMEOUT)."},
-    "ollama_error": {"detail": "Ollama's answer was cut short."},
+    "shutting_down": {"detail": "The service is shutting down; try again in a moment.", "retryable": True},
+    "timeout": {"detail": "Ollama took longer than 300 s for its response (OLLAMA_REQUEST_TIMEOUT)."},
+    "ollama_error": {"detail": "Ollama's response was cut short."},
     "unauthorized": {"detail": "This call needs an API key, as `Authorization: Bearer` or `X-API-Key`."},
-    "host_not_allowed": {"detail": "The Host header names a host that is not allowed (ALLOWED_HOSTS)."},
+    "host_not_allowed": {"detail": "The host name of this request is not allowed (ALLOWED_HOSTS)."},
     "payload_too_large": {"detail": "The body is larger than 20971520 bytes (MAX_REQUEST_BYTES)."},
-    "internal_error": {"detail": "An unexpected error; see the log of the service."},
+    "internal_error": {"detail": "The service failed; see its log for the reason."},
 }
 """Example members of problem documents, by code."""

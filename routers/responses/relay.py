@@ -106,10 +106,10 @@ async def _send_stream(response: RawResponse, send: Send) -> None:
     await _send_start(response, STREAM_HEADERS, send)
     await send({"type": "http.response.body", "body": response.body, "more_body": True})
     while not response.is_whole:
-        piece = await response.read_some()
+        part = await response.read_some()
         if response.is_whole and response.failure is not None:
             note(error=response.failure.code)
-        await send({"type": "http.response.body", "body": piece, "more_body": not response.is_whole})
+        await send({"type": "http.response.body", "body": part, "more_body": not response.is_whole})
 
 
 async def _send_start(response: RawResponse, headers: list[tuple[bytes, bytes]], send: Send) -> None:

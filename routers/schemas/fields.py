@@ -114,7 +114,7 @@ class Request(BaseModel):
 
 
 class Options(Request):
-    """Ollama's model options. Wrong types and unknown names are rejected, which Ollama answers with 500 or ignores."""
+    """Ollama's model options; rejects wrong types (500 in Ollama) and unknown names (ignored by Ollama)."""
 
     num_keep: StrictInt | None = None
     seed: StrictInt | None = None

@@ -155,7 +155,7 @@ def test_a_broken_link_stops_the_start(env_file: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read every file")
-def test_a_file_that_may_not_be_read_stops_the_start(env_file: Path) -> None:
+def test_an_unreadable_file_stops_the_start(env_file: Path) -> None:
     env_file.write_text("API_KEYS=one")
     env_file.chmod(0)
     with pytest.raises(SystemExit, match=r"\.env cannot be read: Permission denied"):
@@ -182,7 +182,7 @@ def test_a_missing_file_has_no_variables(env_file: Path) -> None:
     assert read_dotenv(env_file, FIELDS) == {}
 
 
-# Where the file is
+# Location of the file
 
 
 @pytest.fixture

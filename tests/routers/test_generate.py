@@ -517,7 +517,7 @@ async def test_the_runners_message_is_unwrapped(client: aiohttp.ClientSession, u
     wrapped = '{"error":{"code":400,"message":"request (9999 tokens) exceeds the context","type":"x"}}'
     simulator.fault(Fault(status=400, message=wrapped))
     document = problem_in(await post(client, url, "generate", GENERATE), "rejected_by_ollama")
-    assert document["detail"] == "Ollama refused the request: request (9999 tokens) exceeds the context"
+    assert document["detail"] == "Ollama rejected the request: request (9999 tokens) exceeds the context"
 
 
 async def _load(simulator: Simulator, client: aiohttp.ClientSession, model: str) -> None:
