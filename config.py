@@ -1,9 +1,11 @@
 """Settings from environment variables and `.env` files, read once and immutable."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -34,6 +36,7 @@ from services.ollama.types.embedding_prefixes import parse_prefixes
 from services.ollama.types.model_names import ModelName
 
 MAX_SHOWN_LENGTH = 200
+MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # prometheus-client's own
 MISSPELT_API_KEYS = ("API_KEY", "APIKEY", "APIKEYS")
 
 
@@ -184,9 +187,11 @@ class Settings(BaseSettings):
     ollama_api_enabled: bool = Field(
         default=True, description="Serve Ollama's own API under `/api`, for Ollama's clients."
     )
+    metrics_enabled: bool = Field(default=True, description="Serve `/metrics` for Prometheus, without an API key.")
     docs_enabled: bool = Field(default=True, description="Serve `/docs`, `/redoc` and `/openapi.json`.")
     playground_enabled: bool = Field(default=True, description="Serve `/playground`.")
 
+    build_commit: str | None = Field(default=None, description="Commit that was built, shown by `/version`.")
     host: ListenHost = Field(default="127.0.0.1", description="Address to listen on.")
     forwarded_allow_ips: Annotated[str, AfterValidator(check_proxies)] = Field(
         default="127.0.0.1,::1",
@@ -252,6 +257,33 @@ class Settings(BaseSettings):
             msg = "at least MAX_REQUEST_BYTES"
             raise ValueError(msg)
         return size
+
+
+def multiprocess_directory() -> Path | None:
+    """Return the directory in which several server processes share their metrics, or None if there is one process."""
+    named = os.environ.get(MULTIPROCESS_VARIABLE)
+    return Path(named) if named else None
+
+
+@contextmanager
+def shared_metrics() -> Iterator[None]:
+    """Create and set the directory in which server processes started in this context share their metrics.
+
+    Raises:
+        SystemExit: with a one-line message, if it cannot be created.
+    """
+    if multiprocess_directory() is not None:
+        yield
+        return
+    try:
+        made = TemporaryDirectory(prefix="ollama-service-metrics-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise SystemExit(
+            f"WEB_CONCURRENCY above 1 needs a directory for temporary files (TMPDIR), or METRICS_ENABLED=false: {error}"
+        ) from None
+    with made as directory:
+        os.environ[MULTIPROCESS_VARIABLE] = directory
+        yield
 
 
 @cache

@@ -20,7 +20,6 @@ from routers.schemas.ollama_responses import (
     ModelDetailsResponse,
     ModelsResponse,
 )
-from server.request_log import note
 from services.completion import Completion
 
 LIST_PROBLEMS = problems(
@@ -199,7 +198,6 @@ async def embeddings(
             truncate=body.truncate,
             keep_alive=body.keep_alive,
         )
-    note(model=found.model, tokens=found.prompt_tokens)
     content = {
         "success": True,
         "embeddings": found.vectors[0] if is_one else found.vectors,
@@ -214,7 +212,6 @@ async def embeddings(
 
 def _completion_response(completion: Completion, **members: Any) -> Response:
     served, done = completion.served, completion.done
-    note(model=served.model, fallback=served.fallback, tokens=done.usage.completion_tokens)
     content = {
         "success": True,
         "response": completion.text,

@@ -20,7 +20,6 @@ from routers.responses.openai import (
 from routers.schemas.openai import ChatCompletionRequest, OpenAIEmbeddingsRequest
 from routers.schemas.openai_responses import ChatCompletion, OpenAIEmbeddings, OpenAIModel, OpenAIModels
 from routers.schemas.openai_to_ollama import to_completion_request, to_texts
-from server.request_log import note
 from services.ollama.errors import ModelNotFoundError
 from services.ollama.model_list import whole_number
 from services.ollama.types.model_names import ModelName
@@ -150,7 +149,6 @@ async def openai_embeddings(
             truncate=body.truncate,
             keep_alive=body.keep_alive,
         )
-    note(model=found.model, tokens=found.prompt_tokens)
     vectors: list[Any] = found.vectors
     if body.encoding_format == "base64":
         vectors = [base64_vector(vector) for vector in found.vectors]

@@ -97,9 +97,9 @@ class CompletionStream:
         self._parser = _parser(request, resolved)
 
     @property
-    def is_done(self) -> bool:
-        """Whether `Done` has been read."""
-        return self._parser.is_done
+    def done(self) -> Done | None:
+        """The last event, once it has been read."""
+        return self._parser.done
 
     async def __aiter__(self) -> AsyncIterator[list[Event]]:
         """Yield batches of events up to `Done`.
@@ -108,13 +108,13 @@ class CompletionStream:
             OllamaError: if the response is interrupted, or ends without `done: true`.
         """
         parser = self._parser
-        while not parser.is_done:
+        while parser.done is None:
             chunks = await self._reader.read()
             if not chunks:
                 raise incomplete_response()
             events: list[Event] = []
             try:
-                for chunk in takewhile(lambda _: not parser.is_done, chunks):
+                for chunk in takewhile(lambda _: parser.done is None, chunks):
                     events += parser.events(chunk)
             except OllamaResponseError:
                 if events:

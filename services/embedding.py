@@ -40,34 +40,37 @@ async def embed(upstream: Upstream, settings: Settings, request: EmbeddingReques
         OllamaError: if it fails; there is no fallback to another model.
     """
     requested = request.model or settings.embedding_model
-    upstream.breaker.check()
-    exact = await upstream.exact_name(requested)
-    if exact is None:
-        raise upstream.unknown(requested)
-    if upstream.runs_llama_server:  # before 0.30, text models embed too
-        await check_capabilities(upstream, settings, exact, [EMBEDDING])
-    prefix, warnings = _prefix(settings, exact, request.input_type)
-    texts = [with_prefix(text, prefix) for text in request.texts] if prefix else request.texts
-    body = with_constants(settings, {"model": exact, "options": {}}, request.keep_alive)
-    async with upstream.limiter.slot():
-        with upstream.breaker.attempt():
-            try:
-                (vectors, tokens), was_truncated = await send_or_truncate(
-                    partial(fetch_vectors, upstream.client, texts, request.dimensions),
-                    body | {"truncate": request.truncate},
-                    may_be_truncated=_may_be_truncated(upstream, settings, exact, texts),
-                )
-            except NotFoundError as error:
-                upstream.catalog.invalidate()
-                raise upstream.unknown(requested) from error
-            except OllamaError as error:
-                upstream.outcomes.failed(error)
-                raise
+    with upstream.tracked("/api/embed", requested) as operation:
+        upstream.breaker.check()
+        exact = await upstream.exact_name(requested)
+        if exact is None:
+            raise upstream.unknown(requested)
+        if upstream.runs_llama_server:  # before 0.30, text models embed too
+            await check_capabilities(upstream, settings, exact, [EMBEDDING])
+        operation.model = short_name(exact)
+        prefix, warnings = _prefix(settings, exact, request.input_type)
+        texts = [with_prefix(text, prefix) for text in request.texts] if prefix else request.texts
+        body = with_constants(settings, {"model": exact, "options": {}}, request.keep_alive)
+        async with upstream.limiter.slot():
+            with upstream.breaker.attempt():
+                try:
+                    (vectors, operation.input_tokens), was_truncated = await send_or_truncate(
+                        partial(fetch_vectors, upstream.client, texts, request.dimensions),
+                        body | {"truncate": request.truncate},
+                        may_be_truncated=_may_be_truncated(upstream, settings, exact, texts),
+                    )
+                except NotFoundError as error:
+                    upstream.catalog.invalidate()
+                    raise upstream.unknown(requested) from error
+                except OllamaError as error:
+                    upstream.outcomes.failed(error)
+                    raise
+        operation.is_whole = True
     upstream.outcomes.succeeded()
     if was_truncated:
         logger.warning("a text was longer than the context of %s and was truncated", exact)
         warnings.append("prompt_truncated")
-    return Embeddings(vectors, short_name(exact), tokens, prefix, warnings)
+    return Embeddings(vectors, short_name(exact), operation.input_tokens, prefix, warnings)
 
 
 def _prefix(settings: Settings, model: str, input_type: InputType | None) -> tuple[str | None, list[EmbeddingWarning]]:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from services.ollama.errors import OllamaError
 from services.ollama.model_list import parse_models
-from services.ollama.types.model_names import ModelName
+from services.ollama.types.model_names import ModelName, short_name
 from services.single_flight import SingleFlight
 
 logger = logging.getLogger(__name__)
@@ -102,6 +102,21 @@ class ModelCatalog:
             elif (failure := self._recent_failure()) is not None:
                 raise failure
         return installed.get(wanted, name if wanted.is_cloud else None)
+
+    @property
+    def age_seconds(self) -> float | None:
+        """The age of the cached list; None if there is none."""
+        return None if self._snapshot is None else time.monotonic() - self._snapshot.taken_at
+
+    def installed_name(self, name: str | None) -> str | None:
+        """Return the short name of a model in the cached list, and None for any other name; asks nobody."""
+        if name is None or self._snapshot is None:
+            return None
+        try:
+            exact = self._snapshot.installed.get(ModelName.parse(name))
+        except ValueError:
+            return None
+        return None if exact is None else short_name(exact)
 
     def knows(self, name: str) -> bool:
         """Return whether a model is in the cached list, without asking Ollama."""

@@ -4,6 +4,7 @@ Over 300 lines, as the overloads repeat the signatures that the in-process API p
 """
 
 import logging
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from copy import deepcopy
@@ -11,7 +12,6 @@ from functools import partial
 from typing import Any, Literal, TypeVar, overload
 
 from config import Settings, get_settings
-from services.call_stats import count_attempt
 from services.completion import Completion, CompletionRequest, CompletionStream, ResolvedModel
 from services.embedding import EmbeddingRequest, embed
 from services.model_catalog import ModelList
@@ -24,11 +24,12 @@ from services.ollama.events import Token
 from services.ollama.raw_response import RawResponse
 from services.ollama.stream_reader import StreamReader
 from services.ollama.types.embedding_prefixes import InputType
+from services.operation import OnOperation, Operation, count_attempt
 from services.per_loop import PerLoop
 from services.relay import relay
 from services.request_builder import check_format, check_num_ctx, completion_body
 from services.truncation import PromptTruncation
-from services.upstream import Health, Outcomes, Upstream, client_options
+from services.upstream import Health, Outcomes, ServiceStats, Upstream, client_options
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,8 @@ class OllamaService:
     def __init__(self, settings: Settings | None = None) -> None:
         self._given_settings = settings
         self._upstreams = PerLoop(self._open)
+        self.observers: Sequence[OnOperation] = ()
+        """Called with each generation, chat and embedding when it has ended, also if it failed."""
 
     @property
     def settings(self) -> Settings:
@@ -62,11 +65,15 @@ class OllamaService:
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[Upstream]:
         async with OllamaClient(client_options(self.settings), on_attempt=count_attempt) as client:
-            upstream = Upstream(self.settings, client)
+            upstream = Upstream(self.settings, client, self._operation_ended)
             try:
                 yield upstream
             finally:
                 await upstream.close()
+
+    def _operation_ended(self, operation: Operation) -> None:
+        for observe in self.observers:
+            observe(operation)
 
     # In-process API: plain values
 
@@ -206,6 +213,24 @@ class OllamaService:
         limiter = (await self._upstreams.get()).limiter
         return limiter.running, limiter.queued
 
+    def stats(self) -> ServiceStats:
+        """Return the state of the service, of all event loops together; asks nobody."""
+        upstreams = self._upstreams.opened()
+        limiters = [upstream.limiter for upstream in upstreams]
+        ages = [upstream.catalog.age_seconds for upstream in upstreams]
+        successes = [upstream.outcomes.last_success for upstream in upstreams]
+        return ServiceStats(
+            running=sum(limiter.running for limiter in limiters),
+            queued=sum(limiter.queued for limiter in limiters),
+            slots=sum(limiter.slots for limiter in limiters),
+            queue_size=sum(limiter.queue_size for limiter in limiters),
+            is_reachable=all(upstream.is_reachable for upstream in upstreams),
+            is_circuit_open=any(upstream.breaker.is_open for upstream in upstreams),
+            models=max((len(upstream.catalog.names) for upstream in upstreams), default=0),
+            model_list_age=max((age for age in ages if age is not None), default=None),
+            last_success=max((at for at in successes if at is not None), default=None),
+        )
+
     async def outcomes(self) -> Outcomes:
         """Return when generation requests of this event loop last succeeded and failed."""
         return (await self._upstreams.get()).outcomes
@@ -246,8 +271,10 @@ class OllamaService:
             OllamaError: if it fails.
         """
         upstream = await self._upstreams.get()
+        requested = request.model or self.settings.default_model
 
         async def attempt(resolved: ResolvedModel, model: str) -> Completion:
+            _note_model(operation, resolved)
             truncation = PromptTruncation(upstream, self.settings, request, resolved, model)
             body = completion_body(self.settings, request, model, stream=False)
             response = await truncation.send(partial(upstream.client.post, request.path), body)
@@ -255,17 +282,20 @@ class OllamaService:
             await truncation.finish(completion.done)
             return completion
 
-        check_num_ctx(self.settings, request)
-        upstream.breaker.check()
-        selection = ModelSelection(upstream, self.settings)
-        target = await selection.choose(request)
-        check_format(request, runs_llama_server=upstream.runs_llama_server)
-        async with upstream.limiter.slot():
-            try:
-                completion = await selection.run(request, target, attempt)
-            except OllamaError as error:
-                upstream.outcomes.failed(error)
-                raise
+        with upstream.tracked(request.path, requested) as operation:
+            check_num_ctx(self.settings, request)
+            upstream.breaker.check()
+            selection = ModelSelection(upstream, self.settings)
+            target = await selection.choose(request)
+            check_format(request, runs_llama_server=upstream.runs_llama_server)
+            _note_model(operation, target[0])
+            async with upstream.limiter.slot():
+                try:
+                    completion = await selection.run(request, target, attempt)
+                except OllamaError as error:
+                    upstream.outcomes.failed(error)
+                    raise
+            operation.complete(completion.done)
         upstream.outcomes.succeeded()
         return completion
 
@@ -281,33 +311,39 @@ class OllamaService:
             OllamaError: if it fails before its first chunk.
         """
         upstream = await self._upstreams.get()
+        requested = request.model or self.settings.default_model
 
         async def attempt(resolved: ResolvedModel, model: str) -> CompletionStream:
             chosen(resolved)
+            _note_model(operation, resolved)
             truncation = PromptTruncation(upstream, self.settings, request, resolved, model)
             reader = await truncation.send(open_stream, completion_body(self.settings, request, model, stream=True))
+            operation.first_chunk_at = time.monotonic()
             return CompletionStream(resolved, reader, request, truncation)
 
         async def open_stream(body: dict[str, Any]) -> StreamReader:
             return await stack.enter_async_context(upstream.client.stream(request.path, body))
 
-        check_num_ctx(self.settings, request)
-        upstream.breaker.check()
-        selection = ModelSelection(upstream, self.settings)
-        target = await selection.choose(request)
-        check_format(request, runs_llama_server=upstream.runs_llama_server)
-        chosen(target[0])
-        async with upstream.limiter.slot(), AsyncExitStack() as stack:
-            stream = None
-            try:
-                stream = await selection.run(request, target, attempt)
-                yield stream
-            except OllamaError as error:
-                upstream.outcomes.failed(error)
-                raise
-            finally:
-                if stream is not None and stream.is_done:
-                    upstream.outcomes.succeeded()
+        with upstream.tracked(request.path, requested) as operation:
+            check_num_ctx(self.settings, request)
+            upstream.breaker.check()
+            selection = ModelSelection(upstream, self.settings)
+            target = await selection.choose(request)
+            check_format(request, runs_llama_server=upstream.runs_llama_server)
+            chosen(target[0])
+            _note_model(operation, target[0])
+            async with upstream.limiter.slot(), AsyncExitStack() as stack:
+                stream = None
+                try:
+                    stream = await selection.run(request, target, attempt)
+                    yield stream
+                except OllamaError as error:
+                    upstream.outcomes.failed(error)
+                    raise
+                finally:
+                    if stream is not None and stream.done is not None:
+                        operation.complete(stream.done)
+                        upstream.outcomes.succeeded()
 
     async def relay(self, path: str, data: bytes) -> AbstractAsyncContextManager[RawResponse]:
         """Relay a request of Ollama's own API unchanged; entering the context waits for a slot and the response.
@@ -355,6 +391,11 @@ class OllamaService:
             keep_alive=keep_alive,
         )
         return await embed(await self._upstreams.get(), self.settings, request)
+
+
+def _note_model(operation: Operation, resolved: ResolvedModel) -> None:
+    operation.model = resolved.model
+    operation.fallback = resolved.fallback
 
 
 def _without_none(**values: Any) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from services.ollama.errors import (
 )
 from services.ollama.model_list import parse_models
 from services.ollama.types.model_names import ModelName
+from services.operation import OPERATION_NAMES, OnOperation, Operation, Tracked
 from services.single_flight import SingleFlight
 
 logger = logging.getLogger(__name__)
@@ -70,6 +71,21 @@ class Health:
     latency_ms: float
 
 
+@dataclass(frozen=True, slots=True)
+class ServiceStats:
+    """The state of the service at one moment; `last_success` is a Unix time in seconds."""
+
+    running: int
+    queued: int
+    slots: int
+    queue_size: int
+    is_reachable: bool
+    is_circuit_open: bool
+    models: int
+    model_list_age: float | None
+    last_success: float | None
+
+
 class Outcomes:
     """When generation requests last succeeded and last failed; Unix times in seconds.
 
@@ -96,8 +112,9 @@ class Outcomes:
 class Upstream:
     """Client, limiter, circuit breaker, model catalog and outcomes of one event loop."""
 
-    def __init__(self, settings: Settings, client: OllamaClient) -> None:
+    def __init__(self, settings: Settings, client: OllamaClient, on_operation: OnOperation) -> None:
         self.client = client
+        self._on_operation = on_operation
         self.limiter = ConcurrencyLimiter(
             slots=settings.ollama_max_connections,
             queue_size=settings.ollama_queue_size,
@@ -132,6 +149,15 @@ class Upstream:
     def _release(self) -> tuple[int, int, int] | None:
         """The version; None if it is not known, as of builds from source, which call themselves 0.0.0."""
         return self._version if self._version is not None and self._version > (0, 0, 0) else None
+
+    def is_reachable(self) -> bool:
+        """Whether the last connection and the last health probe succeeded."""
+        return not (self.breaker.is_open or self._probe_failed)
+
+    def tracked(self, path: str, requested_model: str | None) -> Tracked:
+        """Return the context manager for a request to a path of Ollama's that runs a model."""
+        operation = Operation(OPERATION_NAMES[path], requested_model)
+        return Tracked(operation, self.catalog.installed_name, self._on_operation)
 
     async def close(self) -> None:
         """Cancel shared calls that are still running."""

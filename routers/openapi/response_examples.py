@@ -125,6 +125,13 @@ MODEL_DETAILS_RESPONSES: Examples = {
         },
     ),
 }
+_BUILD: dict[str, Any] = {
+    "version": "0.1.0",
+    "commit": "5a884d5",
+    "python": "3.13.1",
+    "libraries": {"aiohttp": "3.14.5", "fastapi": "0.165.0", "uvicorn": "0.54.0"},
+}
+VERSION = {"version": named_example("Versions", _BUILD)}
 _HEALTHY: dict[str, Any] = {
     "status": "healthy",
     "services": {"ollama": "up", "weaviate": "up", "crewai_agents": "initialized"},
@@ -138,6 +145,7 @@ _HEALTHY: dict[str, Any] = {
         "last_failure_at": None,
         "last_failure_code": None,
     },
+    "build": _BUILD,
     "checked_at": "2026-03-02T09:45:00.000+00:00",
 }
 HEALTHY: Examples = {

@@ -35,7 +35,7 @@ TAGS = [
     {"name": "ollama", "description": "Models, text generation, chat and embeddings."},
     {"name": "openai", "description": "OpenAI's API, for its clients with the base URL `/v1`."},
     {"name": "native", "description": "Ollama's own API, for its clients: requests and responses pass unchanged."},
-    {"name": "health", "description": "Health probes; none requires an API key."},
+    {"name": "health", "description": "Health probes, which require no API key, and versions."},
 ]
 SECURITY_SCHEMES = {
     "Bearer": {"type": "http", "scheme": "bearer", "description": "One of `API_KEYS`."},
@@ -137,7 +137,7 @@ def complete_schema(schema: dict[str, Any], *, has_keys: bool) -> dict[str, Any]
         for method in HTTP_METHODS & item.keys():
             success = item[method]["responses"]["200"]
             success["headers"] = success.get("headers", {}) | REQUEST_ID
-            if has_keys and path.startswith(("/api/", "/v1/")):
+            if has_keys and path.startswith(("/api/", "/v1/", "/version")):
                 item[method]["security"] = [{name: []} for name in SECURITY_SCHEMES]
     return schema
 

@@ -15,7 +15,6 @@ from routers.responses.openai_errors import error_object
 from routers.responses.problems import PROBLEMS_BY_CODE
 from routers.responses.stream_format import StreamFormat
 from routers.responses.streaming import StreamingCompletion, model_headers
-from server.request_log import note
 from server.shutdown import Shutdown
 from services.completion import Completion, CompletionRequest
 from services.ollama.errors import OllamaResponseError
@@ -40,7 +39,6 @@ class ChatCompletionResponse(Response):
         async with self._shutdown.drain_guard():
             completion = await self._service.complete(self._request)
         served = completion.served
-        note(model=served.model, fallback=served.fallback, tokens=completion.done.usage.completion_tokens)
         await json_response(chat_completion(completion), model_headers(served))(scope, receive, send)
 
 

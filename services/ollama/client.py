@@ -52,10 +52,10 @@ class OllamaClient:
     """Sends requests to one Ollama server; bound to the event loop it was entered in.
 
     Generation has its own connection pool, so that it cannot starve health checks and the model list.
-    `on_attempt` is called for each generation request that is sent.
+    `on_attempt` is called for each generation request that is sent, with `is_retry=True` from the second attempt on.
     """
 
-    def __init__(self, options: ClientOptions, on_attempt: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, options: ClientOptions, on_attempt: Callable[..., None] = lambda **_: None) -> None:
         self._options = options
         self._on_attempt = on_attempt
 
@@ -186,7 +186,7 @@ class OllamaClient:
             return await retry(
                 attempt,
                 error,
-                on_attempt=self._on_attempt,
+                on_attempt=partial(self._on_attempt, is_retry=True),
                 attempts=self._options.retry_attempts,
                 backoff_seconds=self._options.retry_backoff,
                 give_up_at=give_up_at,

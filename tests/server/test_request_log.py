@@ -77,7 +77,8 @@ async def test_a_complete_response(
     assert expected.items() <= line.items()
     assert (line["client"], line["attempts"]) == ("127.0.0.1", "1")
     assert float(line["queue_ms"]) >= 0
-    assert int(line["tokens"]) > 0
+    assert int(line["prompt_tokens"]) > 0
+    assert kind is EMBEDDINGS or int(line["tokens"]) > 0
     assert float(line["total_ms"]) > 0
     assert ("first_token_ms" in line) is kind.is_stream
     assert not {"error", "key", "trace_id", "given_request_id"} & set(line)
@@ -423,7 +424,7 @@ async def test_json_has_each_field_once_with_its_type(
         await nothing_is_left(client, url, simulator)
     documents = [json.loads(line) for line in json_log.getvalue().splitlines() if line.startswith("{")]
     (line,) = [one for one in documents if "outcome" in one]
-    for name in ("time", "request_id", "first_token_ms", "total_ms", "queue_ms", "tokens"):
+    for name in ("time", "request_id", "first_token_ms", "total_ms", "queue_ms", "prompt_tokens", "tokens"):
         assert line.pop(name) is not None
     assert line == {
         "level": "INFO",

@@ -41,6 +41,7 @@ OPERATIONS = [
     ("GET", "/health"),
     ("GET", "/health/ready"),
     ("GET", "/health/live"),
+    ("GET", "/version"),
 ]
 load_all_checks()
 # Functions; the library's types do not distinguish them from its check classes.
@@ -59,7 +60,8 @@ WAYS = [
     if not (
         mode is GenerationMode.NEGATIVE
         and (
-            operation[1].startswith(("/health", "/v1/models", "/api/ollama/models/")) or operation in NATIVE[5:]
+            operation[1].startswith(("/health", "/v1/models", "/api/ollama/models/", "/version"))
+            or operation in NATIVE[5:]
         )  # no invalid requests are possible
     )
 ]
