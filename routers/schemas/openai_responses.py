@@ -23,7 +23,7 @@ class CompletionUsage:
 
 
 @dataclass(slots=True)
-class AnsweredFunction:
+class ResponseFunction:
     """The function to call."""
 
     name: str
@@ -31,16 +31,16 @@ class AnsweredFunction:
 
 
 @dataclass(slots=True)
-class AnsweredToolCall:
+class ResponseToolCall:
     """A tool call requested by the model."""
 
     id: str
     type: Literal["function"]
-    function: AnsweredFunction
+    function: ResponseFunction
 
 
 @dataclass(slots=True, kw_only=True)
-class AnsweredMessage:
+class ResponseMessage:
     """A message that can be sent back as part of the conversation."""
 
     role: Literal["assistant"]
@@ -48,7 +48,7 @@ class AnsweredMessage:
     refusal: None = None
     reasoning_content: Annotated[str | None, Field(description="The model's reasoning, if any.")] = None
     reasoning: Annotated[str | None, Field(description="Alias of `reasoning_content`.")] = None
-    tool_calls: Annotated[list[AnsweredToolCall] | None, Field(description="Absent if there are none.")] = None
+    tool_calls: Annotated[list[ResponseToolCall] | None, Field(description="Absent if there are none.")] = None
 
 
 @dataclass(slots=True)
@@ -56,7 +56,7 @@ class Choice:
     """The response; there is always exactly one choice."""
 
     index: int
-    message: AnsweredMessage
+    message: ResponseMessage
     finish_reason: Literal["stop", "length", "tool_calls"]
 
 
