@@ -123,6 +123,7 @@ async def test_a_generate_response_is_the_one_of_ollama(service: Api, direct: Ap
         "prompt_tokens": own["prompt_eval_count"],
         "completion_tokens": own["eval_count"],
         "total_tokens": own["prompt_eval_count"] + own["eval_count"],
+        "context_length": 4096,
     }
     assert (answer["success"], answer["model"], answer["requested_model"]) == (True, MODEL, MODEL)
     assert (answer["fallback"], answer["warnings"], answer["thinking"]) == (False, [], None)
