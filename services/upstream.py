@@ -150,6 +150,7 @@ class Upstream:
         """The version; None if it is not known, as of builds from source, which call themselves 0.0.0."""
         return self._version if self._version is not None and self._version > (0, 0, 0) else None
 
+    @property
     def is_reachable(self) -> bool:
         """Whether the last connection and the last health probe succeeded."""
         return not (self.breaker.is_open or self._probe_failed)
