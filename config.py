@@ -1,11 +1,9 @@
 """Settings from environment variables and `.env` files, read once and immutable."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -263,27 +261,6 @@ def multiprocess_directory() -> Path | None:
     """Return the directory in which several server processes share their metrics, or None if there is one process."""
     named = os.environ.get(MULTIPROCESS_VARIABLE)
     return Path(named) if named else None
-
-
-@contextmanager
-def shared_metrics() -> Iterator[None]:
-    """Create and set the directory in which server processes started in this context share their metrics.
-
-    Raises:
-        SystemExit: with a one-line message, if it cannot be created.
-    """
-    if multiprocess_directory() is not None:
-        yield
-        return
-    try:
-        made = TemporaryDirectory(prefix="ollama-service-metrics-", ignore_cleanup_errors=True)
-    except OSError as error:
-        raise SystemExit(
-            f"WEB_CONCURRENCY above 1 needs a directory for temporary files (TMPDIR), or METRICS_ENABLED=false: {error}"
-        ) from None
-    with made as directory:
-        os.environ[MULTIPROCESS_VARIABLE] = directory
-        yield
 
 
 @cache

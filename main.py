@@ -17,7 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
-from config import Settings, env_files, get_settings, multiprocess_directory, shared_metrics
+from config import Settings, env_files, get_settings, multiprocess_directory
 from middleware.stack import LayeredApp, middleware_stack
 from routers import health, metrics, native, ollama, openai, version
 from routers.openapi.schema import DESCRIPTION, TAGS, operation_id
@@ -27,6 +27,7 @@ from server.build_info import VERSION, build_info
 from server.listening import listen_problem
 from server.logging import configure_logging
 from server.metrics import Metrics
+from server.shared_metrics import shared_metrics
 from server.shutdown import Shutdown
 from server.startup import lifespan
 from server.tracing import Tracing, has_sdk, telemetry_config
