@@ -12,7 +12,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from config import Settings, misspelt_settings
+from config import Settings, unknown_settings
 from configuration.addresses import without_credentials
 from server.listening import is_loopback
 from server.logging import configure_logging
@@ -35,7 +35,7 @@ def log_settings(settings: Settings, files: Sequence[Path]) -> None:
     if files:
         read = " and ".join(str(path) for path in files if path.exists())
         logger.info("settings from the environment and %s", read or "no .env file")
-        for warning in misspelt_settings(files):
+        for warning in unknown_settings(files):
             logger.warning("%s", warning)
     changed = [
         f"{name.upper()}={_shown(getattr(settings, name))}"
