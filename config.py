@@ -31,8 +31,10 @@ from configuration.dotenv_file import DotenvError, DotenvSource, unknown_names
 from configuration.setting_errors import setting_error
 from configuration.values import check_api_key, ignore_case, split_commas
 from services.ollama.types.durations import KeepAlive
+from services.ollama.types.embedding_prefixes import parse_prefixes
 from services.ollama.types.model_names import ModelName
 
+MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # prometheus-client's own
 MISSPELT_API_KEYS = ("API_KEY", "APIKEY", "APIKEYS")
 ENV_FILE_VARIABLE = "SERVICE_ENV_FILE"
 
@@ -90,6 +92,10 @@ class Settings(BaseSettings):
     default_model: Model = Field(default="gpt-oss", description="Fast model; also the fallback for missing models.")
     quality_model: Model = Field(default="llama3.1", description="Quality model for content writing.")
     embedding_model: Model = Field(default="nomic-embed-text", description="Embedding model.")
+    embedding_prefixes: Annotated[dict[str, dict[str, str]] | None, NoDecode, BeforeValidator(parse_prefixes)] = Field(
+        default=None,
+        description="Additional prefixes for `input_type`, as JSON: model to input type to prefix.",
+    )
 
     max_tokens: Count = Field(default=4096, description="Default for `max_tokens` (`num_predict` in Ollama).")
     temperature: float = Field(default=0.7, ge=0, le=2, description="Default for `temperature`, 0 to 2.")
@@ -99,6 +105,14 @@ class Settings(BaseSettings):
     ollama_num_ctx: Count | None = Field(
         default=None,
         description="Context length in tokens, sent with every request; a changed value reloads the model.",
+    )
+    truncate_prompts: bool | None = Field(
+        default=None,
+        description="Default for `truncate`; false rejects prompts that are longer than the context.",
+    )
+    shift_context: bool | None = Field(
+        default=None,
+        description="Default for `shift`; false ends a response when the context is full.",
     )
     ollama_keep_alive: KeepAlive | None = Field(
         default=None,
@@ -175,9 +189,11 @@ class Settings(BaseSettings):
     ollama_api_enabled: bool = Field(
         default=True, description="Serve Ollama's own API under `/api`, for Ollama's clients."
     )
+    metrics_enabled: bool = Field(default=True, description="Serve `/metrics` for Prometheus, without an API key.")
     docs_enabled: bool = Field(default=True, description="Serve `/docs`, `/redoc` and `/openapi.json`.")
     playground_enabled: bool = Field(default=True, description="Serve `/playground`.")
 
+    build_commit: str | None = Field(default=None, description="Commit that was built, shown by `/version`.")
     host: ListenHost = Field(default="127.0.0.1", description="Address to listen on.")
     forwarded_allow_ips: Annotated[str, AfterValidator(check_proxies)] = Field(
         default="127.0.0.1,::1",
@@ -243,6 +259,12 @@ class Settings(BaseSettings):
             msg = "at least MAX_REQUEST_BYTES"
             raise ValueError(msg)
         return size
+
+
+def multiprocess_directory() -> Path | None:
+    """Return the directory in which several server processes share their metrics, or None if there is one process."""
+    named = os.environ.get(MULTIPROCESS_VARIABLE)
+    return Path(named) if named else None
 
 
 @cache
