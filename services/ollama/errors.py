@@ -72,7 +72,7 @@ class ModelNotFoundError(OllamaError):
 
 
 class RejectedByOllamaError(OllamaError):
-    """Ollama responded 400, or that the model does not support embeddings: the request does not fit model or version."""
+    """Ollama responded 400, or that the model makes no embeddings: the request is invalid for this model or version."""
 
     code = "rejected_by_ollama"
 
