@@ -10,10 +10,11 @@ from simulator.errors import RefusedError, RunnerError
 from simulator.faults import Fault
 from simulator.generation import generate
 from simulator.grammars import has_grammar
-from simulator.models import Library, Model, Runners
+from simulator.models import Library, Model
 from simulator.names import Name, parse_name, split_source
 from simulator.replies import Reply, Stream, dumps, json_reply
 from simulator.requests import checked_options, decode, parse_json
+from simulator.runners import Runners
 from simulator.text import ANSWER_TOKENS, count_tokens
 
 VERSION = "0.0.0-simulator"
@@ -122,6 +123,7 @@ class Endpoints:
         load_ns = await self._load(model, options, fields.get("keep_alive"), fault)
         if empty:
             return _single(fields, empty, "load")
+        await self.runners.slot()
         streams = fields.get("stream", True)
         refusal = RunnerError if streams else RefusedError
         fault_of_format = _fault_of_format(fields.get("format"))
@@ -141,7 +143,7 @@ class Endpoints:
 
     async def _load(self, model: Model, options: dict[str, Any], keep_alive: float | None, fault: Fault) -> int:
         if fault.load_failure:
-            self.runners.unload(model)
+            self.runners.crash(model)
             raise RefusedError(500, LOAD_FAILED)
         return await self.runners.load(model, options, keep_alive)
 
@@ -157,6 +159,7 @@ class Endpoints:
         load_ns = await self._load(model, options, fields.get("keep_alive"), fault)
         if not texts:
             return json_reply({"model": text, "embeddings": []})
+        await self.runners.slot()
         if "embedding" not in model.capabilities:
             raise RefusedError(501, NO_EMBEDDINGS)
         limit = _embedding_limit(model, options)
@@ -180,6 +183,7 @@ class Endpoints:
         prompt = fields.get("prompt", "")
         if not prompt:
             return json_reply({"embedding": []})
+        await self.runners.slot()
         if "embedding" not in model.capabilities:
             raise RefusedError(500, NO_EMBEDDINGS)
         if count_tokens(prompt) > _embedding_limit(model, options):
