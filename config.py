@@ -116,6 +116,12 @@ class Settings(BaseSettings):
         default=5,
         description="Seconds for which requests are refused at once after Ollama was found unreachable.",
     )
+    ollama_stuck_after: Seconds = Field(
+        default=20,
+        description="Seconds after which a loaded model that does not begin to answer, after a request to it was "
+        "cut off, counts as stuck.",
+    )
+    ollama_heal_stuck: bool = Field(default=True, description="Unload a stuck model, and send what waits for it again.")
     ollama_models_ttl: Seconds = Field(default=300, description="Age in seconds at which the model list is refreshed.")
 
     sse_ping_interval: Seconds = Field(

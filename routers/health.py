@@ -38,12 +38,14 @@ async def health(service: OllamaServiceDep, checks: ComponentChecksDep) -> JSONR
 
     A configured model that is not installed shows as `false` and does not make the service unhealthy.
     `last_success_at` and `last_failure_at` tell of the requests that this process sent to Ollama: one that is stuck
-    answers the probe, and no request.
+    answers the probe, and no request. `stuck_models` are those that hung after a request was cut off, and what was
+    done about it; they do not make the service unhealthy.
     """
     ollama, models, components = await asyncio.gather(_ollama(service), service.configured_models(), checks.run())
     up = {"ollama": ollama is not None, **components}
     running, queued = await service.queue_stats()
     outcomes = await service.outcomes()
+    stuck = await service.stuck_models()
     content = {
         "status": "healthy" if all(up.values()) else "degraded",
         "services": {name: "up" if is_up else "down" for name, is_up in up.items()},
@@ -56,6 +58,16 @@ async def health(service: OllamaServiceDep, checks: ComponentChecksDep) -> JSONR
             "last_success_at": _rfc3339(outcomes.last_success),
             "last_failure_at": _rfc3339(outcomes.last_failure),
             "last_failure_code": outcomes.last_failure_code,
+            "stuck_models": [
+                {
+                    "model": report.model,
+                    "state": report.state,
+                    "noticed_at": _rfc3339(report.noticed_at),
+                    "reloads": report.reloads,
+                    "reloaded_at": _rfc3339(report.reloaded_at),
+                }
+                for report in stuck
+            ],
         },
         "checked_at": _rfc3339(time.time()),
     }

@@ -6,7 +6,7 @@ from itertools import takewhile
 from typing import Any, Literal, Self
 
 from services.ollama.errors import OllamaResponseError
-from services.ollama.events import Done, Event, Thinking, Token, ToolCall
+from services.ollama.events import Done, Event, Thinking, Token, ToolCall, Warning_
 from services.ollama.response_parser import ResponseFormat, ResponseParser, incomplete_response
 from services.ollama.stream_reader import StreamReader
 
@@ -67,14 +67,43 @@ class Completion:
                     return cls(resolved, text, thinking or None, tool_calls, event)
         raise incomplete_response()
 
+    @classmethod
+    async def collect(cls, stream: "CompletionStream") -> Self:
+        """Read a streamed response to its end.
+
+        Raises:
+            OllamaError: as iterating over the stream does.
+        """
+        text: list[str] = []
+        thinking: list[str] = []
+        tool_calls: list[dict[str, Any]] = []
+        async for events in stream:
+            for event in events:
+                match event:
+                    case Token():
+                        text.append(event.text)
+                    case Thinking():
+                        thinking.append(event.text)
+                    case ToolCall():
+                        tool_calls.append(event.tool_call)
+        if stream.done is None:
+            raise incomplete_response()
+        return cls(stream.served, "".join(text), "".join(thinking) or None, tool_calls, stream.done)
+
 
 class CompletionStream:
-    """A streamed response: iterates over batches of events, each batch being what arrived together."""
+    """A streamed response: iterates over batches of events, each batch being what arrived together.
 
-    def __init__(self, resolved: ResolvedModel, reader: StreamReader, request: CompletionRequest) -> None:
+    `is_reloaded` says that the model hung and was reloaded for it. `done` is its last event, once that has been read.
+    """
+
+    def __init__(
+        self, resolved: ResolvedModel, reader: StreamReader, request: CompletionRequest, *, is_reloaded: bool = False
+    ) -> None:
         self.served = resolved
+        self.done: Done | None = None
         self._reader = reader
-        self._parser = _parser(request, resolved)
+        self._parser = _parser(request, resolved, is_reloaded=is_reloaded)
 
     @property
     def is_done(self) -> bool:
@@ -100,9 +129,12 @@ class CompletionStream:
                 if events:
                     yield events  # deliver what preceded the bad chunk
                 raise
+            if events and isinstance(events[-1], Done):
+                self.done = events[-1]
             yield events
         await self._reader.read_to_end()
 
 
-def _parser(request: CompletionRequest, resolved: ResolvedModel) -> ResponseParser:
-    return ResponseParser(request.response_format, ["fallback_model"] if resolved.fallback else [])
+def _parser(request: CompletionRequest, resolved: ResolvedModel, *, is_reloaded: bool = False) -> ResponseParser:
+    warnings: list[Warning_] = ["fallback_model"] if resolved.fallback else []
+    return ResponseParser(request.response_format, [*warnings, "model_reloaded"] if is_reloaded else warnings)

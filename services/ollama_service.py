@@ -10,6 +10,7 @@ from copy import deepcopy
 from typing import Any, Literal, TypeVar, overload
 
 from config import Settings, get_settings
+from services import attempts
 from services.call_stats import count_attempt
 from services.completion import Completion, CompletionRequest, CompletionStream, ResolvedModel
 from services.model_catalog import ModelList
@@ -25,7 +26,8 @@ from services.ollama.raw_response import RawResponse
 from services.ollama.types.model_names import short_name
 from services.per_loop import PerLoop
 from services.relay import relay
-from services.request_builder import check_format, check_num_ctx, completion_body, with_constants
+from services.request_builder import check_format, check_num_ctx, with_constants
+from services.stuck_model_cure import StuckReport
 from services.upstream import Health, Outcomes, Upstream, client_options
 
 logger = logging.getLogger(__name__)
@@ -206,6 +208,10 @@ class OllamaService:
         """Return when generation requests of this event loop last succeeded and failed."""
         return (await self._upstreams.get()).outcomes
 
+    async def stuck_models(self) -> list[StuckReport]:
+        """Return the models that this event loop's requests found stuck, and what was done."""
+        return list((await self._upstreams.get()).stuck_models.cure.reports.values())
+
     async def configured_models(self) -> dict[str, bool | None]:
         """Return whether each configured model is installed; None if the model list cannot be read."""
         upstream = await self._upstreams.get()
@@ -235,16 +241,14 @@ class OllamaService:
         upstream = await self._upstreams.get()
 
         async def attempt(resolved: ResolvedModel, model: str) -> Completion:
-            response = await upstream.client.post(
-                request.path, completion_body(self.settings, request, model, stream=False)
-            )
-            return Completion.read(response, request, resolved)
+            return await attempts.complete(upstream, self.settings, request, resolved, model)
 
         check_num_ctx(self.settings, request)
         upstream.breaker.check()
         selection = ModelSelection(upstream, self.settings.default_model)
         target = await selection.choose(request)
         check_format(request, runs_llama_server=upstream.runs_llama_server)
+        upstream.stuck_models.check(target[1])
         async with upstream.limiter.slot():
             try:
                 completion = await selection.run(request, target, attempt)
@@ -269,14 +273,14 @@ class OllamaService:
 
         async def attempt(resolved: ResolvedModel, model: str) -> CompletionStream:
             chosen(resolved)
-            opening = upstream.client.stream(request.path, completion_body(self.settings, request, model, stream=True))
-            return CompletionStream(resolved, await stack.enter_async_context(opening), request)
+            return await attempts.open_stream(stack, upstream, self.settings, request, resolved, model)
 
         check_num_ctx(self.settings, request)
         upstream.breaker.check()
         selection = ModelSelection(upstream, self.settings.default_model)
         target = await selection.choose(request)
         check_format(request, runs_llama_server=upstream.runs_llama_server)
+        upstream.stuck_models.check(target[1])
         chosen(target[0])
         async with upstream.limiter.slot(), AsyncExitStack() as stack:
             stream = None
@@ -332,12 +336,17 @@ class OllamaService:
         if exact is None:
             raise upstream.unknown(requested)
         body = with_constants(self.settings, {"model": exact, "options": {}}, keep_alive)
+        upstream.stuck_models.check(exact)
         async with upstream.limiter.slot():
             with upstream.breaker.attempt():
                 try:
-                    vectors, tokens = await fetch_vectors(
-                        upstream.client, body, texts, dimensions=dimensions, truncate=truncate
-                    )
+                    with upstream.stuck_models.request("/api/embed", exact, {"input": texts}) as in_flight:
+                        vectors, tokens = await in_flight.open(
+                            lambda: fetch_vectors(
+                                upstream.client, body, texts, dimensions=dimensions, truncate=truncate
+                            )
+                        )
+                        in_flight.finish()
                 except NotFoundError as error:
                     upstream.catalog.invalidate()
                     raise upstream.unknown(requested) from error

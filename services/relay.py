@@ -16,12 +16,16 @@ async def relay(upstream: Upstream, path: str, data: bytes) -> AsyncIterator[Raw
         OllamaError: if there is no response.
     """
     upstream.breaker.check()
+    upstream.stuck_models.check(None, data)
     async with upstream.limiter.slot():
         try:
-            with upstream.breaker.attempt():
-                response = await upstream.client.relay(path, data)
-            async with response:
-                yield response
+            with upstream.stuck_models.request(path, None, data) as in_flight:
+                with upstream.breaker.attempt():
+                    response = await in_flight.open(lambda: upstream.client.relay(path, data))
+                async with response:
+                    yield response
+                if response.is_whole:
+                    in_flight.finish()
         except OllamaError as error:
             upstream.outcomes.failed(error)
             raise

@@ -1,4 +1,4 @@
-"""State of the Ollama server per event loop: client, limiter, circuit breaker, model list, outcomes."""
+"""State of the Ollama server per event loop: client, limiter, breaker, model list, stuck models, outcomes."""
 
 import logging
 import re
@@ -9,6 +9,7 @@ from typing import Any
 from config import Settings
 from services.circuit_breaker import CircuitBreaker
 from services.concurrency_limiter import ConcurrencyLimiter
+from services.loaded_models import LoadedModels
 from services.model_catalog import ModelCatalog
 from services.ollama.client import ClientOptions, OllamaClient
 from services.ollama.errors import (
@@ -24,6 +25,7 @@ from services.ollama.errors import (
 from services.ollama.model_list import parse_models
 from services.ollama.types.model_names import ModelName
 from services.single_flight import SingleFlight
+from services.stuck_models import StuckModels
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +104,11 @@ class Upstream:
         self.breaker = CircuitBreaker(cooldown_seconds=settings.ollama_down_cooldown)
         self.catalog = ModelCatalog(self._tags, ttl_seconds=settings.ollama_models_ttl)
         self.health = SingleFlight(self._probe)
+        self.stuck_models = StuckModels(
+            LoadedModels(client),
+            stuck_after_seconds=settings.ollama_stuck_after,
+            heals=settings.ollama_heal_stuck,
+        )
         self._version: tuple[int, int] | None = None
         self.outcomes = Outcomes()
         self._probe_failed = False
@@ -118,6 +125,7 @@ class Upstream:
 
     async def close(self) -> None:
         """Cancel shared calls that are still running."""
+        await self.stuck_models.close()
         await self.health.cancel()
         await self.catalog.refresh.cancel()
 

@@ -25,6 +25,7 @@ PROBLEMS_BY_CODE: dict[str, tuple[int, str]] = {
     "unsupported_parameter": (400, "The parameter is not supported"),
     "ollama_unavailable": (503, "Ollama cannot be reached"),
     "ollama_busy": (503, "Ollama is busy"),
+    "model_stuck": (503, "The model does not answer"),
     "overloaded": (503, "Too many requests wait"),
     "shutting_down": (503, "The service is ending"),
     "timeout": (504, "A deadline passed"),

@@ -8,6 +8,18 @@ from pydantic import (
 )
 
 
+class StuckModel(BaseModel):
+    """A model that was loaded and did not answer any more, as can happen when a reader leaves in mid-stream."""
+
+    model: str
+    state: Literal["reloading", "reloaded", "stuck"] = Field(
+        description="`stuck`: requests to it are refused until one gets through."
+    )
+    noticed_at: str = Field(description="When it was last noticed (RFC 3339).")
+    reloads: int = Field(description="How often it was unloaded to cure it.")
+    reloaded_at: str | None
+
+
 class OllamaHealth(BaseModel):
     """What is known of Ollama; `version` and `latency_ms` are null while it is down."""
 
@@ -23,6 +35,7 @@ class OllamaHealth(BaseModel):
         description="When Ollama last failed one; a client that left and a full queue do not count."
     )
     last_failure_code: str | None = Field(description="The `code` of that failure.", examples=["timeout"])
+    stuck_models: list[StuckModel] = Field(description="Models that hung since the start, and what was done.")
 
 
 class Readiness(BaseModel):

@@ -25,7 +25,8 @@ class GenerateResponse:
         list[Warning_],
         Field(
             description="`fallback_model`: another model answered. "
-            "`empty_response_thinking`: thinking used up the tokens. `invalid_json`: not what `format` asked for."
+            "`empty_response_thinking`: thinking used up the tokens. `invalid_json`: not what `format` asked for. "
+            "`model_reloaded`: the model hung, and was unloaded for this request."
         ),
     ]
 

@@ -7,6 +7,7 @@ import { MarkdownStream } from "./markdown/stream.js";
 
 const WARNINGS = {
   empty_response_thinking: "The model used up its tokens while thinking and wrote no answer. Allow more tokens, or turn thinking off.",
+  model_reloaded: "The model hung, and was loaded anew before it answered.",
   invalid_json: "The answer is not the JSON that was asked for.",
 };
 const DONE_REASONS = { stop: "finished", length: "token limit reached", load: "model loaded", unload: "model unloaded" };
