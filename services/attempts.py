@@ -4,9 +4,9 @@ from contextlib import AsyncExitStack
 
 from config import Settings
 from services.completion import Completion, CompletionRequest, CompletionStream, ResolvedModel
-from services.in_flight import InFlightRequest
 from services.ollama.timeouts import deadline
 from services.request_builder import completion_body
+from services.stuck_models.in_flight import InFlightRequest
 from services.upstream import Upstream
 
 

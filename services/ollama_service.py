@@ -27,7 +27,7 @@ from services.ollama.types.model_names import short_name
 from services.per_loop import PerLoop
 from services.relay import relay
 from services.request_builder import check_format, check_num_ctx, with_constants
-from services.stuck_model_cure import StuckReport
+from services.stuck_models.cure import StuckReport
 from services.upstream import Health, Outcomes, Upstream, client_options
 
 logger = logging.getLogger(__name__)

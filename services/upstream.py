@@ -9,7 +9,6 @@ from typing import Any
 from config import Settings
 from services.circuit_breaker import CircuitBreaker
 from services.concurrency_limiter import ConcurrencyLimiter
-from services.loaded_models import LoadedModels
 from services.model_catalog import ModelCatalog
 from services.ollama.client import ClientOptions, OllamaClient
 from services.ollama.errors import (
@@ -25,7 +24,8 @@ from services.ollama.errors import (
 from services.ollama.model_list import parse_models
 from services.ollama.types.model_names import ModelName
 from services.single_flight import SingleFlight
-from services.stuck_models import StuckModels
+from services.stuck_models.loaded_models import LoadedModels
+from services.stuck_models.watch import StuckModels
 
 logger = logging.getLogger(__name__)
 

@@ -12,12 +12,12 @@ from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
 
-from services.in_flight import InFlightRequest
-from services.loaded_models import LoadedModels
 from services.ollama.errors import OllamaError
 from services.ollama.events import Done
 from services.ollama.types.model_names import ModelName
-from services.stuck_model_cure import StuckModelCure
+from services.stuck_models.cure import StuckModelCure
+from services.stuck_models.in_flight import InFlightRequest
+from services.stuck_models.loaded_models import LoadedModels
 
 logger = logging.getLogger(__name__)
 

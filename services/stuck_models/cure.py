@@ -7,10 +7,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
-from services.in_flight import InFlightRequest
-from services.loaded_models import LoadedModels
 from services.ollama.errors import ModelStuckError, OllamaError
 from services.ollama.types.model_names import ModelName
+from services.stuck_models.in_flight import InFlightRequest
+from services.stuck_models.loaded_models import LoadedModels
 
 logger = logging.getLogger(__name__)
 
