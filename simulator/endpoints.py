@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from simulator import clock
+from simulator.ages import Age, fault_of_schema, listed, too_long
 from simulator.embeddings import embedding, raw_embedding
 from simulator.errors import RefusedError, RunnerError
 from simulator.faults import Fault
 from simulator.generation import generate
-from simulator.grammars import has_grammar
 from simulator.models import Library, Model
 from simulator.names import Name, parse_name, split_source
 from simulator.replies import Reply, Stream, dumps, json_reply
@@ -31,11 +31,12 @@ Endpoint = Callable[[bytes, Fault], Awaitable[Reply | Stream]]
 class Endpoints:
     """What each path answers, from the installed models and those that run."""
 
-    def __init__(self, library: Library, runners: Runners, seconds_per_token: float) -> None:
+    def __init__(self, library: Library, runners: Runners, seconds_per_token: float, age: Age) -> None:
         self.library = library
         self.runners = runners
         self.seconds_per_token = seconds_per_token
         self.answer_tokens = ANSWER_TOKENS
+        self._age = age
         self.routes: dict[str, dict[str, Endpoint]] = {
             "/": _read_only(self._root),
             "/api/version": _read_only(self._version),
@@ -55,10 +56,10 @@ class Endpoints:
         return json_reply({"version": VERSION})
 
     async def _tags(self, _body: bytes, _fault: Fault) -> Reply:
-        return json_reply({"models": self.library.tags()})
+        return json_reply({"models": [listed(item, self._age) for item in self.library.tags()]})
 
     async def _ps(self, _body: bytes, _fault: Fault) -> Reply:
-        return json_reply({"models": self.runners.ps()})
+        return json_reply({"models": [listed(item, self._age) for item in self.runners.ps()]})
 
     async def _show(self, body: bytes, _fault: Fault) -> Reply:
         fields = decode("ShowRequest", parse_json(body))
@@ -126,12 +127,13 @@ class Endpoints:
         await self.runners.slot()
         streams = fields.get("stream", True)
         refusal = RunnerError if streams else RefusedError
-        fault_of_format = _fault_of_format(fields.get("format"))
+        fault_of_format = _fault_of_format(fields.get("format"), self._age)
         if fault_of_format is not None:
-            raise refusal(500, fault_of_format)
+            raise refusal(*fault_of_format)
         made = generate(model, fields, options, load_ns, self.answer_tokens)
+        made.times_one_token = self._age != "0.24"
         if made.prompt_cut and fields.get("truncate") is False:
-            raise refusal(400, TOO_LONG)
+            raise refusal(400, too_long(made.prompt_given, made.prompt_tokens, self._age))
         if streams:
             return Stream(made.lines(fault), self.seconds_per_token)
         if fault.endless:
@@ -219,14 +221,14 @@ def _single(fields: dict[str, Any], empty: dict[str, Any], reason: str) -> Reply
     return json_reply(head | empty | {"done": True, "done_reason": reason})
 
 
-def _fault_of_format(wanted: Any) -> str | None:
-    """Return what Ollama says to an unusable `format`."""
+def _fault_of_format(wanted: Any, age: Age) -> tuple[int, str] | None:
+    """Return with which status and words Ollama refuses an unusable `format`."""
     if wanted in (None, "", "json"):
         return None
     if isinstance(wanted, dict):
-        return None if has_grammar(wanted) else "invalid JSON schema in format"
+        return fault_of_schema(wanted, age)
     quoted = dumps(dumps(wanted).decode()).decode()
-    return f'invalid format: {quoted}; expected "json" or a valid JSON Schema object'
+    return 500, f'invalid format: {quoted}; expected "json" or a valid JSON Schema object'
 
 
 def _embedding_limit(model: Model, options: dict[str, Any]) -> int:

@@ -35,8 +35,8 @@ class Generation:
     prompt: str
     load_ns: int
     prompt_tokens: int
-    prompt_cut: bool
-    """The prompt was longer than the context."""
+    prompt_given: int
+    """Tokens of the prompt as it was sent."""
     with_context: bool
     started_ns: int = field(default_factory=time.perf_counter_ns)
     thinking: list[str] = field(default_factory=list)
@@ -45,6 +45,13 @@ class Generation:
     hidden_tokens: int = 0
     """Tokens that count and are not shown."""
     done_reason: str = "stop"
+    times_one_token: bool = True
+    """Whether the time of an answer of one token is told; before 0.30 the clock starts with the first."""
+
+    @property
+    def prompt_cut(self) -> bool:
+        """Whether the prompt was longer than the context."""
+        return self.prompt_given > self.prompt_tokens
 
     @property
     def eval_count(self) -> int:
@@ -93,8 +100,7 @@ class Generation:
             "prompt_eval_count": self.prompt_tokens,
             "prompt_eval_duration": prompt_ns if self.prompt_tokens else 0,
             "eval_count": self.eval_count,
-            # The clock starts with the first token.
-            "eval_duration": max(total - self.load_ns, 1) if self.eval_count > 1 else 0,
+            "eval_duration": max(total - self.load_ns, 1) if self.eval_count > 1 or self.times_one_token else 0,
         }
         last: dict[str, Any] = {"done": True, "done_reason": self.done_reason}
         if self.with_context:
@@ -126,7 +132,7 @@ def generate(
         prompt=prompt,
         load_ns=load_ns,
         prompt_tokens=min(prompt_tokens, context),
-        prompt_cut=prompt_tokens > context,
+        prompt_given=prompt_tokens,
         with_context=not chat and not fields.get("raw"),
     )
     rng = random_for(model.name.key, options.get("seed", -1), prompt)

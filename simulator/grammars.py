@@ -1,9 +1,9 @@
-"""Which JSON schemas Ollama can make a grammar of; it refuses the others, valid as they may be."""
+"""Which JSON schemas Ollama before 0.30 can make a grammar of; it refuses the others, valid as they may be."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
+TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
 _FORMATS = ("date", "date-time", "time", "uuid")
 """Formats that stand for a string where no type is given."""
 _REMOTE = "https://"
@@ -67,7 +67,7 @@ class _Document:
             return all(map(self.covers, items if isinstance(items, list) else [items]))
         if kind in (None, "string") and "pattern" in part:
             return bool(part["pattern"].startswith("^") and part["pattern"].endswith("$"))
-        return (not part or part.get("format") in _FORMATS) if kind is None else kind in _TYPES
+        return (not part or part.get("format") in _FORMATS) if kind is None else kind in TYPES
 
     def _covers_target(self, reference: str) -> bool:
         if reference.startswith(_REMOTE) or reference in self._covered:

@@ -11,6 +11,7 @@ from typing import Any, Self
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from simulator.ages import Age
 from simulator.calls import Call
 from simulator.delivery import Delivery, reset
 from simulator.endpoints import Endpoints
@@ -53,6 +54,7 @@ class Simulator:
         models: Names of the installed models.
         seconds_per_token: The pace of every answer.
         load_seconds: How long a model takes to load before its first answer.
+        age: The version of Ollama that it speaks as.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Simulator:
         models: Iterable[str] | None = None,
         seconds_per_token: float = 0.0,
         load_seconds: float = 0.0,
+        age: Age = "0.33",
     ) -> None:
         self.host = host
         self.port = port
@@ -69,7 +72,7 @@ class Simulator:
         self._faults = FaultQueue()
         self._library = Library(DEFAULT_MODELS if models is None else models)
         self._runners = Runners(load_seconds)
-        self._endpoints = Endpoints(self._library, self._runners, seconds_per_token)
+        self._endpoints = Endpoints(self._library, self._runners, seconds_per_token, age)
         self._open: set[Call] = set()
         self._used_connections: set[int] = set()
         self.connection_numbers = itertools.count(1)

@@ -13,12 +13,13 @@ import pytest
 
 from main import create_app
 from simulator import Simulator
+from simulator.ages import Age
 from tests.integration.ollama_server import OllamaServer, ollama_binaries
 from tests.integration.tiny_models import TINY_MODELS, UNLOADABLE, install
 from tests.integration.upstreams import ActualOllama, Api, Upstream, settings_for
 from tests.serving import serve
 
-SIMULATOR = "simulator"
+SIMULATORS: dict[str, Age] = {"simulator": "0.33", "simulator-0.24": "0.24"}
 HOW_TO_RUN = "needs Ollama: install it (ollama.com/download), or name a running server in OLLAMA_TEST_URL"
 
 
@@ -31,7 +32,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     elif "mortal_ollama" in metafunc.fixturenames:
         metafunc.parametrize("mortal_ollama", binaries, ids=names.get, indirect=True)
     elif "upstream" in metafunc.fixturenames:
-        upstreams = {SIMULATOR: SIMULATOR, **names}
+        upstreams = {**{name: name for name in SIMULATORS}, **names}
         metafunc.parametrize("upstream", list(upstreams), ids=upstreams.get, indirect=True)
 
 
@@ -71,13 +72,16 @@ async def mortal_ollama(request: pytest.FixtureRequest, tmp_path: Path) -> Async
 @pytest.fixture
 async def upstream(
     request: pytest.FixtureRequest,
-    simulator: Simulator,
     servers: dict[str, OllamaServer],
     tmp_path_factory: pytest.TempPathFactory,
-) -> Upstream:
+) -> AsyncIterator[Upstream]:
     """Each of them in turn: what a test finds true of one must be true of the others."""
     wanted: str = request.param
-    return simulator if wanted == SIMULATOR else await _actual(wanted, servers, tmp_path_factory)
+    if wanted in SIMULATORS:
+        async with Simulator(age=SIMULATORS[wanted]) as simulator:
+            yield simulator
+    else:
+        yield await _actual(wanted, servers, tmp_path_factory)
 
 
 @pytest.fixture
@@ -88,15 +92,10 @@ def direct(client: aiohttp.ClientSession, upstream: Upstream) -> Api:
 
 @pytest.fixture
 async def runs_llama_server(direct: Api) -> bool:
-    """Whether the upstream is an Ollama whose models run in llama-server, as since 0.30; the simulator is none.
-
-    As the service does for builds that name no version, it looks at the list of models.
-    """
-    async with direct.get("/api/version") as response:
-        version = (await response.json())["version"]
+    """Whether the upstream is an Ollama whose models run in llama-server, as since 0.30, by what it lists of models."""
     async with direct.get("/api/tags") as response:
         models = (await response.json())["models"]
-    return "simulator" not in version and any("capabilities" in model for model in models)
+    return any("capabilities" in model for model in models)
 
 
 @pytest.fixture
