@@ -1,4 +1,4 @@
-"""The settings: environment variables and `.env`, read once and frozen."""
+"""Settings from environment variables and `.env` files, read once and immutable."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,9 @@ from configuration.addresses import (
     has_credentials,
     normalize_base_url,
     normalize_host_name,
+    normalize_http_url,
     normalize_listen_host,
+    normalize_weaviate_url,
 )
 from configuration.dotenv_file import DotenvError, DotenvSource, misspelt_names
 from configuration.values import check_api_key, lower_case, split_commas, upper_case
@@ -35,23 +37,25 @@ MISSPELT_API_KEYS = ("API_KEY", "APIKEY", "APIKEYS")
 
 
 def env_files() -> tuple[Path, ...]:
-    """Return where `.env` is looked for: beside this file and in the working directory, whose values win.
+    """Return the paths of the `.env` files to read: next to this file, then in the working directory.
 
-    The variable SERVICE_ENV_FILE names another file in place of both.
+    Values of the later file win. If the variable SERVICE_ENV_FILE is set, only the file it names is read.
     """
-    if named := os.environ.get("SERVICE_ENV_FILE"):
-        return (Path(named),)
-    beside = Path(__file__).resolve().with_name(".env")
+    if replacement := os.environ.get("SERVICE_ENV_FILE"):
+        return (Path(replacement),)
+    project_file = Path(__file__).resolve().with_name(".env")
     try:
-        here = Path.cwd() / ".env"
-        if here.parent.samefile(beside.parent) or not os.access(here.parent, os.X_OK):
-            return (beside,)
-    except OSError:  # the working directory is gone, or out of reach
-        return (beside,)
-    return (beside, here)
+        directory = Path.cwd()
+        if directory.samefile(project_file.parent) or not os.access(directory, os.X_OK):
+            return (project_file,)
+    except OSError:  # the working directory was deleted or is not accessible
+        return (project_file,)
+    return (project_file, directory / ".env")
 
 
 BaseUrl = Annotated[str, AfterValidator(normalize_base_url)]
+WeaviateUrl = Annotated[str, AfterValidator(normalize_weaviate_url)]
+HttpUrl = Annotated[str, AfterValidator(normalize_http_url)]
 Model = Annotated[str, AfterValidator(lambda name: ModelName.parse(name) and name.strip())]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
@@ -63,10 +67,10 @@ CommaSeparated = (NoDecode, BeforeValidator(split_commas))
 
 
 class Settings(BaseSettings):
-    """Everything that can be set, by its name in upper case."""
+    """All settings; the environment variable of each is its name in upper case."""
 
     model_config = SettingsConfigDict(
-        env_file=(),  # those of `env_files()`, read by `DotenvSource`
+        env_file=(),  # `DotenvSource` reads `env_files()` instead
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -74,88 +78,101 @@ class Settings(BaseSettings):
     )
 
     ollama_base_url: BaseUrl = Field(
-        default="http://127.0.0.1:11434", description="The Ollama server.", validate_default=True
+        default="http://127.0.0.1:11434", description="URL of the Ollama server.", validate_default=True
     )
     ollama_api_key: SecretStr | None = Field(
-        default=None, description="Secret sent to Ollama as `Authorization: Bearer`."
+        default=None, description="API key sent to Ollama as `Authorization: Bearer`."
     )
-    default_model: Model = Field(default="gpt-oss", description="Fast model; also what missing models fall back to.")
+    default_model: Model = Field(default="gpt-oss", description="Fast model; also the fallback for missing models.")
     quality_model: Model = Field(default="llama3.1", description="Quality model for content writing.")
-    embedding_model: Model = Field(default="nomic-embed-text", description="Model for embeddings.")
+    embedding_model: Model = Field(default="nomic-embed-text", description="Embedding model.")
 
-    max_tokens: Count = Field(default=4096, description="`num_predict` when a request names none.")
-    temperature: float = Field(default=0.7, ge=0, le=2, description="When a request names none, 0 to 2.")
-    top_p: float = Field(default=0.9, ge=0, le=1, description="When a request names none, 0 to 1.")
-    frequency_penalty: float = Field(default=0.0, ge=-2, le=2, description="When a request names none, -2 to 2.")
-    presence_penalty: float = Field(default=0.0, ge=-2, le=2, description="When a request names none, -2 to 2.")
+    max_tokens: Count = Field(default=4096, description="Default for `max_tokens` (`num_predict` in Ollama).")
+    temperature: float = Field(default=0.7, ge=0, le=2, description="Default for `temperature`, 0 to 2.")
+    top_p: float = Field(default=0.9, ge=0, le=1, description="Default for `top_p`, 0 to 1.")
+    frequency_penalty: float = Field(default=0.0, ge=-2, le=2, description="Default for `frequency_penalty`, -2 to 2.")
+    presence_penalty: float = Field(default=0.0, ge=-2, le=2, description="Default for `presence_penalty`, -2 to 2.")
     ollama_num_ctx: Count | None = Field(
         default=None,
-        description="Context length in tokens of every request; one value, for a change reloads the model.",
+        description="Context length in tokens, sent with every request; a changed value reloads the model.",
     )
     ollama_keep_alive: KeepAlive | None = Field(
         default=None,
-        description="How long a model stays loaded: seconds, or text such as `5m`; -1 is for ever.",
+        description="How long a model stays loaded after a request: seconds, or a duration such as `5m`; -1 for ever.",
     )
 
-    ollama_max_connections: Count = Field(default=10, description="Requests running in Ollama at once.")
-    ollama_queue_size: int = Field(default=100, ge=0, description="Requests that may wait for a place.")
-    ollama_queue_timeout: Seconds = Field(default=30, description="Seconds a request may wait for a place.")
-    ollama_connect_timeout: Seconds = Field(default=5, description="Seconds to open a connection.")
+    ollama_max_connections: Count = Field(default=10, description="Maximum concurrent requests to Ollama.")
+    ollama_queue_size: int = Field(default=100, ge=0, description="Maximum queued requests; further ones get 503.")
+    ollama_queue_timeout: Seconds = Field(default=30, description="Maximum seconds a request waits in the queue.")
+    ollama_connect_timeout: Seconds = Field(default=5, description="Maximum seconds to connect to Ollama.")
     ollama_request_timeout: Seconds = Field(
-        default=300, description="Seconds for a whole answer; for a stream, until its first chunk."
+        default=300, description="Maximum seconds for a complete response; for a stream, until its first chunk."
     )
     ollama_stream_idle_timeout: Seconds = Field(
-        default=60, description="Seconds of silence between two chunks of a stream."
+        default=60, description="Maximum seconds between two chunks of a stream."
     )
-    ollama_health_timeout: Seconds = Field(default=5, description="Seconds for a health or model-list call, all in.")
-    ollama_retry_attempts: Count = Field(default=3, description="Attempts in all.")
+    ollama_health_timeout: Seconds = Field(default=5, description="Total seconds for a health check or a model list.")
+    ollama_retry_attempts: Count = Field(default=3, description="Maximum attempts per request, the first included.")
     ollama_retry_backoff: Seconds = Field(
-        default=0.5, description="Seconds, base of the exponential backoff with jitter."
+        default=0.5, description="Base of the exponential backoff with jitter, in seconds."
     )
     ollama_down_cooldown: Seconds = Field(
         default=5,
-        description="Seconds for which requests are refused at once after Ollama was found unreachable.",
+        description="Seconds for which requests fail at once after Ollama was unreachable.",
     )
     ollama_stuck_after: Seconds = Field(
         default=20,
-        description="Seconds after which a loaded model that does not begin to answer, after a request to it was "
+        description="Seconds after which a loaded model that does not begin to respond, after a request to it was "
         "cut off, counts as stuck.",
     )
-    ollama_heal_stuck: bool = Field(default=True, description="Unload a stuck model, and send what waits for it again.")
-    ollama_models_ttl: Seconds = Field(default=300, description="Age in seconds at which the model list is refreshed.")
+    ollama_heal_stuck: bool = Field(
+        default=True, description="Unload a stuck model, and send the requests that wait for it again."
+    )
+    ollama_models_ttl: Seconds = Field(default=300, description="Seconds until the cached model list is refreshed.")
+
+    weaviate_url: WeaviateUrl | None = Field(
+        default=None, description="Base URL of a Weaviate whose readiness `/health` reports."
+    )
+    weaviate_health_timeout: Seconds = Field(
+        default=2, description="Maximum seconds for Weaviate's readiness, at most OLLAMA_HEALTH_TIMEOUT."
+    )
+    crewai_health_url: HttpUrl | None = Field(
+        default=None,
+        description="URL that responds 200 if the CrewAI agents are ready; `/health` reports them as `crewai_agents`.",
+    )
 
     sse_ping_interval: Seconds = Field(
-        default=15, description="Seconds of silence after which an SSE stream gets a heartbeat comment."
+        default=15, description="Send a heartbeat comment in an SSE stream after this many seconds without data."
     )
     client_write_timeout: Seconds = Field(
         default=60,
-        description="Seconds without room to write after which a client that does not read is dropped.",
+        description="Drop a client that has read nothing for this many seconds.",
     )
     shutdown_grace: float = Field(
-        default=20, ge=0, allow_inf_nan=False, description="Seconds that open requests may go on for after SIGTERM."
+        default=20, ge=0, allow_inf_nan=False, description="Seconds that open requests get to finish during shutdown."
     )
     shutdown_delay: float = Field(
         default=5,
         ge=0,
         allow_inf_nan=False,
-        description="Seconds after SIGTERM for which requests are still taken, while readiness is 503 already.",
+        description="Seconds after SIGTERM during which requests are still accepted, while readiness is already 503.",
     )
-    max_request_bytes: Count = Field(default=20_971_520, description="Larger request bodies get 413.")
+    max_request_bytes: Count = Field(default=20_971_520, description="Maximum bytes of a request body; more gets 413.")
     max_body_bytes_in_flight: Count = Field(
-        default=83_886_080, description="Bytes that the bodies of all open requests may take together."
+        default=83_886_080, description="Maximum total bytes of the bodies of all open requests."
     )
-    request_body_timeout: Seconds = Field(default=60, description="Seconds for a request body to arrive.")
+    request_body_timeout: Seconds = Field(default=60, description="Maximum seconds for a request body to arrive.")
     api_keys: Annotated[tuple[ApiKey, ...], *CommaSeparated] = Field(
         default=(),
-        description="Comma-separated secrets; when set, every call but the probes and pages needs one.",
+        description="Comma-separated API keys; if set, every request needs one, except to health checks and pages.",
     )
     cors_origins: Annotated[tuple[Origin, ...], *CommaSeparated] = Field(
-        default=(), description="Comma-separated origins; empty means no CORS headers."
+        default=(), description="Comma-separated origins that browsers may call from; if empty, no CORS headers."
     )
     allowed_hosts: Annotated[tuple[HostName, ...], *CommaSeparated] = Field(
         default=(),
-        description="Comma-separated names that `Host` may have, `*` for any; empty: any, but only local names "
-        "at a loopback HOST without API_KEYS.",
+        description="Comma-separated host names allowed in `Host`, `*` for any. If empty: any, but only local names "
+        "if HOST is a loopback address and there are no API_KEYS.",
     )
 
     openai_api_enabled: bool = Field(default=True, description="Serve OpenAI's API under `/v1`.")
@@ -168,15 +185,15 @@ class Settings(BaseSettings):
     host: ListenHost = Field(default="127.0.0.1", description="Address to listen on.")
     forwarded_allow_ips: Annotated[str, AfterValidator(check_proxies)] = Field(
         default="127.0.0.1,::1",
-        description="Proxies whose `X-Forwarded-For` is believed: addresses or networks with commas between, or `*`.",
+        description="Proxies trusted for `X-Forwarded-For`: comma-separated IP addresses and networks, or `*`.",
     )
     port: int = Field(default=8000, ge=1, le=65535, description="Port to listen on.")
-    web_concurrency: Count = Field(default=1, description="Processes that serve; each has its own pool and queue.")
+    web_concurrency: Count = Field(default=1, description="Worker processes; each has its own pool and queue.")
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(upper_case)] = Field(
         default="INFO", description="DEBUG, INFO, WARNING or ERROR."
     )
     log_format: Annotated[Literal["text", "json"], BeforeValidator(lower_case)] = Field(
-        default="text", description="`text`, or `json`: one object a line."
+        default="text", description="`text`, or `json` for one object per line."
     )
 
     @classmethod
@@ -188,8 +205,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read `.env` files with a reader that skips no line."""
-        assert isinstance(env_settings, EnvSettingsSource)  # noqa: S101 - pydantic-settings makes it
+        """Replace the `.env` source by one that rejects lines it cannot parse; pydantic-settings skips them."""
+        assert isinstance(env_settings, EnvSettingsSource)  # noqa: S101 - pydantic-settings creates it
         given: str | Path | Sequence[str | Path] | None = getattr(dotenv_settings, "env_file", None)
         if given == ():
             paths = env_files()
@@ -200,21 +217,32 @@ class Settings(BaseSettings):
 
     @field_validator("ollama_api_key")
     @classmethod
-    def _one_authorization(cls, key: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        """Refuse what does not fit into the one header for it."""
+    def _check_ollama_api_key(cls, key: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        """Reject a key that cannot be sent, or that would compete with credentials in the URL for `Authorization`."""
         if key is not None and has_credentials(info.data.get("ollama_base_url", "")):
-            msg = "no value beside a password in OLLAMA_BASE_URL"
+            msg = "no value, as OLLAMA_BASE_URL has a user or password"
             raise ValueError(msg)
         value = key.get_secret_value() if key else ""
         if not (value.isascii() and value.isprintable()):
-            msg = "printable ASCII"
+            msg = "printable ASCII characters"
             raise ValueError(msg)
         return key
 
+    @field_validator("weaviate_health_timeout")
+    @classmethod
+    def _within_health(cls, seconds: float, info: ValidationInfo) -> float:
+        """Reject a timeout that cannot expire before that of `/health`; a default that is too long is capped."""
+        limit = info.data.get("ollama_health_timeout", seconds)
+        is_default = seconds == cls.model_fields["weaviate_health_timeout"].default
+        if info.data.get("weaviate_url") and seconds > limit and not is_default:
+            msg = "at most OLLAMA_HEALTH_TIMEOUT"
+            raise ValueError(msg)
+        return seconds
+
     @field_validator("max_body_bytes_in_flight")
     @classmethod
-    def _room_for_one(cls, size: int, info: ValidationInfo) -> int:
-        """Refuse what a single body would not fit into."""
+    def _check_max_body_bytes_in_flight(cls, size: int, info: ValidationInfo) -> int:
+        """Reject a total that is smaller than a single body may be."""
         if size < info.data.get("max_request_bytes", 0):
             msg = "at least MAX_REQUEST_BYTES"
             raise ValueError(msg)
@@ -223,10 +251,10 @@ class Settings(BaseSettings):
 
 @cache
 def get_settings() -> Settings:
-    """Return the settings of this process.
+    """Return the settings of the process, reading them on the first call.
 
     Raises:
-        SystemExit: with one line that names each bad variable, what it got and what it takes.
+        SystemExit: with one line that names each invalid variable, its value and what is expected.
     """
     try:
         return Settings()
@@ -234,34 +262,35 @@ def get_settings() -> Settings:
         raise SystemExit(str(error)) from None
     except ValidationError as error:
         raise SystemExit(
-            " | ".join(_complaint(line["loc"], line["msg"], line["input"]) for line in error.errors())
+            " | ".join(_error_message(item["loc"], item["msg"], item["input"]) for item in error.errors())
         ) from None
 
 
 def misspelt_settings(files: Iterable[Path]) -> list[str]:
-    """Return a sentence for each variable that looks like a setting and is none; of the environment, only API keys."""
-    sentences = [sentence for path in files for sentence in misspelt_names(path, Settings.model_fields)]
+    """Return a warning for each variable that looks like a misspelt setting; in the environment, only for API_KEYS."""
+    warnings = [warning for path in files for warning in misspelt_names(path, Settings.model_fields)]
     if not get_settings().api_keys:
-        given = [name for name in MISSPELT_API_KEYS if os.environ.get(name)]
-        sentences += [f"{name} is set, which is no setting of the service; API_KEYS is" for name in given]
-    return sentences
+        misspelt = [name for name in MISSPELT_API_KEYS if os.environ.get(name)]
+        warnings += [f"{name} is set but is not a setting; did you mean API_KEYS?" for name in misspelt]
+    return warnings
 
 
-def _complaint(loc: tuple[int | str, ...], message: str, got: object) -> str:
+def _error_message(loc: tuple[int | str, ...], message: str, value: object) -> str:
     name = str(loc[0])
     field = Settings.model_fields[name]
-    shown = "a secret" if "SecretStr" in str(field.annotation) else repr(_without_credentials(got))[:MAX_SHOWN_LENGTH]
-    takes = message.removeprefix("Value error, ").removeprefix("Input should be ")
-    return f"{name.upper()} got {shown}, takes {takes}. {field.description}"
+    is_secret = "SecretStr" in str(field.annotation)
+    shown = "a secret" if is_secret else repr(_without_credentials(value))[:MAX_SHOWN_LENGTH]
+    expected = message.removeprefix("Value error, ").removeprefix("Input should be ")
+    return f"{name.upper()} got {shown}, expected {expected}. {field.description}"
 
 
 def _without_credentials(value: object) -> object:
-    """Cut what may be a user and a password off a value, whatever signs they have."""
+    """Remove everything up to the last `@`: in an invalid URL, that may be a user and a password."""
     return value.rpartition("@")[2] if isinstance(value, str) else value
 
 
 def __getattr__(name: str) -> Settings:
-    """Return the settings of this process for `from config import settings`, read when first asked for."""
+    """Support `from config import settings`: the settings of the process, read on first access."""
     if name != "settings":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return get_settings()

@@ -1,16 +1,15 @@
-"""The app: what is wired to what. `python main.py` serves it."""
+"""Application factory and entry point: `python main.py` serves the app."""
 
 import os
 import signal
 
 if __name__ == "__main__":
-    # A process that is PID 1 ignores a signal without a handler: have one while the imports below take their time.
+    # As PID 1, which it is in a container, a process ignores signals that have no handler. The imports below are slow.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))
 
 import gc
 import sys
-from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -30,20 +29,26 @@ from server.logging import configure_logging
 from server.shutdown import Shutdown
 from server.startup import lifespan
 from server.uvicorn_options import UVICORN_OPTIONS
-from services.components import ComponentChecks
+from services.components import component_checks
 from services.ollama_service import OllamaService, ollama_service
 
 VERSION = "0.1.0"
-# To look for a provider takes 8 µs a request, and without the SDK there is none to be found.
+# Looking for a telemetry provider costs 8 µs per request, and without the OpenTelemetry SDK there is none.
 NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Return the app: around the singleton, or around a service of its own if it is given settings."""
-    service = OllamaService(settings) if settings else ollama_service
-    files = () if settings else env_files()
-    settings = service.settings
+    """Create the app.
+
+    It uses the `ollama_service` singleton with the settings of the process or, given `settings`, a service of its own.
+    """
+    if settings is None:
+        service, files = ollama_service, env_files()
+        settings = service.settings
+    else:
+        service, files = OllamaService(settings), ()
     shutdown = Shutdown(grace_seconds=settings.shutdown_grace, delay_seconds=settings.shutdown_delay)
+    checks = component_checks(settings)
     app = LayeredApp(
         title="Ollama service",
         version=VERSION,
@@ -53,9 +58,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=operation_id,
-        lifespan=lifespan(service, shutdown, files),
+        lifespan=lifespan(service, checks, shutdown, files),
         redirect_slashes=False,
-        servers=[{"url": "./"}],  # beside this document, also under the prefix of a proxy
+        servers=[{"url": "./"}],  # relative to the document, so valid behind the path prefix of a proxy
         root_path_in_servers=False,
         middleware=middleware_stack(settings, shutdown, health.OPEN_PATHS | page_paths(settings)),
         telemetry={} if find_spec("opentelemetry.sdk") else NO_TELEMETRY,
@@ -63,7 +68,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.ollama_service = service
     app.state.shutdown = shutdown
-    app.state.component_checks = ComponentChecks(timeout_seconds=settings.ollama_health_timeout)
+    app.state.component_checks = checks
     app.router.routes += ollama.router.routes
     app.router.routes += native.router.routes if settings.ollama_api_enabled else []
     app.router.routes += openai.router.routes if settings.openai_api_enabled else []
@@ -74,9 +79,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 def create_served_app() -> FastAPI:
-    """Create the app of a server process that `serve` starts; with several workers, in each of them."""
+    """Create the app in a process started by `serve`; each worker process calls this."""
     app = create_app()
-    gc.freeze()  # what was imported stays: to look through it for garbage costs 7 % of a whole chat
+    gc.freeze()  # imported objects live for ever, and letting the collector scan them costs 7 % of a complete chat
     return app
 
 
@@ -86,7 +91,7 @@ def serve() -> None:
     configure_logging(settings)
     if problem := listen_problem(settings.host, settings.port):
         sys.exit(problem)
-    # uvicorn raises the signal again when it has shut down
+    # uvicorn raises the signal again after its shutdown: exit with code 0 then
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
     uvicorn.run(
@@ -101,16 +106,22 @@ def serve() -> None:
 
 
 class LazyApp:
-    """The app for servers that import `main:app`, created when it is first used."""
+    """The app for servers that import `main:app`; created on first use, so importing `main` reads no settings."""
 
-    create = staticmethod(cache(create_app))
+    def __init__(self) -> None:
+        self.created: FastAPI | None = None
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.create(), name)
+        return getattr(self._get(), name)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        await self.create()(scope, receive, send)
+        await self._get()(scope, receive, send)
+
+    def _get(self) -> FastAPI:
+        if self.created is None:
+            self.created = create_app()
+        return self.created
 
 
 app = LazyApp()

@@ -1,4 +1,4 @@
-"""Measure the service beside a straightforward one and nginx: `python -m benchmarks [--quick]`."""
+"""Benchmark the service against a simple FastAPI service and nginx: `python -m benchmarks [--quick]`."""
 
 import argparse
 import resource
@@ -24,14 +24,14 @@ def _arguments() -> argparse.Namespace:
 
 
 def _raise_file_limit() -> None:
-    """Allow as many sockets as a thousand waiting clients need, here and in what is started from here."""
+    """Raise the limit of open files, for this process and its children: a thousand clients need as many sockets."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _FILES_NEEDED if hard == resource.RLIM_INFINITY else min(_FILES_NEEDED, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def main() -> int:
-    """Measure, print, write; 1 when the service itself could not be measured."""
+    """Run the benchmarks, and print and write the results; return 1 if the service could not be measured."""
     arguments = _arguments()
     _raise_file_limit()
     quietness = machine.Quietness()

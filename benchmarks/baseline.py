@@ -1,7 +1,6 @@
-"""The straightforward service: FastAPI and aiohttp the way a tutorial puts them together.
+"""Baseline for comparison: a simple service with FastAPI and aiohttp, as a tutorial would write it.
 
-It does what the measured REST paths need and nothing else: no queue, no retry, no deadlines, no request id,
-no cancelling, no fallback. It is here to be compared with.
+It implements only the measured endpoints: no queue, retries, timeouts, request ids, cancellation or fallback.
 """
 
 import json
@@ -20,14 +19,14 @@ MAX_CONNECTIONS = int(os.environ.get("OLLAMA_MAX_CONNECTIONS", "10"))
 
 
 class Message(BaseModel):
-    """One turn of a conversation."""
+    """A message of a conversation."""
 
     role: str
     content: str
 
 
 class ChatRequest(BaseModel):
-    """A conversation to continue."""
+    """A chat request."""
 
     messages: list[Message] = Field(min_length=1)
     model: str = "gpt-oss"
@@ -38,7 +37,7 @@ class ChatRequest(BaseModel):
 
 
 class Usage(BaseModel):
-    """Tokens counted by Ollama."""
+    """Token counts from Ollama."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -46,7 +45,7 @@ class Usage(BaseModel):
 
 
 class ChatResponse(BaseModel):
-    """A whole answer."""
+    """A chat response that is not streamed."""
 
     success: bool = True
     response: str
@@ -64,7 +63,7 @@ class EmbeddingRequest(BaseModel):
 
 
 class EmbeddingResponse(BaseModel):
-    """Its vector."""
+    """The embedding of the text."""
 
     success: bool = True
     embeddings: list[float]
@@ -74,7 +73,7 @@ class EmbeddingResponse(BaseModel):
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Keep one session for the life of the application."""
+    """Open one client session for the lifetime of the application."""
     connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS)
     async with aiohttp.ClientSession(OLLAMA_BASE_URL, connector=connector) as session:
         app.state.session = session
@@ -85,7 +84,7 @@ app = FastAPI(lifespan=lifespan)
 
 
 def ollama_request(chat: ChatRequest) -> dict[str, Any]:
-    """Translate a request into Ollama's fields."""
+    """Return the request body for Ollama."""
     return {
         "model": chat.model,
         "messages": [message.model_dump() for message in chat.messages],
@@ -95,7 +94,7 @@ def ollama_request(chat: ChatRequest) -> dict[str, Any]:
 
 
 async def stream_events(session: aiohttp.ClientSession, payload: dict[str, Any]) -> AsyncIterator[str]:
-    """Yield Server-Sent Events, one a token."""
+    """Yield Server-Sent Events, one per token."""
     async with session.post("/api/chat", json=payload) as response:
         async for line in response.content:
             chunk = json.loads(line)
@@ -109,7 +108,7 @@ async def stream_events(session: aiohttp.ClientSession, payload: dict[str, Any])
 
 @app.post("/api/ollama/chat", response_model=ChatResponse)
 async def chat(body: ChatRequest, request: Request) -> Any:
-    """Answer a conversation, whole or as a stream."""
+    """Return the response to a conversation, streamed if requested."""
     session: aiohttp.ClientSession = request.app.state.session
     payload = ollama_request(body)
     if body.stream:
@@ -133,7 +132,7 @@ async def chat(body: ChatRequest, request: Request) -> Any:
 
 
 async def embed(session: aiohttp.ClientSession, body: EmbeddingRequest) -> dict[str, Any]:
-    """Ask Ollama for the vector of one text."""
+    """Request the embedding of a text from Ollama."""
     async with session.post("/api/embed", json={"model": body.model, "input": body.text}) as response:
         if response.status != 200:  # noqa: PLR2004
             raise HTTPException(status_code=502, detail=await response.text())
@@ -144,11 +143,11 @@ async def embed(session: aiohttp.ClientSession, body: EmbeddingRequest) -> dict[
 
 @app.post("/api/ollama/embeddings", response_model=EmbeddingResponse)
 async def embeddings(body: EmbeddingRequest, request: Request) -> Any:
-    """Embed one text."""
+    """Return the embedding of a text."""
     return EmbeddingResponse(**await embed(request.app.state.session, body))
 
 
 @app.post("/plain/embeddings", response_model=None)
 async def embeddings_plain(body: EmbeddingRequest, request: Request) -> Any:
-    """Embed one text and return a dict, for FastAPI to find out what is in it: as common, and far slower."""
+    """Return the embedding as a dict without a response model, which is common and far slower in FastAPI."""
     return await embed(request.app.state.session, body)

@@ -1,8 +1,8 @@
-"""A raw HTTP client that notes when each token arrives.
+"""Minimal HTTP client that records when each token arrives.
 
-It knows just enough of HTTP/1.1 for loopback measurements: one request at a time on a kept-alive connection,
-answers with a Content-Length or in chunks. Tokens of a paced stream carry the time of their sending
-(`@nanoseconds`), in whatever form the contender wraps them.
+It supports the subset of HTTP/1.1 that the benchmarks need: one request at a time per keep-alive connection, and
+responses that are chunked or have a Content-Length. Each token of a paced stream contains the time at which it was sent
+(`@nanoseconds`), whatever the response format.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ _LONGEST_TOKEN = 32
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where one kind of request goes and what it says."""
+    """A request: its destination and content."""
 
     port: int
     path: str
@@ -29,11 +29,11 @@ class Target:
 
     @property
     def url(self) -> str:
-        """Name the target for a load generator."""
+        """The URL of the target."""
         return f"http://127.0.0.1:{self.port}{self.path}"
 
     def render(self) -> bytes:
-        """Write the request as it goes over the wire."""
+        """Return the bytes of the HTTP request."""
         head = (
             f"POST {self.path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nAccept: {self.accept}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(self.body)}\r\n\r\n"
@@ -43,7 +43,7 @@ class Target:
 
 @dataclass(slots=True)
 class Answer:
-    """What came back, and when."""
+    """A response, with the times at which its tokens arrived."""
 
     sent_ns: int
     status: int = 0
@@ -54,7 +54,7 @@ class Answer:
 
 
 class Connection(asyncio.Protocol):
-    """One kept-alive connection."""
+    """One keep-alive connection."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
@@ -72,16 +72,16 @@ class Connection(asyncio.Protocol):
         return connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
+        """Store the transport."""
         self._transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """End the answer as it is: `complete` stays false."""
+        """End the response; `complete` stays false."""
         self._transport = None
         self._finish()
 
     async def ask(self, request: bytes) -> Answer:
-        """Send a request and wait for the end of its answer."""
+        """Send a request and wait for the end of its response."""
         self.answer = Answer(sent_ns=time.monotonic_ns())
         self._head, self._tail, self._remaining = b"", b"", None
         if self._transport is None:
@@ -92,12 +92,12 @@ class Connection(asyncio.Protocol):
         return self.answer
 
     def close(self) -> None:
-        """Leave, in the middle of an answer too."""
+        """Abort the connection, even during a response."""
         if self._transport is not None:
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes of the head, then of the body."""
+        """Parse the head, then collect the body."""
         if self.answer.status == 0:
             self._head += data
             end = self._head.find(_HEAD_END)
@@ -118,7 +118,7 @@ class Connection(asyncio.Protocol):
             answer.first_token_ns = answer.first_token_ns or now_ns
             answer.token_delays_ns.append(now_ns - int(token[1]))
             end = token.end()
-        # What may still become a token or the end of the answer waits for the bytes that complete it.
+        # Keep the end, which may be the start of a token or of the last chunk.
         self._tail = scan[max(end, len(scan) - _LONGEST_TOKEN) :]
         answer.body += data
         if self._remaining is None:
@@ -134,7 +134,7 @@ class Connection(asyncio.Protocol):
 
 
 async def ask_once(target: Target) -> Answer:
-    """Send one request on a connection of its own."""
+    """Send one request on a new connection."""
     connection = await Connection.open(target.port)
     try:
         return await connection.ask(target.render())

@@ -1,4 +1,4 @@
-"""The programs that are measured: how each is started and what it is asked."""
+"""The programs to compare: how each is started, and the requests it gets."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ UVICORN = [sys.executable, "-m", "uvicorn", "--app-dir", str(PROJECT_ROOT), "--n
 SERVICE = [sys.executable, str(PROJECT_ROOT / "main.py")]
 APPLICATIONS = {
     "service": SERVICE,
-    "native": SERVICE,  # asked through Ollama's own API
+    "native": SERVICE,  # measured through Ollama's own API
     "baseline": [*UVICORN, "benchmarks.baseline:app"],
     "floor": [*UVICORN, "benchmarks.floor:app"],
 }
@@ -62,7 +62,7 @@ http {{
 
 
 class StartError(Exception):
-    """A contender did not come up; the text says what it printed."""
+    """A contender did not start; the message contains its output."""
 
 
 OLLA = os.environ.get("OLLA_BINARY")
@@ -100,15 +100,17 @@ logging:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A running program, reachable at a port."""
+    """A running program that listens on a port."""
 
     name: str
     port: int
     pid: int
 
-    def chat(self, *, stream: bool, wish: str = "", tokens: int = BURST_TOKENS) -> Target:
-        """Ask for an answer to a conversation; `wish` steers the upstream."""
-        prompt = f"Write a headline about a fantasy-football trade. {f'[bench {wish}]' if wish else ''}".strip()
+    def chat(self, *, stream: bool, directive: str = "", tokens: int = BURST_TOKENS) -> Target:
+        """Return a chat request; `directive` controls the upstream, see `benchmarks.upstream`."""
+        prompt = (
+            f"Write a headline about a fantasy-football trade. {f'[bench {directive}]' if directive else ''}".strip()
+        )
         messages = [
             {"role": "system", "content": "You write for a sports desk."},
             {"role": "user", "content": prompt},
@@ -122,7 +124,7 @@ class Contender:
         return Target(self.port, "/api/ollama/chat", _json(body), accept)
 
     def embedding(self, *, plain: bool = False) -> Target:
-        """Ask for the vector of a sentence; `plain` is the baseline's route without a response model."""
+        """Return an embedding request; `plain` selects the baseline's route without a response model."""
         text = "Which running back should start this week?"
         if self._speaks_ollama:
             body = {"model": "nomic-embed-text", "input": text}
@@ -144,7 +146,7 @@ def _json(body: object) -> bytes:
 
 
 def free_port() -> int:
-    """Find a loopback port that nobody uses."""
+    """Return a free loopback port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -153,7 +155,7 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def start_upstream() -> AsyncIterator[Contender]:
-    """Run the stand-in for Ollama in its own process; it is also the contender `direct`."""
+    """Run the simulated Ollama in its own process; it is also the contender `direct`."""
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.upstream", "--port", str(port)]
     async with _run("direct", port, command, {"PYTHONPATH": str(PROJECT_ROOT)}) as contender:
@@ -164,13 +166,13 @@ async def start_upstream() -> AsyncIterator[Contender]:
 async def start_application(
     name: str, upstream: Contender, *, pool: int = 10, workers: int = 1
 ) -> AsyncIterator[Contender]:
-    """Run one of the applications, the service as its README says.
+    """Run one of the applications; the service is started as its README describes.
 
     Args:
-        name: Which of `APPLICATIONS`.
-        upstream: The stand-in it talks to.
-        pool: How many requests may be at work upstream at once, in each worker.
-        workers: How many processes serve.
+        name: A key of `APPLICATIONS`.
+        upstream: The simulated Ollama it connects to.
+        pool: Maximum concurrent upstream requests per worker.
+        workers: Number of worker processes.
     """
     port = free_port()
     environment = {
@@ -190,9 +192,9 @@ async def start_application(
 
 @asynccontextmanager
 async def start_nginx(upstream: Contender) -> AsyncIterator[Contender]:
-    """Run nginx with one worker that passes the bytes through: the limit of what a proxy can do."""
+    """Run nginx as a reverse proxy with one worker, as an upper bound of what a proxy can achieve."""
     if NGINX is None:
-        raise StartError("it is not installed")
+        raise StartError("nginx is not installed")
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="nginx-bench-") as directory:
         config = _write_config(directory, _NGINX_CONFIG, port, upstream.port)
@@ -202,9 +204,9 @@ async def start_nginx(upstream: Contender) -> AsyncIterator[Contender]:
 
 @asynccontextmanager
 async def start_olla(upstream: Contender) -> AsyncIterator[Contender]:
-    """Run the proxy for Ollama that OLLA_BINARY names (https://github.com/thushan/olla)."""
+    """Run Olla, a proxy for Ollama (https://github.com/thushan/olla), from the path in OLLA_BINARY."""
     if not OLLA:
-        raise StartError("OLLA_BINARY does not name it")
+        raise StartError("OLLA_BINARY is not set")
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="olla-bench-") as directory:
         config = _write_config(directory, _OLLA_CONFIG, port, upstream.port)
@@ -222,9 +224,9 @@ def _write_config(directory: str, text: str, port: int, upstream_port: int) -> s
 async def _run(
     name: str, port: int, command: Sequence[str], environment: Mapping[str, str]
 ) -> AsyncIterator[Contender]:
-    """Keep a program running for the length of the block.
+    """Run a program within the context.
 
-    It gets no other environment and an empty working directory: no setting of the user's own slips in.
+    It gets only this environment and an empty working directory, so that no settings of the user affect it.
     """
     with tempfile.TemporaryDirectory(prefix="bench-") as directory, tempfile.TemporaryFile() as log:
         process = await asyncio.create_subprocess_exec(
@@ -237,22 +239,22 @@ async def _run(
         )
         contender = Contender(name, port, process.pid)
         try:
-            if not await _answers(contender, process):
+            if not await _is_ready(contender, process):
                 log.seek(0)
                 last_lines = log.read().decode(errors="replace").strip().splitlines()[-3:]
-                raise StartError(" | ".join(last_lines) or "it did not answer in time and said nothing")
+                raise StartError(" | ".join(last_lines) or "no response in time, and no output")
             yield contender
         finally:
             await _stop(process)
 
 
-async def _answers(contender: Contender, process: asyncio.subprocess.Process) -> bool:
-    """Wait until a whole chat is answered as it should be."""
+async def _is_ready(contender: Contender, process: asyncio.subprocess.Process) -> bool:
+    """Wait until a chat request succeeds; return False if that takes too long or the process ends."""
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.returncode is None:
         try:
             answer = await asyncio.wait_for(ask_once(contender.chat(stream=False)), 5)
-        except OSError:  # the refused connection of a program that is still starting; TimeoutError is one too
+        except OSError:  # refused while the program is starting; includes TimeoutError
             pass
         else:
             if answer.status == _OK:

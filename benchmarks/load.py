@@ -1,4 +1,4 @@
-"""Load: as many requests as a number of connections can carry, from `wrk` or from here."""
+"""Load generation: keep a number of connections busy, with `wrk` if installed, else with asyncio."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ _OK = 200
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a burst of load came to."""
+    """Result of a load test."""
 
     requests: float
     seconds: float
@@ -27,23 +27,23 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Answers per second."""
+        """Responses per second."""
         return self.requests / self.seconds
 
     @property
     def cpu_us(self) -> float:
-        """Processor time of the server per answer, in microseconds."""
+        """CPU time of the server per response, in microseconds."""
         return self.server_cpu_seconds / self.requests * 1e6 if self.requests else float("nan")
 
 
 async def run_load(target: Target, connections: int, seconds: float, server_pid: int) -> Load:
-    """Keep a number of connections busy and count answers and the server's processor time."""
+    """Keep a number of connections busy; count the responses and the CPU time of the server."""
     before = cpu_seconds(server_pid)
     if WRK:
         requests, elapsed, errors = await _run_wrk(WRK, target, connections, seconds)
     else:
         requests, elapsed, errors = await _run_client(target, connections, seconds)
-    # The load is cut off with one request at work on each connection, on average half done.
+    # At the end one request is in progress per connection, on average half complete.
     return Load(requests + connections / 2, elapsed, errors, cpu_seconds(server_pid) - before)
 
 
@@ -68,7 +68,7 @@ async def _run_client(target: Target, connections: int, seconds: float) -> tuple
 
 
 class Crowd:
-    """Clients that each send the next request when the last one is answered, until the block ends."""
+    """Concurrent clients that each send one request after the other, until the context exits."""
 
     def __init__(self, target: Target, clients: int) -> None:
         self.answers = 0
@@ -98,4 +98,4 @@ class Crowd:
             finally:
                 connection.close()
             self.errors += 1
-            await asyncio.sleep(0.1)  # a server that refuses everything must not be hammered
+            await asyncio.sleep(0.1)  # avoid a busy loop if the server rejects all requests

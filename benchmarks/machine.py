@@ -1,4 +1,4 @@
-"""What the figures were measured on, and how quiet it was."""
+"""Description of the machine, and how busy it was with other programs."""
 
 import math
 import os
@@ -17,7 +17,7 @@ _PACKAGES = ("fastapi", "starlette", "uvicorn", "aiohttp", "pydantic", "uvloop",
 
 
 def describe() -> dict[str, str]:
-    """Name the processor, the system and the versions that matter."""
+    """Return the processor, the operating system and the versions of relevant software."""
     facts = {
         "processor": f"{os.cpu_count()} x {_processor()}",
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -48,7 +48,7 @@ def _first_line(command: list[str]) -> str:
 
 
 class Quietness:
-    """Tells how much of the machine others used since this was made."""
+    """Measures how much CPU time other programs use, from its creation on."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
@@ -56,9 +56,9 @@ class Quietness:
         self._own = _own_seconds()
 
     def used_by_others(self) -> float:
-        """Return the share of all processors' time, 0..1, that went to other programs; NaN when unknown.
+        """Return the share (0..1) of the CPU time of all processors used by other programs; NaN if unknown.
 
-        Children count when they have ended, so this is asked when all of them have.
+        Call it after all child processes have ended, as their time is only known then.
         """
         others = machine_busy_seconds() - self._busy - (_own_seconds() - self._own)
         capacity = (time.monotonic() - self._started) * (os.cpu_count() or 1)

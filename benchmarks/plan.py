@@ -1,4 +1,4 @@
-"""The order in which everything is measured: contenders take turns, round after round."""
+"""The measurements and their order: in each round all contenders take turns."""
 
 import asyncio
 from collections.abc import Sequence
@@ -22,14 +22,14 @@ from benchmarks.load import Load
 from benchmarks.scenarios import PacedStreams
 
 ALL = ("service", "native", "baseline", "floor", "nginx", *(("olla",) if OLLA else ()))
-QUEUED = ("service", "baseline")  # the floor waits as the baseline does
-QUEUE_LENGTHS = (100, 1000)  # where all wait long enough to be watched for their clients' leaving
+QUEUED = ("service", "baseline")  # floor queues as baseline does
+QUEUE_LENGTHS = (100, 1000)  # long enough waits that disconnects are monitored
 WORKERS_WORKS = ("chat", "stream")
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long and how often to measure."""
+    """Durations and numbers of rounds."""
 
     rounds: int = 5
     load_seconds: float = 2
@@ -58,7 +58,7 @@ QUICK = Plan(
 
 @dataclass(slots=True)
 class Figures:
-    """Everything measured, by contender, then by kind of work, streams open or requests waiting."""
+    """All results, by contender, then by kind of work, number of streams or number of queued requests."""
 
     throughput: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     first_token_ms: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -70,7 +70,7 @@ class Figures:
 
 
 async def measure(plan: Plan) -> Figures:
-    """Measure everything the plan names."""
+    """Run all measurements of a plan."""
     figures = Figures()
     async with start_upstream() as upstream:
         for step in (_throughput_and_first_token, _paced, _queue, _workers):
@@ -83,7 +83,7 @@ async def measure(plan: Plan) -> Figures:
 async def _start_all(
     stack: AsyncExitStack, plan: Plan, upstream: Contender, figures: Figures, pool: int = 10
 ) -> list[Contender]:
-    """Start every contender that can be; note the others."""
+    """Start all contenders; note those that do not start or do not respond correctly."""
     running = [upstream]
     for name in plan.contenders:
         if name in APPLICATIONS:
@@ -95,8 +95,8 @@ async def _start_all(
         except StartError as error:
             figures.not_measured.append(f"{name}: {error}")
             continue
-        if wrong := await scenarios.check(contender):
-            figures.not_measured.append(f"{name}: {wrong}")
+        if problem := await scenarios.check(contender):
+            figures.not_measured.append(f"{name}: {problem}")
             continue
         running.append(contender)
     return running
@@ -121,7 +121,7 @@ async def _throughput_and_first_token(plan: Plan, upstream: Contender, figures: 
 
 
 def _rotated(running: list[Contender], turn: int) -> list[Contender]:
-    """Let another one begin each round, so that none always runs on a warm or a tired machine."""
+    """Rotate the order each round, so that none always benefits or suffers from its position."""
     first = turn % len(running)
     return running[first:] + running[:first]
 
@@ -144,13 +144,13 @@ async def _first_token(plan: Plan, running: list[Contender], figures: Figures) -
             try:
                 times_ms[contender.name] += await scenarios.first_token_ms(contender, samples)
             except (RuntimeError, TimeoutError) as error:
-                figures.not_measured.append(f"first token of {contender.name}: {error or 'no answer in time'}")
+                figures.not_measured.append(f"first token of {contender.name}: {error or 'no response in time'}")
     for name, times in ((name, times) for name, times in times_ms.items() if times):
         figures.first_token_ms[name] = {"median": median(times), "p99": scenarios.percentile(times, 99)}
 
 
 async def _paced(plan: Plan, upstream: Contender, figures: Figures) -> None:
-    """Measure growing numbers of streams, in fresh processes each round: memory is seldom given back."""
+    """Measure increasing numbers of streams; each round uses new processes, as memory is seldom released."""
     found: dict[str, dict[int, list[PacedStreams]]] = {}
     for _ in range(plan.paced_rounds):
         async with AsyncExitStack() as stack:
@@ -164,7 +164,7 @@ async def _paced(plan: Plan, upstream: Contender, figures: Figures) -> None:
 
 
 def _median_paced(rounds: list[PacedStreams]) -> PacedStreams:
-    """Take the median of every figure, but of what was lost the worst round."""
+    """Return the median of each figure, but the worst round for lost tokens and incomplete streams."""
     medians = {name: median(asdict(each)[name] for each in rounds) for name in asdict(rounds[0])}
     medians["whole"] = min(each.whole for each in rounds)
     medians["tokens_lost"] = max(each.tokens_lost for each in rounds)
@@ -186,7 +186,7 @@ async def _queue(plan: Plan, upstream: Contender, figures: Figures) -> None:
 
 
 async def _workers(plan: Plan, upstream: Contender, figures: Figures) -> None:
-    """Measure the service (or what there is of applications) with one process and with two."""
+    """Measure the first application that could be measured with one worker and with two."""
     name = next((name for name in plan.contenders if name in APPLICATIONS and name in figures.throughput), None)
     if name is None:
         return

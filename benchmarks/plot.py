@@ -1,4 +1,4 @@
-"""What a stream costs as more of them run at once, as a picture."""
+"""Plot of the cost of a stream against the number of concurrent streams."""
 
 import importlib
 from collections.abc import Callable
@@ -18,7 +18,7 @@ _COLOURS = {"service": "#1f6feb", "baseline": "#d1242f", "floor": "#bf8700", "ng
 
 
 def draw(figures: Figures, path: Path) -> str | None:
-    """Draw the cost against the number of streams; return why not when that cannot be done."""
+    """Write the plot; return the reason if that is not possible."""
     try:
         matplotlib: Any = importlib.import_module("matplotlib")
         matplotlib.use("Agg")
@@ -29,7 +29,7 @@ def draw(figures: Figures, path: Path) -> str | None:
     for axis, (title, value) in zip(axes, _PANELS, strict=True):
         for name in (name for name in COLUMNS if name in figures.paced):
             if name == "direct" and "delay" not in title:
-                continue  # the upstream's own cost is nobody's concern
+                continue  # the upstream's own cost is not relevant
             points = sorted(figures.paced[name].items())
             values = [value(paced) for _, paced in points]
             axis.plot([n for n, _ in points], values, marker="o", label=name, color=_COLOURS[name])

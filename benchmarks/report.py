@@ -1,4 +1,4 @@
-"""The figures as one table with the targets, and as JSON."""
+"""Report of the results: a table with targets, and JSON."""
 
 import json
 import math
@@ -30,7 +30,7 @@ _FLAT = 1.25
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A target and what was reached."""
+    """A target and the value reached."""
 
     target: str
     reached: float
@@ -39,7 +39,7 @@ class Check:
 
     @property
     def verdict(self) -> str:
-        """Say it in a word."""
+        """`pass`, `FAIL` or `not measured`."""
         if math.isnan(self.reached):
             return "not measured"
         return "pass" if self.met else "FAIL"
@@ -47,7 +47,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One measure of every contender."""
+    """One row of the table: a measure of all contenders."""
 
     title: str
     values: Mapping[str, float]
@@ -63,7 +63,7 @@ def _at_most(value: float, target: float, unit: str) -> Check:
 
 
 def lines(figures: Figures) -> Iterator[Line]:
-    """Lay the figures out, one measure a line."""
+    """Yield the rows of the table."""
     yield from _throughput_lines(figures)
     yield from _first_token_lines(figures)
     yield from _paced_lines(figures)
@@ -88,7 +88,7 @@ def _throughput_lines(figures: Figures) -> Iterator[Line]:
 
 
 def _ratio_checks(figures: Figures, work: str) -> list[Check]:
-    """Compare the service with the others at one kind of work."""
+    """Compare the throughput of the service with the others for one kind of work."""
     if work not in _RATIO_TARGETS:
         return []
     target = _RATIO_TARGETS[work]
@@ -163,7 +163,7 @@ def _number(value: float) -> str:
 
 
 def table(figures: Figures) -> str:
-    """Draw the table."""
+    """Return the table as text."""
     rows: list[tuple[str, ...]] = [("measure", *COLUMNS, "target", "reached", "")]
     for line in lines(figures):
         cells = [_number(line.values.get(name, math.nan)) for name in COLUMNS]
@@ -183,30 +183,30 @@ def table(figures: Figures) -> str:
 
 
 def caveats(figures: Figures, used_by_others: float) -> list[str]:
-    """Say what was not measured and what blurs the rest."""
+    """Return what was not measured, and what limits the accuracy of the rest."""
     found = [f"not measured - {what}" for what in figures.not_measured]
     if math.isnan(used_by_others):
         found.append("not measured - CPU and memory: this system has no /proc")
     elif used_by_others > 0.05:  # noqa: PLR2004
-        found.append(f"the machine was not idle: other programs took {used_by_others:.0%} of it")
+        found.append(f"the machine was not idle: other programs used {used_by_others:.0%} of the CPU time")
     found += _limited_by_upstream(figures)
     found.append(f"load: {CONNECTIONS} connections; clients, upstream and server share the processors")
-    found.append("paced streams: the delay contains that of the client itself, see column direct")
+    found.append("paced streams: the delay includes that of the client, see column direct")
     return found
 
 
 def _limited_by_upstream(figures: Figures) -> Iterator[str]:
-    """Name the work at which a contender came too near to the upstream's own rate to be told from it."""
+    """Yield a caveat for each kind of work at which the upstream may limit a contender's throughput."""
     for work, title in _WORK_TITLES.items():
         rates = {name: works[work]["rate"] for name, works in figures.throughput.items() if work in works}
         ceiling = rates.pop("direct", math.inf)
         names = [name for name, rate in rates.items() if rate > ceiling / 2]
         if names:
-            yield f"{title}: the upstream itself may hold back {', '.join(names)} (over half of its own rate)"
+            yield f"{title}: the upstream may limit {', '.join(names)} (over half of its own rate)"
 
 
 def to_json(figures: Figures, machine: Mapping[str, str], used_by_others: float) -> str:
-    """Write everything down."""
+    """Return all results as JSON."""
     checks = [
         {"measure": line.title, **asdict(c), "verdict": c.verdict} for line in lines(figures) for c in line.checks
     ]
@@ -221,7 +221,7 @@ def to_json(figures: Figures, machine: Mapping[str, str], used_by_others: float)
 
 
 def _without_nan(value: object) -> object:
-    """Turn NaN, which JSON does not know, into null."""
+    """Replace NaN, which JSON does not support, by None."""
     if isinstance(value, Mapping):
         return {key: _without_nan(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -230,7 +230,7 @@ def _without_nan(value: object) -> object:
 
 
 def write(directory: Path, text: str) -> Path:
-    """Keep the last run's JSON."""
+    """Write `results.json`, replacing that of the last run."""
     directory.mkdir(exist_ok=True)
     path = directory / "results.json"
     path.write_text(text)

@@ -1,4 +1,4 @@
-"""What is measured, one coroutine each; every one returns plain numbers."""
+"""The measurements: one coroutine each, which returns numbers."""
 
 import asyncio
 import gc
@@ -24,31 +24,31 @@ _OK = 200
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    """Take a percentile, NaN of nothing."""
+    """Return a percentile; NaN if there are no values."""
     if len(values) < 2:  # noqa: PLR2004
         return values[0] if values else math.nan
     return quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
 def target_of(contender: Contender, work: str) -> Target:
-    """Choose the request for a kind of work."""
+    """Return the request for a kind of work."""
     if "embedding" in work:
         return contender.embedding(plain=work == "plain embedding")
-    return contender.chat(stream=work != "chat", wish="flush=1" if work == "flushed" else "")
+    return contender.chat(stream=work != "chat", directive="flush=1" if work == "flushed" else "")
 
 
 def works_of(contender: Contender) -> list[str]:
-    """List the kinds of work a contender does; one of them is only the baseline's."""
+    """Return the kinds of work to measure; `plain embedding` only exists in the baseline."""
     return [work for work in WORKS if work != "plain embedding" or contender.name == "baseline"]
 
 
 async def check(contender: Contender) -> str | None:
-    """Look at one answer of each kind: a fast wrong answer is worth nothing. Return what is wrong."""
+    """Verify one response for each kind of work; return a description of the first wrong one."""
     for work in works_of(contender):
         try:
             answer = await asyncio.wait_for(ask_once(target_of(contender, work)), 10)
         except TimeoutError:
-            return f"{work}: no answer in 10 s"
+            return f"{work}: no response in 10 s"
         if answer.status != _OK or not answer.complete:
             return f"{work}: status {answer.status}, complete: {answer.complete}"
         if work in {"stream", "flushed"}:
@@ -60,18 +60,18 @@ async def check(contender: Contender) -> str | None:
             vector = body["embeddings"]
             right = len(vector if isinstance(vector[0], float) else vector[0]) == EMBEDDING_DIMENSION
         if not right:
-            return f"{work}: unexpected answer {bytes(answer.body[:200])!r}"
+            return f"{work}: unexpected response {bytes(answer.body[:200])!r}"
     return None
 
 
 async def throughput(contender: Contender, work: str, seconds: float, connections: int = CONNECTIONS) -> Load:
-    """Count answers a second and processor time an answer with all connections busy."""
+    """Measure responses per second and CPU time per response with all connections busy."""
     return await run_load(target_of(contender, work), connections, seconds, contender.pid)
 
 
 async def first_token_ms(contender: Contender, samples: int) -> list[float]:
-    """Time the way from sending a request to its first token, one request at a time."""
-    request = contender.chat(stream=True, wish="rate=1000 tokens=1").render()
+    """Measure the time from sending a request to its first token, one request at a time."""
+    request = contender.chat(stream=True, directive="rate=1000 tokens=1").render()
     connection = await Connection.open(contender.port)
     times_ms = []
     try:
@@ -88,7 +88,7 @@ async def first_token_ms(contender: Contender, samples: int) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class PacedStreams:
-    """Many streams at reading pace through one process."""
+    """Result of many concurrent streams at reading speed."""
 
     streams: int
     whole: int
@@ -102,15 +102,15 @@ class PacedStreams:
 
 
 async def paced_streams(contender: Contender, streams: int, seconds: float) -> PacedStreams:
-    """Hold a number of streams open, opened over one second, and watch each token's delay.
+    """Open a number of streams within one second, and measure the delay of each token.
 
-    Memory is what the process has more than before the streams; processor time is taken while all are open.
+    Memory is the increase over that before the streams; CPU time is measured while all are open.
     """
     tokens = round((seconds + 1) * TOKENS_PER_SECOND)
-    target = contender.chat(stream=True, wish=f"rate={TOKENS_PER_SECOND} tokens={tokens}", tokens=tokens)
+    target = contender.chat(stream=True, directive=f"rate={TOKENS_PER_SECOND} tokens={tokens}", tokens=tokens)
     idle_bytes = resident_bytes(contender.pid)
     gc.collect()
-    gc.disable()  # a collection here would count as somebody's delay
+    gc.disable()  # a collection in this process would be counted as delay
     try:
         connections: list[Connection] = []
         tasks = [asyncio.create_task(_one_stream(target, n / streams, connections)) for n in range(streams)]
@@ -143,7 +143,7 @@ def _tokens_arrived(connections: Sequence[Connection]) -> int:
 
 
 async def _one_stream(target: Target, after_seconds: float, connections: list[Connection]) -> None:
-    """Read one stream to its end, or as far as it comes in a minute."""
+    """Read one stream to its end, for a minute at most."""
     await asyncio.sleep(after_seconds)
     connection = await Connection.open(target.port)
     connections.append(connection)
@@ -153,13 +153,13 @@ async def _one_stream(target: Target, after_seconds: float, connections: list[Co
 
 
 async def queue_cpu_us(contender: Contender, waiting: int, seconds: float) -> float:
-    """Measure processor time a request while the pool is full and a number of requests wait behind it."""
-    target = contender.chat(stream=False, wish=f"delay_ms={SLOW_ANSWER_MS}")
+    """Measure CPU time per request while the pool is full and a number of requests are queued."""
+    target = contender.chat(stream=False, directive=f"delay_ms={SLOW_ANSWER_MS}")
     async with Crowd(target, CONNECTIONS + waiting) as crowd:
-        await asyncio.sleep(1 + waiting / 1000)  # all have come in and the queue is at its length
+        await asyncio.sleep(1 + waiting / 1000)  # until all have arrived and the queue has its full length
         answers, cpu = crowd.answers, cpu_seconds(contender.pid)
         await asyncio.sleep(seconds)
         answers, cpu = crowd.answers - answers, cpu_seconds(contender.pid) - cpu
     if crowd.errors:
-        raise RuntimeError(f"{contender.name} refused {crowd.errors} requests that should have waited")
+        raise RuntimeError(f"{contender.name} rejected {crowd.errors} requests that should have been queued")
     return cpu / answers * 1e6

@@ -1,13 +1,13 @@
-"""A stand-in for Ollama that is faster than anything put in front of it.
+"""Simulated Ollama for benchmarks, faster than any service in front of it.
 
-It renders its answers once and writes each in one piece, so that what is measured is the service and not its
-upstream. A request steers it with a word in its prompt, the one thing every contender passes on unchanged:
+Responses are rendered once and sent in a single write, so that the service limits the throughput and not its upstream.
+A directive in the prompt, which all contenders forward unchanged, controls the response:
 
-* `[bench rate=50 tokens=250]` paces a stream and puts the time of sending (monotonic nanoseconds) into each token;
-* `[bench flush=1]` sends each token in a write of its own without a pause, as Ollama does when a model is fast;
-* `[bench delay_ms=20]` holds a whole answer back.
+* `[bench rate=50 tokens=250]` streams 50 tokens per second, each with the time it was sent (monotonic nanoseconds);
+* `[bench flush=1]` sends each token in a separate write without a pause, as Ollama does with a fast model;
+* `[bench delay_ms=20]` delays a response that is not streamed.
 
-Without such a word a stream is 100 tokens in one write.
+Without a directive a stream is 100 tokens in one write.
 Run it with `python -m benchmarks.upstream --port 0`; it prints the port it listens on.
 """
 
@@ -37,7 +37,7 @@ _HEAD_END = b"\r\n\r\n"
 
 
 def _line(message: dict[str, object], **rest: object) -> bytes:
-    """Render one object as Ollama does: compact, ended by a newline."""
+    """Render a line of NDJSON, compact as in Ollama."""
     answer = {"model": MODELS[0], "created_at": CREATED_AT, **message, **rest}
     return json.dumps(answer, separators=(",", ":")).encode() + b"\n"
 
@@ -74,14 +74,14 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 @functools.cache
 def whole_answer(kind: str) -> bytes:
-    """Render the answer to a request that does not stream."""
+    """Render a response that is not streamed."""
     words = "".join(f" word{n:02d}" for n in range(BURST_TOKENS))
     return _response(_line(_text(kind, words), **_final(BURST_TOKENS))[:-1])
 
 
 @functools.cache
 def burst_answer(kind: str, tokens: int) -> bytes:
-    """Render a stream whose tokens arrive together: one HTTP chunk a line, all in one write."""
+    """Render a stream for a single write: one HTTP chunk per line."""
     lines = [_line(_text(kind, f" word{n % 100:02d}"), done=False) for n in range(tokens)]
     lines.append(_line(_text(kind, ""), **_final(tokens)))
     return STREAM_HEAD + b"".join(map(_chunk, lines)) + LAST_CHUNK
@@ -89,7 +89,7 @@ def burst_answer(kind: str, tokens: int) -> bytes:
 
 @functools.cache
 def flushed_answer(kind: str, tokens: int) -> list[bytes]:
-    """Render the same stream in the pieces in which Ollama writes it."""
+    """Render the same stream as one piece per write."""
     first, *rest = burst_answer(kind, tokens).removeprefix(STREAM_HEAD).split(b"}\n\r\n")
     lines = [piece + b"}\n\r\n" for piece in (first, *rest[:-1])]
     return [STREAM_HEAD, *lines, rest[-1]]
@@ -97,7 +97,7 @@ def flushed_answer(kind: str, tokens: int) -> list[bytes]:
 
 @functools.cache
 def embed_answer() -> bytes:
-    """Render one unit-length vector of float32-like numbers, the same each time."""
+    """Render a constant embedding: a unit vector with the precision of float32."""
     numbers = random.Random(768)
     vector = [numbers.gauss(0, 1) for _ in range(EMBEDDING_DIMENSION)]
     length = math.sqrt(sum(x * x for x in vector))
@@ -113,7 +113,7 @@ def embed_answer() -> bytes:
 
 @functools.cache
 def metadata_answers() -> dict[bytes, bytes]:
-    """Render the answers about the server and its models."""
+    """Render the responses about the server and its models."""
     details = {"parent_model": "", "format": "gguf", "family": "llama", "families": ["llama"]}
     models = [
         {
@@ -135,7 +135,7 @@ def metadata_answers() -> dict[bytes, bytes]:
 
 
 def _directive(body: bytes) -> dict[bytes, float]:
-    """Read the steering word of a request: names and numbers."""
+    """Parse the directive of a request into names and numbers."""
     found = _DIRECTIVE.search(body)
     if found is None:
         return {}
@@ -144,7 +144,7 @@ def _directive(body: bytes) -> dict[bytes, float]:
 
 
 class UpstreamProtocol(asyncio.Protocol):
-    """One connection: requests with a Content-Length, one after the other."""
+    """One connection, which handles its requests one after the other."""
 
     _transport: asyncio.Transport
 
@@ -154,16 +154,16 @@ class UpstreamProtocol(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
+        """Store the transport."""
         self._transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """Stop a paced stream whose reader has gone."""
+        """Stop a paced stream whose client has disconnected."""
         if self._timer is not None:
             self._timer.cancel()
 
     def data_received(self, data: bytes) -> None:
-        """Answer each request that is complete."""
+        """Respond to each complete request."""
         self._buffer += data
         while (head_end := self._buffer.find(_HEAD_END)) >= 0:
             head = self._buffer[:head_end]
@@ -174,7 +174,7 @@ class UpstreamProtocol(asyncio.Protocol):
             self._answer(head[: head.find(b" HTTP/")], body)
 
     def _end_of_body(self, head: bytes, start: int) -> int:
-        """Return where a request ends, below 0 if that has not arrived; one in chunks is not decoded."""
+        """Return the offset of the end of a request, or -1 if a chunked body is incomplete; chunks are not decoded."""
         if _CHUNKED.search(head):
             last = self._buffer.find(LAST_CHUNK, start)
             return last + len(LAST_CHUNK) if last >= 0 else -1
@@ -193,37 +193,37 @@ class UpstreamProtocol(asyncio.Protocol):
             self._transport.write(metadata_answers().get(route, not_found))
 
     def _complete(self, kind: str, body: bytes) -> None:
-        wish = _directive(body)
+        directive = _directive(body)
         if _STREAM_OFF.search(body):
-            if b"delay_ms" in wish:
-                delay_seconds = wish[b"delay_ms"] / 1000
+            if b"delay_ms" in directive:
+                delay_seconds = directive[b"delay_ms"] / 1000
                 self._timer = self._loop.call_later(delay_seconds, self._transport.write, whole_answer(kind))
             else:
                 self._transport.write(whole_answer(kind))
-        elif b"rate" in wish:
+        elif b"rate" in directive:
             self._transport.write(STREAM_HEAD)
-            self._tick(kind, 1 / wish[b"rate"], int(wish[b"tokens"]), self._loop.time())
+            self._tick(kind, 1 / directive[b"rate"], int(directive[b"tokens"]), self._loop.time())
         else:
-            tokens = int(wish.get(b"tokens", BURST_TOKENS))
-            if b"flush" in wish:
+            tokens = int(directive.get(b"tokens", BURST_TOKENS))
+            if b"flush" in directive:
                 self._flush(flushed_answer(kind, tokens))
             else:
                 self._transport.write(burst_answer(kind, tokens))
 
     def _flush(self, pieces: list[bytes]) -> None:
-        """Write each piece by itself, past the transport, which would join them."""
+        """Write each piece separately to the socket, as the transport would join them."""
         descriptor = self._transport.get_extra_info("socket").fileno()
         for n, piece in enumerate(pieces):
             try:
                 written = os.write(descriptor, piece)
             except BlockingIOError:
                 written = 0
-            if written < len(piece):  # the reader is behind: let the transport wait for it
+            if written < len(piece):  # the socket buffer is full: let the transport send the rest
                 self._transport.write(piece[written:] + b"".join(pieces[n + 1 :]))
                 return
 
     def _tick(self, kind: str, interval_seconds: float, remaining: int, due: float) -> None:
-        """Send one paced token now and the next when the clock says so, however late this one was."""
+        """Send a token of a paced stream, and schedule the next at a fixed interval, however late this one is."""
         if remaining == 0:
             self._transport.write(_chunk(_line(_text(kind, ""), **_final(0))) + LAST_CHUNK)
             return
@@ -238,7 +238,7 @@ def _paced_line(kind: str) -> bytes:
 
 
 async def serve(port: int) -> None:
-    """Listen on loopback until the process is ended."""
+    """Listen on loopback until the process ends."""
     server = await asyncio.get_running_loop().create_server(UpstreamProtocol, "127.0.0.1", port, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
@@ -246,8 +246,8 @@ async def serve(port: int) -> None:
 
 def main() -> None:
     """Run the upstream in this process."""
-    parser = argparse.ArgumentParser(description="Serve pre-rendered answers in Ollama's wire format.")
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one and prints it")
+    parser = argparse.ArgumentParser(description="Serve pre-rendered responses of the Ollama API.")
+    parser.add_argument("--port", type=int, default=0, help="0 selects a free port; the port is printed")
     uvloop.run(serve(parser.parse_args().port))
 
 

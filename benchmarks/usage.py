@@ -1,6 +1,6 @@
-"""What a process and its children cost, as the operating system counts it.
+"""CPU time and memory of a process and its children, from `/proc`.
 
-Only Linux tells it through `/proc`; elsewhere every figure is NaN, which the report prints as not measured.
+Without `/proc`, which only Linux has, all values are NaN; the report shows them as not measured.
 """
 
 import math
@@ -12,7 +12,7 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 def process_tree(pid: int) -> list[int]:
-    """List a process and its living descendants."""
+    """Return a process and its running descendants."""
     pids = [pid]
     for children in _PROC.glob(f"{pid}/task/*/children"):
         for child in children.read_text().split():
@@ -21,7 +21,7 @@ def process_tree(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Read the user and system time of a process tree."""
+    """Return the user and system time of a process tree."""
     try:
         return sum(_own_cpu_seconds(each) for each in process_tree(pid))
     except OSError:
@@ -29,14 +29,14 @@ def cpu_seconds(pid: int) -> float:
 
 
 def _own_cpu_seconds(pid: int) -> float:
-    # The command name may hold spaces and brackets, so the fields are counted from its closing bracket.
+    # The command name may contain spaces and parentheses, so count the fields after its closing parenthesis.
     fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     utime, stime = int(fields[11]), int(fields[12])
     return (utime + stime) / _TICKS_PER_SECOND
 
 
 def resident_bytes(pid: int) -> float:
-    """Read the resident memory of a process tree."""
+    """Return the resident memory of a process tree."""
     try:
         return sum(_own_resident_bytes(each) for each in process_tree(pid))
     except OSError:
@@ -50,7 +50,7 @@ def _own_resident_bytes(pid: int) -> float:
 
 
 def machine_busy_seconds() -> float:
-    """Read how long all processors together have been working for anyone."""
+    """Return the busy time of all processors together."""
     try:
         fields = [int(field) for field in (_PROC / "stat").read_text().split("\n", 1)[0].split()[1:]]
     except OSError:

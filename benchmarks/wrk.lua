@@ -1,5 +1,5 @@
--- Sends one fixed POST over and over and prints what wrk counted as one JSON line.
--- Arguments after "--": the file that holds the body, the Accept header.
+-- Sends the same POST repeatedly and prints the results of wrk as one line of JSON.
+-- Arguments after "--": the path of the file with the body, the Accept header.
 function init(args)
   local file = assert(io.open(args[1], "rb"))
   wrk.method = "POST"

@@ -1,9 +1,9 @@
-"""Strict reading of `.env` files: a line that cannot be understood is an error, never skipped."""
+"""Strict parser of `.env` files: a line that cannot be parsed is an error and never skipped."""
 
 import difflib
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,13 +14,13 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 ASSIGNMENT = re.compile(r"\s*(?:export\s+)?'?([A-Za-z_][A-Za-z0-9_.-]*)'?\s*=")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 SIMILARITY = 0.8
-SIMILARITY_OF_DOORS = 0.85  # a shorter distance, for it stops the start
-DOORS = ("API_KEYS", "ALLOWED_HOSTS")  # without them the service is open: a misspelt one stops the start
+ACCESS_SETTINGS = ("API_KEYS", "ALLOWED_HOSTS")  # without them the service is open, so a misspelt one is an error
+ACCESS_SIMILARITY = 0.85  # stricter, as a match is an error and not a warning
 UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 class DotenvError(ValueError):
-    """A `.env` file that cannot be read as its writer meant it; the message is one line without values."""
+    """A `.env` file is invalid; the message is one line and contains no values."""
 
 
 class Variable(NamedTuple):
@@ -32,10 +32,10 @@ class Variable(NamedTuple):
 
 
 class DotenvSource(PydanticBaseSettingsSource):
-    """Takes settings from `.env` files, of which later ones win.
+    """Settings source that reads `.env` files; values of later files win.
 
     Raises:
-        DotenvError: when called, if a file cannot be read or has a line that cannot be understood.
+        DotenvError: when called, if a file cannot be read or parsed.
     """
 
     def __init__(
@@ -46,83 +46,100 @@ class DotenvSource(PydanticBaseSettingsSource):
         self._environment = environment
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """Not used: all fields are read at once."""
+        """Not used: `__call__` returns all fields."""
         raise NotImplementedError
 
     def __call__(self) -> dict[str, str]:
-        """Return the values that are not empty, by the name of their field."""
+        """Return the non-empty values by field name."""
         fields = self.settings_cls.model_fields
         values: dict[str, str] = {}
         misspelt: list[tuple[Path, Variable, str]] = []
         for path in self._paths:
             variables = read_dotenv(path, fields)
             values |= {name.lower(): found.value for name, found in variables.items() if found.value}
-            misspelt += [(path, found, near) for found in variables.values() if (near := misspelt_door(found, fields))]
-        for path, found, near in misspelt:
-            if near.lower() not in values and not self._environment.get(near.lower()):
+            misspelt += [(path, *match) for match in _misspelt_access_settings(variables.values(), fields)]
+        for path, variable, meant in misspelt:
+            if meant.lower() not in values and not self._environment.get(meant.lower()):
                 raise DotenvError(
-                    f"{path} line {found.line}: {found.name} is no setting, {near} is; rename or remove it"
+                    f"{path} line {variable.line}: {variable.name} is not a setting; rename it to {meant}, or remove it"
                 )
         return {name: value for name, value in values.items() if name in fields}
 
 
 def read_dotenv(path: Path, fields: Mapping[str, Any]) -> dict[str, Variable]:
-    """Return the variables of a file by their names in upper case; none where there is no file.
+    """Return the variables of a file by their names in upper case; none if the file does not exist.
 
-    `fields` are the names of settings. Their values are taken as they are written: `${NAME}` is not expanded, and
-    refused outside single quotes. A named pipe is read until its writer closes it.
+    `fields` are the names of the settings. In their values `${NAME}` is not expanded, and is an error outside single
+    quotes. A named pipe is read until its writer closes it.
 
     Raises:
-        DotenvError: if the file cannot be read, or a line not be understood.
+        DotenvError: if the file cannot be read or parsed.
     """
     variables: dict[str, Variable] = {}
-    for found, raw in _parse(path, _read_text(path)):
-        name = found.name.upper()
+    for variable, raw in _parse(path, _read_text(path)):
+        name = variable.name.upper()
         if name.lower() in fields:
             if "\n" in raw or "\r" in raw:
-                raise DotenvError(f"{path} line {found.line}: the quote after {found.name}= is not closed on its line")
-            if "${" in found.value and not re.match(r"[^=]*=\s*'", raw):
                 raise DotenvError(
-                    f"{path} line {found.line}: {found.name} has ${{…}}, which is not expanded; "
-                    "write the value itself, in single quotes if it has a ${"
+                    f"{path} line {variable.line}: the quote after {variable.name}= is not closed on its line"
                 )
-            before = variables.get(name)
-            if before is not None and before.value != found.value:
-                raise DotenvError(f"{path} line {found.line}: {found.name} has another value in line {before.line}")
+            if "${" in variable.value and not re.match(r"[^=]*=\s*'", raw):
+                raise DotenvError(
+                    f"{path} line {variable.line}: {variable.name} contains ${{…}}, which is not expanded; "
+                    "write out the value, in single quotes if it contains ${"
+                )
+            earlier = variables.get(name)
+            if earlier is not None and earlier.value != variable.value:
+                raise DotenvError(
+                    f"{path} line {variable.line}: {variable.name} is already set to another value "
+                    f"in line {earlier.line}"
+                )
         else:
-            swallowed = [match[1] for line in raw.splitlines()[1:] if (match := ASSIGNMENT.match(line))]
-            if any(nearest_setting(name, fields) for name in swallowed):
-                raise DotenvError(f"{path} line {found.line}: the quote after {found.name}= is not closed on its line")
-        variables[name] = found
+            # a quote that is not closed makes the assignments below it part of the value
+            names_within = [match[1] for line in raw.splitlines()[1:] if (match := ASSIGNMENT.match(line))]
+            if any(nearest_setting(name, fields) for name in names_within):
+                raise DotenvError(
+                    f"{path} line {variable.line}: the quote after {variable.name}= is not closed on its line"
+                )
+        variables[name] = variable
     return variables
 
 
 def misspelt_names(path: Path, fields: Mapping[str, Any]) -> list[str]:
-    """Return a sentence for each variable of a regular file that looks like a setting and is none."""
+    """Return a warning for each variable of a file that looks like a misspelt setting; none for a named pipe."""
     if not path.is_file():
         return []
     return [
-        f"{path} line {found.line}: {found.name} is no setting of the service; {near} is"
+        f"{path} line {found.line}: {found.name} is not a setting; did you mean {near}?"
         for name, found in read_dotenv(path, fields).items()
         if name.lower() not in fields and (near := nearest_setting(name, fields))
     ]
 
 
 def nearest_setting(name: str, fields: Mapping[str, Any], similarity: float = SIMILARITY) -> str | None:
-    """Return the setting that a name is or resembles, in upper case."""
+    """Return the setting whose name is equal or most similar, in upper case; None if none is similar."""
     squeezed = {_squeeze(field): field.upper() for field in fields}
     matches = difflib.get_close_matches(_squeeze(name), squeezed, n=1, cutoff=similarity)
     return squeezed[matches[0]] if matches else None
 
 
-def misspelt_door(variable: Variable, fields: Mapping[str, Any]) -> str | None:
-    """Return the setting that closes the service, if this name is a misspelling of it."""
-    name = variable.name
+def _misspelt_access_settings(
+    variables: Iterable[Variable], fields: Mapping[str, Any]
+) -> Iterator[tuple[Variable, str]]:
+    """Yield each variable that is a misspelt access setting, with the setting that is meant."""
+    for variable in variables:
+        meant = _nearest_access_setting(variable.name, fields)
+        if meant is not None:
+            yield variable, meant
+
+
+def _nearest_access_setting(name: str, fields: Mapping[str, Any]) -> str | None:
+    """Return the access setting that a name is a misspelling of."""
     if name.lower() in fields:
         return None
     if _squeeze(name).endswith("APIKEYS"):
         return "API_KEYS"
-    near = nearest_setting(name, dict.fromkeys(DOORS), SIMILARITY_OF_DOORS)
+    near = nearest_setting(name, dict.fromkeys(ACCESS_SETTINGS), ACCESS_SIMILARITY)
     return near if near and near.lower() in fields else None
 
 
@@ -135,12 +152,12 @@ def _read_text(path: Path) -> str:
         data = path.read_bytes()
     except FileNotFoundError:
         if path.is_symlink():
-            raise DotenvError(f"{path}: a link to a file that does not exist") from None
+            raise DotenvError(f"{path} is a link to a file that does not exist") from None
         return ""
     except OSError as error:
         raise DotenvError(f"{path} cannot be read: {error.strerror}") from None
     if data.startswith(UTF_16_MARKS):
-        raise DotenvError(f"{path} line 1: UTF-16, where UTF-8 is needed; save the file as UTF-8")
+        raise DotenvError(f"{path} line 1: UTF-16 is not supported; save the file as UTF-8")
     if b"\0" in data:
         raise DotenvError(f"{path} line {_line_at(data, data.index(0))}: a NUL byte; save the file as UTF-8 text")
     try:
@@ -154,30 +171,30 @@ def _line_at(data: bytes, position: int) -> int:
 
 
 def _parse(path: Path, text: str) -> Iterator[tuple[Variable, str]]:
-    """Yield each assignment with its raw text."""
+    """Yield each variable with the raw text of its assignment."""
     for binding in parse_stream(io.StringIO(text)):
         raw = binding.original.string.strip()
         line = binding.original.line + _leading_lines(binding.original.string)
         if not binding.error and (not raw or raw.startswith("#")):
             continue
         if binding.error or binding.key is None or binding.value is None or not NAME.fullmatch(binding.key):
-            raise DotenvError(f"{path} line {line}: {_what_is_wrong(binding)}")
+            raise DotenvError(f"{path} line {line}: {_explain(binding)}")
         yield Variable(binding.key, binding.value, line), raw
 
 
 def _leading_lines(text: str) -> int:
-    """Count the blank lines that python-dotenv takes for part of the assignment below them."""
+    """Count the leading blank lines, which python-dotenv includes in the text of the next assignment."""
     blank = text[: len(text) - len(text.lstrip())]
     return len(re.findall(r"\r\n|\n|\r", blank))
 
 
-def _what_is_wrong(binding: Binding) -> str:
+def _explain(binding: Binding) -> str:
     raw = binding.original.string.strip()
     match = ASSIGNMENT.match(raw)
     if match is None:
-        return "no NAME=value"
+        return "expected NAME=value"
     name, value = match[1], raw[match.end() :].lstrip()
     quote = value[:1]
     if quote in {"'", '"'} and (quote not in value[1:] or re.search(r"[\r\n]", value)):
         return f"the quote after {name}= is not closed on its line"
-    return f"text after the closing quote of {name}; quote a value as a whole, or not at all: {name}=one,two"
+    return f"text after the closing quote of {name}; quote the complete value or nothing: {name}=one,two"

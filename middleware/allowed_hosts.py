@@ -7,23 +7,23 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from routers.asgi_scope import get_route_path
 from routers.responses.problems import problem
 
-LOCAL_HOSTS = ("*.localhost", "*.local", "*.internal")  # no public name server has these, as Ollama reckons too
+LOCAL_HOSTS = ("*.localhost", "*.local", "*.internal")  # never resolved by public DNS; Ollama allows the same
 SINGLE_LABEL = re.compile(r"[a-z0-9_-]+")
 PORT = re.compile(rb":[0-9]*\Z")
-MAX_KNOWN = 100  # headers that are remembered, for a client can write one name in many ways
+MAX_CACHED_HEADERS = 100  # bounded, as a client can write one host name in many ways
 
 
 class AllowedHostsMiddleware:
-    """Refuses requests whose `Host` names another host than the allowed ones, against DNS rebinding.
+    """Rejects requests whose `Host` is not allowed, which protects against DNS rebinding.
 
-    A request without `Host` passes: browsers always send one. So does one to `/health` with an IP address, as
-    Kubernetes sends it: no name was rebound.
+    Requests without `Host` are allowed, as browsers always send it. So are requests to `/health` whose `Host` is an IP
+    address, which Kubernetes sends: DNS rebinding needs a name.
 
     Args:
-        app: The app behind it.
-        hosts: Host names in lower case; `*.example` for subdomains, IPv6 addresses in brackets.
-        local_only: Check only requests that arrive at a loopback address. Loopback addresses and names without a dot,
-            such as `localhost`, may be named: no page on the internet has them.
+        app: The wrapped app.
+        hosts: Allowed host names in lower case; `*.example` for subdomains, IPv6 addresses in brackets.
+        local_only: Check only requests that arrive at a loopback address, and also allow loopback addresses and names
+            without a dot such as `localhost`, which no website has.
     """
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str], *, local_only: bool = False) -> None:
@@ -31,27 +31,27 @@ class AllowedHostsMiddleware:
         self._names = frozenset(host for host in hosts if not host.startswith("*"))
         self._suffixes = tuple(host[1:] for host in hosts if host.startswith("*"))
         self._local_only = local_only
-        self._known: set[bytes] = set()
+        self._allowed_headers: set[bytes] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] == "lifespan" or self._is_allowed(scope):
             await self._app(scope, receive, send)
             return
-        detail = "The service does not answer to the host name that this request was sent to (ALLOWED_HOSTS)."
+        detail = "The host name of this request is not allowed (ALLOWED_HOSTS)."
         await problem("host_not_allowed", detail, headers={"Connection": "close"})(scope, receive, send)
 
     def _is_allowed(self, scope: Scope) -> bool:
         hosts = [value for name, value in scope["headers"] if name == b"host"]
-        if len(hosts) == 1 and hosts[0] in self._known:
+        if len(hosts) == 1 and hosts[0] in self._allowed_headers:
             return True
         server = scope.get("server")
         if not hosts or (self._local_only and (server is None or not _is_loopback(server[0]))):
             return True
         names = [_host_name(host) for host in hosts]
         if all(map(self._is_allowed_name, names)):
-            if len(hosts) == 1 and len(self._known) < MAX_KNOWN:
-                self._known.add(hosts[0])
+            if len(hosts) == 1 and len(self._allowed_headers) < MAX_CACHED_HEADERS:
+                self._allowed_headers.add(hosts[0])
             return True
         return get_route_path(scope).startswith("/health") and all(_ip(name) for name in names)
 
@@ -62,7 +62,7 @@ class AllowedHostsMiddleware:
 
 
 def _host_name(header: bytes) -> str:
-    """Return the host of a `Host` header in the form of `hosts`, without its port."""
+    """Return the host of a `Host` header without its port, normalized as `hosts` are."""
     return PORT.sub(b"", header.strip()).decode("latin-1").lower().removesuffix(".")
 
 

@@ -11,13 +11,13 @@ from routers.responses.problems import problem
 from server.request_log import note
 
 FINGERPRINT_LENGTH = 8
-"""Hexadecimal digits of a key's SHA-256, by which the log names it."""
+"""Hexadecimal digits of a key's SHA-256 that identify it in the log."""
 
 
 class ApiKeyMiddleware:
-    """Lets a request pass only with one of the keys, before its body is read; `open_paths` need none.
+    """Requires an API key, except for `open_paths`; checked before the body is read.
 
-    An open path that ends with a slash opens all below it.
+    An open path that ends with a slash includes all paths below it.
     """
 
     def __init__(self, app: ASGIApp, keys: Sequence[SecretStr], open_paths: Collection[str]) -> None:
@@ -49,6 +49,6 @@ class ApiKeyMiddleware:
         is_valid = any(matches)
         if is_valid:
             note(key=self._fingerprints[matches.index(True) % len(self._keys)])
-        else:  # nothing of a wrong key is logged: it may be a password for something else
+        else:  # no part of a wrong key is logged: it may be a password for something else
             note(key="wrong" if any(given) else "missing")
         return is_valid

@@ -4,17 +4,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from middleware.send_queue import unsent_bytes
 
-QUICK_SECONDS = 0.05  # a request that is over sooner needs no watch, which costs 23 µs
-FORCED_SHUTDOWN = ("Task cancelled, timeout graceful shutdown exceeded",)  # uvicorn, which logs it if it gets it back
-CHECKS = 4  # of a client that makes no room to write, before it is dropped
+QUICK_SECONDS = 0.05  # monitoring starts after this time, as it costs 23 µs that quick requests can save
+FORCED_SHUTDOWN = ("Task cancelled, timeout graceful shutdown exceeded",)  # by uvicorn, which logs it if re-raised
+CHECKS = 4  # checks without progress within the write timeout before a client is dropped
 
 
 class ClientDisconnectMiddleware:
-    """Cancels a request whose client has left, or does not read.
+    """Cancels requests whose client has disconnected or does not read its response.
 
-    Starlette notices neither before the next chunk is sent, and uvicorn has no limit on how long a write may take.
-    Outermost, where it gets uvicorn's own `send`, it also sees the connection; behind another layer, or in another
-    server, it goes by what `receive` tells and how long a `send` takes.
+    Starlette notices a disconnect only when it sends the next chunk, and uvicorn has no write timeout. As the
+    outermost middleware under uvicorn it also inspects the transport; elsewhere it relies on `receive` and the duration
+    of `send`.
     """
 
     def __init__(self, app: ASGIApp, write_timeout_seconds: float) -> None:
@@ -26,69 +26,74 @@ class ClientDisconnectMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        watch = _Watch(receive, send, self._write_timeout_seconds)
+        monitor = _ClientMonitor(receive, send, self._write_timeout_seconds)
         try:
-            await self._app(scope, watch.receive, watch.send)
-            if watch.cancellations:
-                await asyncio.sleep(0)  # where a cancellation arrives that came too late for the app
+            await self._app(scope, monitor.receive, monitor.send)
+            if monitor.cancellations:
+                await asyncio.sleep(0)  # deliver a cancellation that came too late for the app
         except asyncio.CancelledError as error:
-            if watch.is_cancelled_by_others() and error.args != FORCED_SHUTDOWN:
+            if monitor.is_cancelled_by_others() and error.args != FORCED_SHUTDOWN:
                 raise
-            watch.abort()  # nobody is there to be told
+            monitor.abort()  # the client has disconnected, so no response is sent
         finally:
-            watch.end()
+            monitor.stop()
 
 
-class _Watch:
+class _ClientMonitor:
+    """Monitors the client of one request, and cancels the request if the client disconnects or stops reading."""
+
     def __init__(self, receive: Receive, send: Send, write_timeout_seconds: float) -> None:
         self._receive = receive
         self._send = send
         self._write_timeout_seconds = write_timeout_seconds
         self._loop = asyncio.get_running_loop()
         self._listener: asyncio.Task[None] | None = None
-        self._is_read = self._is_answered = self._is_slow = False
-        self._sending = 0
-        self._check = self._loop.call_later(QUICK_SECONDS, self._begin)
-        self._transport = _transport_behind(send)
+        self._is_body_read = False
+        self._is_response_complete = False
+        self._is_monitoring = False
+        self._pending_sends = 0
+        self._check = self._loop.call_later(QUICK_SECONDS, self._start)
+        self._transport = _transport_of(send)
         self.cancellations = 0
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine runs in one
+        assert task is not None  # noqa: S101 - a coroutine runs in a task
         self._task = task
         self._cancelling_before = task.cancelling()
 
     async def receive(self) -> Message:
-        """Pass the body on; once it is whole, the next message can only be that the client has left."""
-        if self._is_read:
-            await asyncio.shield(self._listener or self._begin_listening())
+        """Forward the body; after its end the only possible message is `http.disconnect`."""
+        if self._is_body_read:
+            await asyncio.shield(self._listener or self._start_listening())
             return {"type": "http.disconnect"}
         message = await self._receive()
         if message["type"] == "http.disconnect":
             self._cancel()
-            await asyncio.sleep(0)  # where the cancellation arrives
+            await asyncio.sleep(0)  # deliver the cancellation
         elif not message.get("more_body", False):
-            self._is_read = True
-            if self._is_slow:
-                self._begin_listening()
+            self._is_body_read = True
+            if self._is_monitoring:
+                self._start_listening()
         return message
 
     async def send(self, message: Message) -> None:
-        """Pass on what is to be sent, for as long as the client makes room for it."""
+        """Forward a message of the response."""
         if not message.get("more_body", message["type"] == "http.response.start"):
-            self._is_answered = True
-        self._sending += 1
+            self._is_response_complete = True
+        self._pending_sends += 1
         try:
             await self._send(message)
         finally:
-            self._sending -= 1
-        # uvicorn tells a lost connection only to the last of the requests that came over it in a row
-        if not self._is_answered and self._transport is not None and self._transport.is_closing():
+            self._pending_sends -= 1
+        # uvicorn reports a lost connection only to the last of several pipelined requests
+        if not self._is_response_complete and self._transport is not None and self._transport.is_closing():
             self._cancel()
 
     def is_cancelled_by_others(self) -> bool:
-        """Whether a cancellation is not, or not only, the watch's own."""
+        """Return whether the task was also cancelled by anything other than this monitor."""
         return not self.cancellations or self._task.cancelling() - self._cancelling_before > self.cancellations
 
-    def end(self) -> None:
+    def stop(self) -> None:
+        """Stop monitoring, and take back the cancellations that the task has handled."""
         if self._listener is not None:
             self._listener.cancel()
         self._check.cancel()
@@ -96,7 +101,7 @@ class _Watch:
             self._task.uncancel()
 
     def abort(self) -> None:
-        """Cut the connection; closing it would wait for the client to read what is buffered."""
+        """Abort the connection; closing it would wait until the client has read the buffered data."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -104,42 +109,44 @@ class _Watch:
         self.cancellations += 1
         self._task.cancel()
 
-    def _begin(self) -> None:
-        self._is_slow = True
-        if self._is_read and self._listener is None:
-            self._begin_listening()
+    def _start(self) -> None:
+        self._is_monitoring = True
+        if self._is_body_read and self._listener is None:
+            self._start_listening()
         self._check_later(None, CHECKS)
 
-    def _begin_listening(self) -> asyncio.Task[None]:
+    def _start_listening(self) -> asyncio.Task[None]:
         self._listener = self._loop.create_task(self._listen())
         return self._listener
 
     async def _listen(self) -> None:
         await self._receive()
-        if not self._is_answered:
+        if not self._is_response_complete:
             self._cancel()
 
-    def _check_later(self, unread: int | None, left: int) -> None:
-        self._check = self._loop.call_later(self._write_timeout_seconds / CHECKS, self._look, unread, left)
+    def _check_later(self, unread_bytes: int | None, checks_left: int) -> None:
+        delay_seconds = self._write_timeout_seconds / CHECKS
+        self._check = self._loop.call_later(delay_seconds, self._check_progress, unread_bytes, checks_left)
 
-    def _look(self, unread_before: int | None, left: int) -> None:
-        """Drop the client if it took nothing at any of the looks; however slowly it reads, it may go on.
+    def _check_progress(self, unread_bytes_before: int | None, checks_left: int) -> None:
+        """Drop a client that has read nothing in `CHECKS` successive checks; a slow reader is kept.
 
-        The timer runs on between two writes: to set and stop one for each costs 5 µs a token.
+        The timer keeps running between writes, as starting and stopping it for each would cost 5 µs per token.
         """
-        if not self._sending:
+        if not self._pending_sends:
             self._check_later(None, CHECKS)
             return
-        unread = self._unread()
-        left = left - 1 if unread_before is not None and unread >= unread_before else CHECKS
-        if left > 0:
-            self._check_later(unread, left)
+        unread_bytes = self._unread_bytes()
+        has_progressed = unread_bytes_before is None or unread_bytes < unread_bytes_before
+        checks_left = CHECKS if has_progressed else checks_left - 1
+        if checks_left > 0:
+            self._check_later(unread_bytes, checks_left)
             return
         self.abort()
         self._cancel()
 
-    def _unread(self) -> int:
-        """Return how many bytes the client has not taken, in our buffer and the kernel's."""
+    def _unread_bytes(self) -> int:
+        """Return how many bytes the client has not received, in the buffers of the transport and the kernel."""
         if self._transport is None or self._transport.is_closing():
             return 0
         size = self._transport.get_write_buffer_size()
@@ -147,7 +154,7 @@ class _Watch:
         return size if connection is None else size + unsent_bytes(connection)
 
 
-def _transport_behind(send: Send) -> asyncio.Transport | None:
-    """Return the connection behind uvicorn's own `send`, which is a method of what has it; of any other, None."""
+def _transport_of(send: Send) -> asyncio.Transport | None:
+    """Return the transport if `send` is uvicorn's own, a method of an object that has it; otherwise None."""
     transport = getattr(getattr(send, "__self__", None), "transport", None)
     return transport if hasattr(transport, "get_write_buffer_size") and hasattr(transport, "abort") else None

@@ -1,4 +1,4 @@
-"""Starlette's layers for exception handlers, for an app that registers handlers of its own."""
+"""Support for exception handlers that are registered on the app."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,28 +10,29 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from routers.responses.problems import EXPECTED, problem_for
+from routers.responses.problems import EXPECTED_ERRORS, problem_for
 
 DEFAULTS = {
     defaults.http_exception_handler,
     defaults.request_validation_exception_handler,
     defaults.websocket_request_validation_exception_handler,
 }
-FOR_BUGS = (500, Exception)
+UNEXPECTED = (500, Exception)
 
 
 def with_exception_handlers(app: ASGIApp, handlers: Mapping[Any, Any]) -> ASGIApp:
-    """Return the app behind Starlette's layers if any handler was registered, for they cost time in every request.
+    """Wrap the app in Starlette's exception middleware if custom handlers are registered.
 
-    What no handler takes is answered as without them; a handler for 500 or `Exception` answers bugs, which still go on
-    to the log.
+    Without custom handlers the middleware is omitted, as it costs time in every request. Expected exceptions without a
+    custom handler get a problem document as usual. A handler for 500 or `Exception` creates the response to unexpected
+    exceptions, which are still raised and logged.
     """
-    own = {key: handler for key, handler in handlers.items() if handler not in DEFAULTS}
-    for_bugs = [own.pop(key) for key in FOR_BUGS if key in own]
-    if own or for_bugs:
-        app = ExceptionMiddleware(app, handlers=dict.fromkeys(EXPECTED, _answer) | own)
-    return ServerErrorMiddleware(app, handler=for_bugs[-1]) if for_bugs else app
+    custom = {key: handler for key, handler in handlers.items() if handler not in DEFAULTS}
+    unexpected = [custom.pop(key) for key in UNEXPECTED if key in custom]
+    if custom or unexpected:
+        app = ExceptionMiddleware(app, handlers=dict.fromkeys(EXPECTED_ERRORS, _problem_response) | custom)
+    return ServerErrorMiddleware(app, handler=unexpected[-1]) if unexpected else app
 
 
-def _answer(_request: Request, error: Any) -> Response:
+def _problem_response(_request: Request, error: Any) -> Response:
     return problem_for(error)

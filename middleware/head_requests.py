@@ -2,7 +2,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class HeadMiddleware:
-    """Answers HEAD as GET without the body."""
+    """Handles HEAD requests as GET and drops the response body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,10 +1,10 @@
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from routers.responses.problems import EXPECTED, problem_for
+from routers.responses.problems import EXPECTED_ERRORS, problem_for
 
 
 class ProblemHandlerMiddleware:
-    """Answers a request that failed with a problem document; a bug goes on to `RequestContextMiddleware`."""
+    """Converts expected exceptions into problem documents; other exceptions reach `ServerErrorMiddleware`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -13,5 +13,5 @@ class ProblemHandlerMiddleware:
         """Handle one request."""
         try:
             await self._app(scope, receive, send)
-        except EXPECTED as error:
+        except EXPECTED_ERRORS as error:
             await problem_for(error)(scope, receive, send)

@@ -23,7 +23,7 @@ FIRST_FAILURE_STATUS = 400
 
 
 class RequestContextMiddleware:
-    """Gives each request an id and logs its end; while the service drains, asks clients to close the connection."""
+    """Assigns request ids, logs one line per request and, while draining, sends `Connection: close`."""
 
     def __init__(self, app: ASGIApp, shutdown: Shutdown) -> None:
         self._app = app
@@ -73,14 +73,14 @@ class RequestContextMiddleware:
 
 
 def _read_headers(scope: Scope, notes: RequestNotes) -> str:
-    """Return the id of a request, and note the trace it belongs to and an id that could not be kept."""
+    """Return the request id; note the trace id and a given request id that is not acceptable."""
     given = b""
     traceparent: bytes | None = None
     for name, value in scope["headers"]:
         if name == b"x-request-id":
             given = given or value
         elif name == b"traceparent":
-            traceparent = value if traceparent is None else b""  # one that comes twice is malformed
+            traceparent = value if traceparent is None else b""  # a repeated header is malformed
     if traceparent:
         notes.trace_id = trace_id_in(traceparent)
     if given:

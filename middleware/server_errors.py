@@ -10,7 +10,7 @@ logger = logging.getLogger(__name__)
 
 
 class ServerErrorMiddleware:
-    """Answers a bug of ours with `internal_error`; the log has its traceback, the client is told nothing of it."""
+    """Logs unexpected exceptions with their traceback and responds with `internal_error`, without details."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -24,8 +24,8 @@ class ServerErrorMiddleware:
         except Exception:
             if scope["type"] != "http":
                 raise
-            logger.exception("a bug: this request was not handled")
+            logger.exception("unexpected error while handling a request")
             note(error="internal_error")
             notes = request_notes.get()
             if notes is None or notes.status is None:
-                await problem("internal_error", "The service failed; its log says why.")(scope, receive, send)
+                await problem("internal_error", "The service failed; see its log for the reason.")(scope, receive, send)

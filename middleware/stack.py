@@ -1,4 +1,4 @@
-"""The layers around the router, in their order, and the FastAPI app that has them."""
+"""The middleware stack and the FastAPI app that uses it."""
 
 from collections.abc import Collection
 from typing import Any
@@ -28,12 +28,13 @@ EXPOSED_HEADERS = ["X-Request-ID", "X-Model", "X-Model-Fallback", "Retry-After",
 
 
 class LayeredApp(FastAPI):
-    """FastAPI with the layers that this service needs around its router, and no others."""
+    """FastAPI with the middleware of this service in place of Starlette's default stack."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Return the router within all layers.
+        """Return the router wrapped in all middleware.
 
-        The outermost needs the server's own `send`; the innermost answer what the routes raise.
+        `ClientDisconnectMiddleware` is outermost because it needs the server's own `send`. The innermost convert the
+        exceptions of the routes into responses.
         """
         app: ASGIApp = HeadMiddleware(AsyncExitStackMiddleware(self.router))
         app = ProblemHandlerMiddleware(with_exception_handlers(app, self.exception_handlers))
@@ -42,16 +43,16 @@ class LayeredApp(FastAPI):
         return ClientDisconnectMiddleware(app, self.state.settings.client_write_timeout)
 
     def openapi(self) -> dict[str, Any]:
-        """Return the description of the API."""
+        """Return the OpenAPI document."""
         if not self.openapi_schema:
             self.openapi_schema = complete_schema(super().openapi(), has_keys=bool(self.state.settings.api_keys))
         return self.openapi_schema
 
 
 def middleware_stack(settings: Settings, shutdown: Shutdown, open_paths: Collection[str]) -> list[Middleware]:
-    """Return the layers, outermost first; `open_paths` are those that need no API key.
+    """Return the configurable middleware, outermost first; `open_paths` need no API key.
 
-    `LayeredApp` adds those that stand outside and inside of all.
+    `LayeredApp` adds the outermost and the innermost ones.
     """
     return [
         Middleware(UnreadBodyMiddleware),

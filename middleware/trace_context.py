@@ -1,4 +1,4 @@
-"""The trace that a request belongs to: https://www.w3.org/TR/trace-context/."""
+"""W3C Trace Context: the `traceparent` header, https://www.w3.org/TR/trace-context/."""
 
 import re
 

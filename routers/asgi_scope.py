@@ -1,4 +1,4 @@
-"""Look-ups in an ASGI scope: headers, and the path within the app."""
+"""Helpers for ASGI scopes: headers and the route path."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ from starlette.types import Scope
 
 
 def first_header(scope: Scope, name: bytes) -> bytes:
-    """Return the first header of that name, in lower case, or nothing; `Headers` costs a whole chat 7 µs more."""
+    """Return the first header with this lower-case name, or `b""`; `Headers` would add 7 µs to a complete chat."""
     for key, value in scope["headers"]:
         if key == name:
             return bytes(value)
@@ -15,7 +15,7 @@ def first_header(scope: Scope, name: bytes) -> bytes:
 
 
 def with_connection_close(scope: Scope, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Return the headers of a response after which the connection is to be closed; HTTP/2 has no such header."""
+    """Return response headers with `Connection: close`; unchanged for HTTP/2, which has no such header."""
     kept = [header for header in headers if header[0].lower() != b"connection"]
     return [*kept, (b"connection", b"close")] if scope["http_version"].startswith("1") else kept
 
@@ -23,6 +23,6 @@ def with_connection_close(scope: Scope, headers: Iterable[tuple[bytes, bytes]]) 
 def get_route_path(scope: Scope) -> str:
     """Return the path without the `root_path` that a server or mount adds.
 
-    The router's own function: a check by another reading could be walked around.
+    This is the function that the router uses: an access check that parsed the path differently could be bypassed.
     """
     return starlette_route_path(scope)

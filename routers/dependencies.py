@@ -8,19 +8,19 @@ from services.ollama_service import OllamaService
 
 
 async def get_ollama_service(request: Request) -> OllamaService:
-    """Return the service the app was made around."""
+    """Return the app's Ollama service."""
     service: OllamaService = request.app.state.ollama_service
     return service
 
 
 async def get_shutdown(request: Request) -> Shutdown:
-    """Return what knows whether the service is ending."""
+    """Return the app's graceful shutdown."""
     shutdown: Shutdown = request.app.state.shutdown
     return shutdown
 
 
 async def get_component_checks(request: Request) -> ComponentChecks:
-    """Return the checks of the components beside Ollama."""
+    """Return the health checks of components other than Ollama."""
     checks: ComponentChecks = request.app.state.component_checks
     return checks
 

@@ -1,4 +1,4 @@
-"""Probes: is the service alive, is it ready, and how is what it needs."""
+"""Health, readiness and liveness probes."""
 
 import asyncio
 import time
@@ -22,33 +22,36 @@ router = APIRouter(prefix="/health", tags=["health"])
 
 @router.get(
     "",
-    summary="Report on the service",
+    summary="Health",
     response_model=HealthResponse,
-    responses=success_response("All is well.", response_examples.HEALTHY)
+    responses=success_response("Everything is up.", response_examples.HEALTHY)
     | {
         503: {
             "model": HealthResponse,
-            "description": "Something that the service needs is down.",
+            "description": "Ollama or another component is down.",
             "content": {"application/json": {"examples": response_examples.DEGRADED}},
         }
     },
 )
 async def health(service: OllamaServiceDep, checks: ComponentChecksDep) -> JSONResponse:
-    """Report on the service, on Ollama and on what else it needs; loads no model.
+    """Return the state of the service, Ollama and other components. No model is loaded.
 
-    A configured model that is not installed shows as `false` and does not make the service unhealthy.
-    `last_success_at` and `last_failure_at` tell of the requests that this process sent to Ollama: one that is stuck
-    answers the probe, and no request. `stuck_models` are those that hung after a request was cut off, and what was
-    done about it; they do not make the service unhealthy.
+    A configured model that is not installed is reported as `false` and does not make the service unhealthy.
+    `last_success_at` and `last_failure_at` are about the generations, chats and embeddings of this process: an Ollama
+    that is stuck may still respond to probes. A registered component has its own words in `services`; one that is down
+    makes the status `degraded`.
+    `stuck_models` are those that hung after a request was cut off, and what was done; they do not make the service
+    unhealthy.
     """
     ollama, models, components = await asyncio.gather(_ollama(service), service.configured_models(), checks.run())
-    up = {"ollama": ollama is not None, **components}
+    is_healthy = ollama is not None and all(component.is_up for component in components.values())
     running, queued = await service.queue_stats()
     outcomes = await service.outcomes()
     stuck = await service.stuck_models()
     content = {
-        "status": "healthy" if all(up.values()) else "degraded",
-        "services": {name: "up" if is_up else "down" for name, is_up in up.items()},
+        "status": "healthy" if is_healthy else "degraded",
+        "services": {"ollama": "down" if ollama is None else "up"}
+        | {name: component.word for name, component in components.items()},
         "ollama": {
             "version": ollama and ollama.version,
             "latency_ms": ollama and ollama.latency_ms,
@@ -71,24 +74,24 @@ async def health(service: OllamaServiceDep, checks: ComponentChecksDep) -> JSONR
         },
         "checked_at": _rfc3339(time.time()),
     }
-    return JSONResponse(content, 200 if all(up.values()) else 503)
+    return JSONResponse(content, 200 if is_healthy else 503)
 
 
 @router.get(
     "/ready",
-    summary="Tell whether requests should be sent here",
+    summary="Readiness",
     response_model=Readiness,
-    responses={503: {"model": Readiness, "description": "Ollama does not answer, or the service is ending."}},
+    responses={503: {"model": Readiness, "description": "Ollama does not respond, or the service is shutting down."}},
 )
 async def ready(service: OllamaServiceDep, shutdown: ShutdownDep) -> JSONResponse:
-    """Tell whether requests should be sent here: Ollama answers, and the service is not about to end."""
+    """Return whether the service is ready for requests: Ollama responds, and the service is not shutting down."""
     is_ready = not shutdown.is_draining and await service.health_check()
     return JSONResponse({"ready": is_ready}, 200 if is_ready else 503)
 
 
-@router.get("/live", summary="Tell that the process runs", response_model=Liveness)
+@router.get("/live", summary="Liveness", response_model=Liveness)
 async def live() -> JSONResponse:
-    """Tell that the process runs; touches nothing, not even Ollama."""
+    """Return that the process is alive; does not contact Ollama."""
     return JSONResponse({"alive": True})
 
 

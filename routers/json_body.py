@@ -1,7 +1,8 @@
-"""JSON request bodies: their parts are counted before parsing, so that no body stops the event loop for long.
+"""JSON request bodies, parsed at bounded cost.
 
-Parsing and validating hold the event loop, and their cost follows the number of parts, not of bytes: 20 MB of text
-take 50 ms, 20 MB of `[[],[],…]` several seconds and 600 MB. So they are counted first, in pieces.
+Parsing and validation block the event loop, and their cost depends on the number of values rather than bytes: 20 MB of
+text take 50 ms, 20 MB of `[[],[],…]` take several seconds and 600 MB of memory. So the values are counted first, in
+chunks.
 """
 
 import asyncio
@@ -12,21 +13,21 @@ import orjson
 from starlette.exceptions import HTTPException
 
 MAX_PARTS = 100_000
-"""Texts (keys too), lists and objects in a body."""
+"""Maximum number of strings (including keys), arrays and objects in a body."""
 MAX_VALUES = 600_000
-"""Values in a body that follow another one: numbers cost less."""
+"""Maximum number of commas, which separate values of any kind; numbers cost less than the parts above."""
 SMALL_BYTES = 2 * MAX_PARTS
-"""No valid body of this size holds too much: a part takes two bytes at least."""
+"""Bodies up to this size cannot exceed the limits, as a part takes at least two bytes."""
 LARGE_BYTES = 1_000_000
-"""From this size on, other tasks get a turn between the steps that hold the event loop."""
+"""From this size on, other tasks may run between the steps that block the event loop."""
 CHUNK_BYTES = 262_144
 MAX_ESCAPES = 200_000
 
 TOO_MUCH = (
-    f"The body holds more than {MAX_PARTS} texts, lists and objects, or more than {MAX_VALUES} values. "
-    "Binary data, such as an image, has to be sent as base64 text."
+    f"The body has more than {MAX_PARTS} strings, arrays and objects, or more than {MAX_VALUES} values. "
+    "Send binary data, such as an image, as base64 text."
 )
-_NO_MARKS = bytes(byte for byte in range(256) if byte not in b'"[{,')
+_NOT_COUNTED = bytes(byte for byte in range(256) if byte not in b'"[{,')
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LONE_SURROGATE = re.compile(
     rb"\\ud(?:[89abAB][0-9a-fA-F]{2}(?!\\ud[c-fC-F][0-9a-fA-F]{2})"
@@ -35,45 +36,45 @@ _LONE_SURROGATE = re.compile(
 
 
 async def read_json(data: bytes) -> Any:
-    """Parse a JSON body of bounded cost.
+    """Parse a JSON body after checking the number of its values.
 
-    Half of a surrogate pair becomes U+FFFD, as in Ollama, and a byte order mark is skipped. NaN, Infinity, numbers
-    beyond a double, and nesting deeper than 1024 are refused. Of equal keys the last one counts.
+    A lone surrogate becomes U+FFFD, as in Ollama, and a byte order mark is skipped. NaN, Infinity, numbers that exceed
+    a double, and nesting deeper than 1024 are rejected. The last of duplicate keys counts.
 
     Raises:
-        HTTPException: 413 if it holds too many parts or values.
-        orjson.JSONDecodeError: if it is no JSON.
+        HTTPException: 413 if it has too many parts or values.
+        orjson.JSONDecodeError: if it is not valid JSON.
     """
     if len(data) > SMALL_BYTES:
-        await check_values(data)
+        await check_value_count(data)
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError as error:
         if not (data.startswith(_BYTE_ORDER_MARK) or "surrogate in string" in error.msg):
             raise
-    await give_way(data)
+    await yield_if_large(data)
     repaired = await replace_lone_surrogates(data.removeprefix(_BYTE_ORDER_MARK))
-    await give_way(data)
+    await yield_if_large(data)
     return orjson.loads(repaired)
 
 
-async def give_way(data: bytes) -> None:
-    """Let other tasks run between two steps that take long because a body is large."""
+async def yield_if_large(data: bytes) -> None:
+    """Let other tasks run between two steps that take long for a large body."""
     if len(data) >= LARGE_BYTES:
         await asyncio.sleep(0)
 
 
-async def check_values(data: bytes) -> None:
-    """Refuse a body of too many parts or values, counted by its quotes, brackets and commas outside of strings.
+async def check_value_count(data: bytes) -> None:
+    """Reject a body with too many values, by counting quotes, and brackets and commas outside of strings.
 
     Raises:
-        HTTPException: 413.
+        HTTPException: 413 if there are too many.
     """
     quotes = brackets = commas = at = 0
     while at < len(data):
         end = _chunk_end(data, at)
         chunk = data[at:end].replace(b"\\\\", b"").replace(b'\\"', b"")
-        pieces = chunk.translate(None, _NO_MARKS).split(b'"')
+        pieces = chunk.translate(None, _NOT_COUNTED).split(b'"')
         outside = b"".join(pieces[quotes % 2 :: 2])
         quotes += len(pieces) - 1
         commas += outside.count(b",")
@@ -85,7 +86,7 @@ async def check_values(data: bytes) -> None:
 
 
 def _chunk_end(data: bytes, at: int) -> int:
-    """Return where a chunk may end: not between a backslash and what it escapes."""
+    """Return the end of a chunk, which must not split an escape sequence."""
     end = at + CHUNK_BYTES
     if data[end - 1 : end] != b"\\":
         return end
@@ -94,12 +95,12 @@ def _chunk_end(data: bytes, at: int) -> int:
 
 
 async def replace_lone_surrogates(data: bytes) -> bytes:
-    r"""Replace `\ud800` to `\udfff` by `\ufffd` where it is no half of a pair."""
+    r"""Replace `\ud800` to `\udfff` by `\ufffd` unless they are part of a surrogate pair."""
     if b"\x01" in data or data.count(b"\\") > MAX_ESCAPES:
         return data
-    # With escaped backslashes out of the way, each backslash begins an escape.
+    # Once escaped backslashes are replaced, each backslash starts an escape sequence.
     marked = data.replace(b"\\\\", b"\x01\x01").replace(b"\\uD", b"\\ud")
-    await give_way(data)
-    mended = _LONE_SURROGATE.sub(rb"\\ufffd", marked)
-    await give_way(data)
-    return mended.replace(b"\x01\x01", b"\\\\")
+    await yield_if_large(data)
+    repaired = _LONE_SURROGATE.sub(rb"\\ufffd", marked)
+    await yield_if_large(data)
+    return repaired.replace(b"\x01\x01", b"\\\\")

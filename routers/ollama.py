@@ -1,4 +1,4 @@
-"""The REST endpoints: parse, call, answer."""
+"""The service's own API: models, generate, chat and embeddings under `/api/ollama`."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -60,16 +60,18 @@ router = APIRouter(
     "/models",
     summary="List the installed models",
     response_model=ModelsResponse,
-    responses=success_response("The models that requests may name.", response_examples.MODELS_ANSWERS) | LIST_PROBLEMS,
+    responses=success_response("The installed models.", response_examples.MODELS_RESPONSES) | LIST_PROBLEMS,
 )
 async def models(
     service: OllamaServiceDep,
-    force_refresh: Annotated[bool, Query(description="Ask Ollama now, and fail if it does not answer.")] = False,
+    force_refresh: Annotated[
+        bool, Query(description="Read the list from Ollama now; fails if Ollama does not respond.")
+    ] = False,
 ) -> Response:
     """List the installed models.
 
-    The list is kept for `OLLAMA_MODELS_TTL` and read again sooner where a request names a model that is not in it.
-    While Ollama does not answer, the last list is given with `"stale": true`.
+    The list is cached for `OLLAMA_MODELS_TTL`, and refreshed earlier if a request names a model that is not in it.
+    While Ollama does not respond, the last list is returned with `"stale": true`.
     """
     found = await service.models(force_refresh=force_refresh)
     return _json({"success": True, **asdict(found)})
@@ -77,43 +79,44 @@ async def models(
 
 @router.post(
     "/generate",
-    summary="Answer a prompt",
+    summary="Generate a response to a prompt",
     response_model=GenerateResponse,
-    responses=stream_response(response_examples.GENERATE_ANSWERS) | MODEL_PROBLEMS,
+    responses=stream_response(response_examples.GENERATE_RESPONSES) | MODEL_PROBLEMS,
 )
 async def generate(
     body: Annotated[GenerateRequest, Body(openapi_examples=examples.GENERATE)],
     service: OllamaServiceDep,
     shutdown: ShutdownDep,
 ) -> Response:
-    """Answer one prompt with text, or with JSON that a schema describes.
+    """Generate a response to a single prompt: text, or JSON that follows a schema.
 
-    Only `prompt` is needed. The first answer of a model takes longer, for Ollama has to load it (`timings.load_ms`);
-    a model that thinks does so before it writes, and its thinking counts against `max_tokens`. To show an answer while
-    it is written, send `"stream": true` and choose the form by `Accept`. A client that leaves stops the model.
+    Only `prompt` is required. The first response of a model takes longer because Ollama has to load it
+    (`timings.load_ms`). Thinking models think before they respond, and their thinking counts towards `max_tokens`. To
+    stream the response, send `"stream": true` and select the format with `Accept`. If the client disconnects, the
+    generation stops.
     """
     request = body.to_completion_request()
     if body.stream:
         return StreamingCompletion(request, service, shutdown)
     async with shutdown.drain_guard():
-        return _answer(await service.complete(request))
+        return _completion_response(await service.complete(request))
 
 
 @router.post(
     "/chat",
     summary="Continue a conversation",
     response_model=ChatResponse,
-    responses=stream_response(response_examples.CHAT_ANSWERS) | MODEL_PROBLEMS,
+    responses=stream_response(response_examples.CHAT_RESPONSES) | MODEL_PROBLEMS,
 )
 async def chat(
     body: Annotated[ChatRequest, Body(openapi_examples=examples.CHAT)],
     service: OllamaServiceDep,
     shutdown: ShutdownDep,
 ) -> Response:
-    """Answer the last message of a conversation, with all before it in mind.
+    """Generate the next message of a conversation.
 
-    Nothing is kept here: send the whole conversation each time, and add `message` of the answer to it. The role
-    `system` says how the model is to behave, `tool` brings the result of a function that it asked for in `tool_calls`.
+    The service is stateless: send the whole conversation each time, and append `message` of the response to it. The
+    role `system` instructs the model; `tool` has the result of a function that the model called in `tool_calls`.
     Streams work as in `/generate`.
     """
     request = body.to_completion_request()
@@ -127,15 +130,17 @@ async def chat(
         "thinking": completion.thinking,
         "tool_calls": completion.tool_calls or None,
     }
-    return _answer(completion, message=message)
+    return _completion_response(completion, message=message)
 
 
 @router.post(
     "/embeddings",
-    summary="Turn texts into vectors",
+    summary="Create embeddings",
     response_model=EmbeddingsResponse,
     responses=success_response(
-        "One flat vector for a text, a list of vectors for a list.", response_examples.EMBEDDINGS_ANSWERS, MODEL_HEADERS
+        "A single vector for a text, a list of vectors for a list.",
+        response_examples.EMBEDDINGS_RESPONSES,
+        MODEL_HEADERS,
     )
     | MODEL_PROBLEMS,
 )
@@ -144,9 +149,9 @@ async def embeddings(
     service: OllamaServiceDep,
     shutdown: ShutdownDep,
 ) -> Response:
-    """Turn a text, or up to 512 of them, into vectors of unit length: their dot product is their similarity.
+    """Create embeddings of 1 to 512 texts. The vectors have unit length: their dot product is the cosine similarity.
 
-    Compare only vectors of the same model. Therefore no other model ever answers in place of one that is not installed.
+    Only vectors of the same model can be compared, so there is no fallback model.
     """
     is_one = isinstance(body.text, str)
     async with shutdown.drain_guard():
@@ -168,7 +173,7 @@ async def embeddings(
     return _json(content, {"X-Model": found.model, "X-Model-Fallback": "false"})
 
 
-def _answer(completion: Completion, **members: Any) -> Response:
+def _completion_response(completion: Completion, **members: Any) -> Response:
     served, done = completion.served, completion.done
     note(model=served.model, fallback=served.fallback, tokens=done.usage.completion_tokens)
     content = {

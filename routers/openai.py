@@ -1,4 +1,4 @@
-"""OpenAI's API, for its clients: the same models, queue and failures as under `/api/ollama`."""
+"""OpenAI's API under `/v1`, with the same models, queue and errors as `/api/ollama`."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -12,8 +12,8 @@ from routers.openapi import openai_examples as examples
 from routers.openapi.openai_schema import completion_responses, openai_errors
 from routers.openapi.schema import MODEL_HEADERS, operation_id, success_response
 from routers.responses.openai import (
+    ChatCompletionResponse,
     ChatCompletionStream,
-    WholeChatCompletion,
     base64_vector,
     json_response,
 )
@@ -64,10 +64,10 @@ router = APIRouter(prefix="/v1", tags=["openai"], route_class=DirectRoute, gener
     "/models",
     summary="List models",
     response_model=OpenAIModels,
-    responses=success_response("The models that requests may name.", examples.MODELS) | LIST_ERRORS,
+    responses=success_response("The installed models.", examples.MODELS) | LIST_ERRORS,
 )
 async def openai_models(service: OllamaServiceDep) -> Response:
-    """List the installed models, in OpenAI's form; while Ollama does not answer, the last list."""
+    """List the installed models; while Ollama does not respond, the last list is returned."""
     found = await service.models()
     return json_response({"object": "list", "data": [_model(model) for model in found.models]})
 
@@ -81,7 +81,7 @@ async def openai_models(service: OllamaServiceDep) -> Response:
     | openai_errors("model_not_found", "invalid_request"),
 )
 async def openai_model(id: str, service: OllamaServiceDep) -> Response:  # noqa: A002 - OpenAI's name
-    """Look up an installed model; its name is compared as Ollama does, and may hold slashes and a colon."""
+    """Retrieve an installed model. Names are compared as in Ollama and may contain slashes and a colon."""
     name = id.removesuffix("/")
     if not name:
         return await openai_models(service)
@@ -90,7 +90,7 @@ async def openai_model(id: str, service: OllamaServiceDep) -> Response:  # noqa:
         raise ModelNotFoundError(f"The model {name!r} is not installed.", available=available)
     wanted = ModelName.parse(name)
     models = (await service.models()).models
-    # A model that runs in Ollama's cloud is available without being in the list.
+    # A cloud model of Ollama is available without being in the list.
     unlisted = {"name": name, "model": name}
     return json_response(_model(next((m for m in models if ModelName.parse(m["model"]) == wanted), unlisted)))
 
@@ -106,25 +106,27 @@ async def chat_completions(
     service: OllamaServiceDep,
     shutdown: ShutdownDep,
 ) -> Response:
-    """Answer the last message of a conversation, as OpenAI's clients ask for it: base URL `/v1`.
+    """Continue a conversation, for OpenAI's clients with the base URL `/v1`.
 
-    `model` of the answer is the one that answered. `DEFAULT_MODEL` answers for a model that is not installed, unless
-    the request says `"fallback": false` or has the header `X-Fallback: false`. With `stream` the answer comes as
-    chunks, `: ping` comments in silence, and `[DONE]`; one that fails ends with `{"error": …}` and no `[DONE]`.
-    Fields that say nothing to Ollama are ignored; what would change the answer and cannot be done is refused by name.
+    `model` in the response is the model that responded. `DEFAULT_MODEL` replaces a model that is not installed or fails
+    to load, unless the request has `"fallback": false` or the header `X-Fallback: false`. With `stream`, the response
+    is a stream of chunks, with `: ping` comments when idle. It ends with `[DONE]`, or with `{"error": …}` if it fails.
+    Fields that Ollama does not have are ignored, except those that would change the response, which are rejected.
     """
     request = to_completion_request(body)
     if body.stream:
         include_usage = bool(body.stream_options and body.stream_options.include_usage)
         return ChatCompletionStream(request, service, shutdown, include_usage=include_usage)
-    return WholeChatCompletion(request, service, shutdown)
+    return ChatCompletionResponse(request, service, shutdown)
 
 
 @router.post(
     "/embeddings",
     summary="Create embeddings",
     response_model=OpenAIEmbeddings,
-    responses=success_response("A vector for each text, in their order.", examples.EMBEDDINGS_ANSWERS, MODEL_HEADERS)
+    responses=success_response(
+        "A vector for each text, in the same order.", examples.EMBEDDINGS_RESPONSES, MODEL_HEADERS
+    )
     | MODEL_ERRORS,
 )
 async def openai_embeddings(
@@ -132,9 +134,9 @@ async def openai_embeddings(
     service: OllamaServiceDep,
     shutdown: ShutdownDep,
 ) -> Response:
-    """Turn a text, or up to 2048 of them, into vectors of unit length, as OpenAI's clients ask for them.
+    """Create embeddings of 1 to 2048 texts. The vectors have unit length.
 
-    No other model ever answers in place of one that is not installed: only vectors of one model can be compared.
+    Only vectors of the same model can be compared, so there is no fallback model.
     """
     texts = to_texts(body.input)
     async with shutdown.drain_guard():

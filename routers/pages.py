@@ -1,4 +1,4 @@
-"""The pages for people: landing page, API documentation, playground; everything they load is served here."""
+"""The HTML pages: landing page, API documentation and playground, with their assets."""
 
 from pathlib import Path
 from string import Template
@@ -26,35 +26,35 @@ POLICY = {
     "base-uri": "'none'",
     "frame-ancestors": "'none'",
 }
-# Redoc writes its styles into the page, and searches in a worker that it makes itself.
+# Redoc uses inline styles, and searches in a worker that it creates from a blob.
 REDOC_POLICY = POLICY | {"style-src": "'self' 'unsafe-inline'", "worker-src": "blob:"}
 
 PLAYGROUND_LINK = (
     "playground",
     "Playground",
-    "Write to a model, watch it answer, compare texts, take it away as code.",
+    "Chat with a model, compare texts, and copy the conversation as code.",
 )
 DOCS_LINKS = (
-    ("docs", "API documentation", "Every endpoint with examples that can be sent from the page."),
-    ("redoc", "API reference", "The same, laid out for reading."),
-    ("openapi.json", "openapi.json", "The same, for code generators."),
+    ("docs", "API documentation", "All endpoints, with examples that can be sent from the page."),
+    ("redoc", "API reference", "The same in a layout for reading."),
+    ("openapi.json", "openapi.json", "The OpenAPI description, for code generators."),
 )
 NAVIGATION = {"playground": "Playground", "docs": "API docs", "redoc": "Reference"}
 HEALTH_LINK = ("health", "Health", "The state of the service, of Ollama and its queue.")
 
 
 class Assets(StaticFiles):
-    """What the pages load."""
+    """Static files of the pages."""
 
     async def get_response(self, path: str, scope: dict[str, object]) -> Response:  # type: ignore[override]
-        """Return a file, to be asked for again whenever it is needed: its name does not tell its version."""
+        """Return a file that browsers revalidate before each use, as its name does not change with its content."""
         response = await super().get_response(path, scope)
         response.headers.update(HEADERS)
         return response
 
 
 def pages_router(settings: Settings, version: str) -> APIRouter:
-    """Return the routes of the pages that the settings do not switch off."""
+    """Return the routes of the pages that the settings enable."""
     router = APIRouter(include_in_schema=False)
     links = [HEALTH_LINK]
     pages = []
@@ -79,14 +79,14 @@ def pages_router(settings: Settings, version: str) -> APIRouter:
 
 
 def page_paths(settings: Settings) -> frozenset[str]:
-    """Return the paths of the pages and what they load, all that is below it where one ends with a slash."""
+    """Return the paths of the pages and their assets; a path that ends with a slash includes everything below it."""
     docs = {"/docs", "/redoc", "/openapi.json"} if settings.docs_enabled else set()
     playground = {"/playground"} if settings.playground_enabled else set()
     return frozenset({"/", "/assets/"} | docs | playground)
 
 
 def _add_page(router: APIRouter, name: str, pages: list[str], policy: dict[str, str]) -> None:
-    """Add a page with links to the pages beside it."""
+    """Add a page with links to the other pages."""
     html = Template((PAGES / f"{name}.html").read_text()).substitute(navigation=_navigation(name, pages))
 
     async def page(_request: Request) -> HTMLResponse:
@@ -96,7 +96,7 @@ def _add_page(router: APIRouter, name: str, pages: list[str], policy: dict[str, 
         return RedirectResponse(f"../{name}", 308)
 
     router.add_route(f"/{name}", page, methods=["GET"], include_in_schema=False)
-    # what a page loads is named relative to it, and would not be found from below it
+    # assets have relative URLs, which a trailing slash would break
     router.add_route(f"/{name}/", without_slash, methods=["GET"], include_in_schema=False)
 
 

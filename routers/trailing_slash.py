@@ -5,9 +5,9 @@ from routers.asgi_scope import get_route_path
 
 
 class TrailingSlashFallback:
-    """What a router does with a path that no route has: it looks once more without the slash at its end.
+    """Router default that matches a path again without its trailing slash.
 
-    A redirect would cost a client its body or its method, and behind a proxy name the wrong address.
+    A redirect would lose the body or method with some clients, and have the wrong address behind a proxy.
     """
 
     def __init__(self, router: APIRouter) -> None:

@@ -1,4 +1,4 @@
-"""HTTP/1.1 connections: uvicorn's httptools protocol with limits on request heads."""
+"""HTTP/1.1 protocol: uvicorn's httptools implementation with limits on request heads."""
 
 import asyncio
 import logging
@@ -15,16 +15,16 @@ from server.request_log import request_id
 
 logger = logging.getLogger(__name__)
 
-MAX_HEAD_BYTES = 32_768  # twice what Node takes, four times nginx's
+MAX_HEAD_BYTES = 32_768  # twice the limit of Node.js, four times that of nginx
 MAX_HEADERS = 100
-HEAD_SECONDS = 20.0  # for a request line and its headers, from their first byte
-LINGER_SECONDS = 5.0  # reading on after a refusal: closing at once could destroy the response on its way
+HEAD_SECONDS = 20.0  # to receive the request line and headers, from their first byte
+LINGER_SECONDS = 5.0  # keep reading after an error response: closing at once could destroy it in transit
 LINGER_BYTES = 16_777_216
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
-class RefusedError(Exception):
-    """A request head that is answered without the application."""
+class RejectedError(Exception):
+    """A request head is rejected without calling the application."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
@@ -33,23 +33,26 @@ class RefusedError(Exception):
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """One connection of a client.
+    """One client connection.
 
-    Beyond uvicorn's own protocol it ignores offers to upgrade, limits the size, number and time of headers, keeps
-    trailers out of the headers, answers HTTP/1.0 without chunks, and closes connections on which nothing is asked.
+    In addition to uvicorn's protocol it ignores `Upgrade` headers, limits the size, number and arrival time of headers,
+    discards trailers, sends unchunked responses to HTTP/1.0 clients, and closes connections that send no request.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._in_head = self._in_body = self._has_progressed = self._is_refused = False
-        self._received_bytes = 0  # in the call of `data_received` under way
-        self._stalled_bytes = 0  # of one head, or between two parts of a body
+        self._in_head = False
+        self._in_body = False
+        self._has_progressed = False  # since the start of the current `data_received`
+        self._is_rejected = False
+        self._received_bytes = 0  # by the current `data_received`
+        self._stalled_bytes = 0  # without progress: of one head, or between two parts of a body
         self._discarded_bytes = 0
-        self._head_without_offer = b""
+        self._head_without_upgrade = b""
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start to wait for a request."""
+        """Start the timeout for the first request."""
         super().connection_made(transport)
         self._await_request()
 
@@ -60,8 +63,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._stop_timer()
 
     def data_received(self, data: bytes) -> None:
-        """Parse what a client sent."""
-        if self._is_refused:
+        """Parse received bytes."""
+        if self._is_rejected:
             self._discard(len(data))
             return
         self._received_bytes = len(data)
@@ -72,49 +75,49 @@ class HttpProtocol(HttpToolsProtocol):
                 try:
                     self.parser.feed_data(rest)
                     break
-                except httptools.HttpParserUpgrade as offer:
-                    # the head is parsed again without the offer, and then the body that it really has
-                    self.parser.feed_data(self._head_without_offer)
-                    rest = memoryview(rest)[offer.args[0] :]
+                except httptools.HttpParserUpgrade as upgrade:
+                    # parse the head again without `Upgrade`, then the body after it
+                    self.parser.feed_data(self._head_without_upgrade)
+                    rest = memoryview(rest)[upgrade.args[0] :]
         except httptools.HttpParserError as error:
-            self._refuse(error.__context__)
+            self._reject(error.__context__)
             return
         if self._in_head or self._in_body:
-            self._limit_what_is_incomplete(len(data))
+            self._limit_incomplete_message(len(data))
 
-    def _limit_what_is_incomplete(self, size: int) -> None:
+    def _limit_incomplete_message(self, size: int) -> None:
         if self._has_progressed:
             self._stalled_bytes = 0
         else:
             self._stalled_bytes += size
         if self._stalled_bytes > MAX_HEAD_BYTES:
-            self._refuse(_too_large())
+            self._reject(_too_large())
         elif self._in_head and self._timer is None:
-            self._timer = self.loop.call_later(HEAD_SECONDS, self._refuse, _too_slow())
+            self._timer = self.loop.call_later(HEAD_SECONDS, self._reject, _too_slow())
 
     def on_message_begin(self) -> None:
-        """Note that a head is under way."""
+        """Note the start of a request head."""
         super().on_message_begin()
         if self.timeout_keep_alive_task is not None:
             self._unset_keepalive_if_required()
         self._in_head = self._has_progressed = True
 
     def on_headers_complete(self) -> None:
-        """Start the application, unless the head is not acceptable or has to be parsed again.
+        """Start the application, unless the head has `Upgrade` and must be parsed again without it.
 
         Raises:
-            RefusedError: if the head is not acceptable.
+            RejectedError: if the head is too large or not supported.
         """
         self._in_head = False
         self._has_progressed = True
         if self._timer is not None:
             self._stop_timer()
-        # to add up all headers would cost each request more
+        # a cheap upper bound first: adding up the headers of each request would cost more
         if len(self.headers) > MAX_HEADERS or self._received_bytes + self._stalled_bytes > MAX_HEAD_BYTES:
             self._check_size()
         self._stalled_bytes = 0
         if self.parser.should_upgrade():
-            self._head_without_offer = self._build_head_without_offer()
+            self._head_without_upgrade = self._build_head_without_upgrade()
             return
         self._in_body = True
         if self.timeout_keep_alive_task is not None:
@@ -122,19 +125,19 @@ class HttpProtocol(HttpToolsProtocol):
         if not self.url.startswith(b"/"):
             self.url = _origin_form(self.url)
         super().on_headers_complete()
-        self.headers = []  # so that trailers do not become headers of the request
+        self.headers = []  # a new list, so that trailers are not added to the headers of the request
         if self.scope["http_version"] == "1.0":
             self.cycle.waiting_for_100_continue = False
-            self.cycle.__class__ = Http10Cycle  # uvicorn has no other way to choose it
+            self.cycle.__class__ = Http10Cycle  # uvicorn has no setting for the class
             self.cycle.transport = ResettingTransport(self.cycle)
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of a body."""
+        """Forward a part of the body."""
         self._has_progressed = True
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Note that a request is whole."""
+        """Note the end of a request."""
         self._has_progressed = True
         if self._in_body:
             self._in_body = False
@@ -145,11 +148,11 @@ class HttpProtocol(HttpToolsProtocol):
         if len(self.headers) > MAX_HEADERS or size > MAX_HEAD_BYTES:
             raise _too_large()
 
-    def _build_head_without_offer(self) -> bytes:
+    def _build_head_without_upgrade(self) -> bytes:
         method = self.parser.get_method()
         if method == b"CONNECT":
-            code, detail = "bad_request", "CONNECT is for proxies, which this service is not."
-            raise RefusedError(code, detail)
+            code, detail = "bad_request", "CONNECT is not supported: this service is not a proxy."
+            raise RejectedError(code, detail)
         lines = [b"%b %b HTTP/%b" % (method, self.url, self.parser.get_http_version().encode())]
         lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
         return b"\r\n".join([*lines, b"", b""])
@@ -163,16 +166,16 @@ class HttpProtocol(HttpToolsProtocol):
             self._timer.cancel()
             self._timer = None
 
-    def _refuse(self, error: BaseException | None) -> None:
-        """Answer what is not given to the application, and close the connection."""
-        if not isinstance(error, RefusedError):
-            error = RefusedError("bad_request", "This is not a valid HTTP/1.1 request.")
-        self._is_refused = True
+    def _reject(self, error: BaseException | None) -> None:
+        """Send an error response without calling the application, and close the connection."""
+        if not isinstance(error, RejectedError):
+            error = RejectedError("bad_request", "This is not a valid HTTP/1.1 request.")
+        self._is_rejected = True
         self._stop_timer()
         cycle = self.cycle
         is_open = cycle is not None and not cycle.response_complete
         if is_open and (self.pipeline or not self._in_body):
-            cycle.keep_alive = False  # the requests before this one are answered first
+            cycle.keep_alive = False  # finish the earlier requests first
             return
         if is_open:
             cycle.disconnected = True
@@ -185,7 +188,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.write_eof()
         self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
-    def _write_problem(self, error: RefusedError) -> None:
+    def _write_problem(self, error: RejectedError) -> None:
         id_ = secrets.token_hex(16)
         request_id.set(id_)
         response = problem(error.code, error.detail, headers={"Connection": "close", "X-Request-ID": id_})
@@ -201,12 +204,12 @@ class HttpProtocol(HttpToolsProtocol):
 
 
 class Http10Cycle(RequestResponseCycle):
-    """A request of an HTTP/1.0 client, which knows no chunks: a body without a length ends with the connection."""
+    """Response to an HTTP/1.0 request: not chunked; without Content-Length, closing the connection ends it."""
 
     _has_length = True
 
     async def send(self, message: Any) -> None:
-        """Send a message of the application."""
+        """Send a message of the response."""
         if message["type"] == "http.response.start":
             self._has_length = any(name.lower() == b"content-length" for name, _ in message.get("headers", []))
             self.chunked_encoding = None if self._has_length else False
@@ -216,7 +219,7 @@ class Http10Cycle(RequestResponseCycle):
 
 
 class ResettingTransport(asyncio.Transport):
-    """Resets a connection that is closed before its response is whole: without chunks nothing else would tell."""
+    """Resets a connection that closes before the end of the response, as only that shows the client the truncation."""
 
     def __init__(self, cycle: RequestResponseCycle) -> None:
         super().__init__()
@@ -229,7 +232,7 @@ class ResettingTransport(asyncio.Transport):
         self.get_write_buffer_size = self._transport.get_write_buffer_size  # type: ignore[method-assign]
 
     def close(self) -> None:
-        """Close the connection, or cut it."""
+        """Close the connection, or reset it if the response is incomplete."""
         if self._cycle.response_complete:
             self._transport.close()
             return
@@ -239,15 +242,15 @@ class ResettingTransport(asyncio.Transport):
 
 
 def _origin_form(target: bytes) -> bytes:
-    """Return the path and query of a request target that names a host too."""
+    """Return the origin form (path and query) of a request target in absolute form."""
     url = httptools.parse_url(target)
     return (url.path or b"/") + (b"?" + url.query if url.query else b"")
 
 
-def _too_large() -> RefusedError:
-    detail = f"The request line and headers are more than {MAX_HEAD_BYTES} bytes, or more than {MAX_HEADERS} headers."
-    return RefusedError("headers_too_large", detail)
+def _too_large() -> RejectedError:
+    detail = f"The request line and headers exceed {MAX_HEAD_BYTES} bytes or {MAX_HEADERS} headers."
+    return RejectedError("headers_too_large", detail)
 
 
-def _too_slow() -> RefusedError:
-    return RefusedError("request_timeout", f"The headers did not arrive within {HEAD_SECONDS:g} s.")
+def _too_slow() -> RejectedError:
+    return RejectedError("request_timeout", f"The headers did not arrive within {HEAD_SECONDS:g} s.")

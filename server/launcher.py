@@ -1,4 +1,4 @@
-"""Starts the service for a person: in front of an Ollama if there is one, else of the built-in simulator."""
+"""Launcher of `make run`: starts the service, with the built-in simulator if no Ollama is running."""
 
 import http.client
 import os
@@ -16,39 +16,39 @@ from server.listening import listen_problem
 
 BANNER = """
   ╔══════════════════════════════════════════════════════════════════════╗
-  ║   S I M U L A T O R   —   no Ollama answers at {address:<22}║
-  ║   Every answer is made up by a built-in stand-in, not by a model.    ║
-  ║   For real answers start Ollama, or set OLLAMA_BASE_URL, and rerun.  ║
+  ║   S I M U L A T O R   —   no Ollama runs at {address:<25}║
+  ║   All responses are made up by a built-in simulator, not a model.    ║
+  ║   For real ones start Ollama or set OLLAMA_BASE_URL, then rerun.     ║
   ╚══════════════════════════════════════════════════════════════════════╝
 """
 ROOT = Path(__file__).parent.parent
 PROBE_SECONDS = 2.0
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # past any proxy, as the service itself
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # without a proxy, as the service connects
 SIMULATOR_START_SECONDS = 10.0
 
 
 def become_service(environment: dict[str, str]) -> NoReturn:
-    """Replace this process by the service."""
+    """Replace this process with the service."""
     os.execve(sys.executable, [sys.executable, str(ROOT / "main.py")], environment)
 
 
 def main() -> int:
-    """Become the service; return an exit code if it cannot be started.
+    """Start the service; return an exit code if that fails.
 
-    The service takes the place of this process, so that signals, a closed terminal and its exit code are its own. The
-    simulator ends when its standard input does, of which this process has the other end.
+    The service replaces this process, so that it receives signals and SIGHUP and its exit code is reported. It inherits
+    the pipe to the simulator's standard input; when it ends the pipe closes, and the simulator exits.
     """
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # exit on Ctrl-C without a traceback
     settings = get_settings()
     if problem := listen_problem(settings.host, settings.port):
         print(problem)
         return 1
     environment = dict(os.environ)
     if settings.web_concurrency > 1:
-        print("One process serves here; WEB_CONCURRENCY is for `python main.py`.", flush=True)
+        print("Ignoring WEB_CONCURRENCY: it only applies to `python main.py`.", flush=True)
         environment["WEB_CONCURRENCY"] = "1"
-    is_named = "ollama_base_url" in settings.model_fields_set
-    if not is_named and not answers(settings.ollama_base_url):
+    is_configured = "ollama_base_url" in settings.model_fields_set
+    if not is_configured and not is_ollama_running(settings.ollama_base_url):
         url = start_simulator(settings)
         if url is None:
             print("The simulator could not be started.")
@@ -57,8 +57,8 @@ def main() -> int:
     become_service(environment)
 
 
-def answers(base_url: str) -> bool:
-    """Tell whether an Ollama answers there; it is asked without a proxy, as the service does."""
+def is_ollama_running(base_url: str) -> bool:
+    """Return whether Ollama responds at this URL, connecting without a proxy as the service does."""
     try:
         with DIRECT.open(f"{base_url}/api/version", timeout=PROBE_SECONDS):
             return True
@@ -67,9 +67,9 @@ def answers(base_url: str) -> bool:
 
 
 def start_simulator(settings: Settings) -> str | None:
-    """Start the simulator on a free port, and return its address; it ends with this process.
+    """Start the simulator on a free port and return its URL, or None if it does not start; it ends with this process.
 
-    It has a session of its own: the terminal's Ctrl-C is for the service, which may still need it.
+    It gets its own session, so that Ctrl-C does not stop it while the service still drains requests.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -78,11 +78,11 @@ def start_simulator(settings: Settings) -> str | None:
     process = subprocess.Popen(
         [*command, "--until-stdin-closes"], cwd=ROOT, stdin=subprocess.PIPE, start_new_session=True
     )
-    assert process.stdin is not None  # noqa: S101 - it is a pipe
+    assert process.stdin is not None  # noqa: S101 - stdin=PIPE
     os.set_inheritable(process.stdin.fileno(), True)
     url = f"http://127.0.0.1:{port}"
     give_up_at = time.monotonic() + SIMULATOR_START_SECONDS
-    while not answers(url):
+    while not is_ollama_running(url):
         if process.poll() is not None or time.monotonic() > give_up_at:
             return None
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""What is known of the request under way, for its log lines and its problem document."""
+"""Request log: context of the current request, and one log line per request."""
 
 import logging
 import re
@@ -24,7 +24,7 @@ request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
 @dataclass(slots=True)
 class RequestNotes(CallStats):
-    """What the parts of a request tell the one log line at its end."""
+    """Values collected during a request for its log line."""
 
     status: int | None = None
     model: str | None = None
@@ -41,7 +41,7 @@ request_notes: ContextVar[RequestNotes | None] = ContextVar("request_notes", def
 
 
 def note(**values: object) -> None:
-    """Add to the log line of the request under way."""
+    """Set values for the log line of the current request; a no-op outside a request."""
     notes = request_notes.get()
     if notes is not None:
         for name, value in values.items():
@@ -49,15 +49,15 @@ def note(**values: object) -> None:
 
 
 class RequestLine(dict[str, Any]):
-    """The fields of a request's log line; as text, `name=value` pairs."""
+    """Fields of a request log line; its text form is `name=value` pairs."""
 
     def __str__(self) -> str:
-        """Return the line for people."""
+        """Return the fields as `name=value` pairs."""
         return " ".join([f"{name}={value}" for name, value in self.items()])
 
     @property
     def summary(self) -> str:
-        """The line in short, for a log that has the fields beside it."""
+        """A short message for JSON lines, which have the fields as well."""
         return f"{self['method']} {self['path']} {self['status']} {self['outcome']}"
 
 
@@ -70,9 +70,9 @@ def log_request(
     notes: RequestNotes,
     started_at: float,
 ) -> None:
-    """Log the one line of a request that has ended.
+    """Log one line for a finished request.
 
-    The record is made here, for `logger.log` looks for its caller and merges `extra`, which takes 5 µs.
+    The record is created here because `logger.log` would determine its caller and merge `extra`, which takes 5 µs.
     """
     path, client = scope["path"], scope.get("client")
     line = RequestLine(
@@ -84,7 +84,7 @@ def log_request(
     if notes.error is not None and outcome != "whole":
         line["error"] = notes.error
     if client:
-        host = str(client[0])  # a proxy may have named it: no more than an address is believed
+        host = str(client[0])  # may come from a header, so anything but an address is escaped
         line["client"] = host if PLAIN_HOST.fullmatch(host) else quote(host[:MAX_HOST_LENGTH])
     if notes.key is not None:
         line["key"] = notes.key

@@ -1,4 +1,4 @@
-"""The end of the process: no new work, some time for what runs, then a clean word to each client."""
+"""Graceful shutdown: reject new requests, drain open ones, then notify clients."""
 
 import asyncio
 import logging
@@ -18,9 +18,9 @@ NOTIFY_SECONDS = 2.0
 
 
 class Shutdown:
-    """Holds the server's reaction to SIGTERM and SIGINT back until the open requests have ended.
+    """Delays the server's shutdown on SIGTERM and SIGINT until the open requests have ended.
 
-    uvicorn on its own closes its sockets at once, so that nobody could be told that the service is ending.
+    uvicorn closes its listening sockets at once, so it could not notify clients of the shutdown.
     """
 
     def __init__(self, *, grace_seconds: float, delay_seconds: float = 0) -> None:
@@ -29,24 +29,24 @@ class Shutdown:
         self._open: set[Timeout] = set()
         self._all_ended = asyncio.Event()
         self._ending: asyncio.Task[None] | None = None
-        self.is_draining = False  # no longer ready, but what still comes is served
+        self.is_draining = False  # readiness is 503; new requests are accepted until `begun`
         self.begun = False
 
     def drain_guard(self) -> Timeout:
-        """Let what `async with` holds run until the time of grace is over.
+        """Return a context manager that limits an open request to the grace period.
 
         Raises:
-            DrainTimeoutError: then.
-            ShuttingDownError: at once if the shutdown has begun.
+            DrainTimeoutError: within the context, when the grace period is over.
+            ShuttingDownError: at once, if new requests are no longer accepted.
         """
         if self.begun:
-            detail = "The service is ending; ask again in a moment."
+            detail = "The service is shutting down; try again in a moment."
             raise ShuttingDownError(detail, retry_after_seconds=1)
         return _DrainGuard(self._open, self._all_ended)
 
     @contextmanager
     def hooked(self) -> Iterator[None]:
-        """Stand before the signal handlers that the server has set; only the main thread has any."""
+        """Wrap the server's signal handlers; a no-op outside the main thread."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -61,7 +61,7 @@ class Shutdown:
                 server(number, frame)
             else:
                 self.is_draining = True
-                # who presses Ctrl-C waits for no load balancer
+                # Ctrl-C is local: there is no load balancer to wait for
                 delay_seconds = 0 if number == signal.SIGINT else self._delay_seconds
                 self.begun = delay_seconds == 0
                 loop.call_soon_threadsafe(self._begin, delay_seconds, lambda: server(number, None))
@@ -79,14 +79,14 @@ class Shutdown:
 
     async def _end(self, delay_seconds: float, stop_server: Callable[[], object]) -> None:
         if delay_seconds:
-            logger.info("draining: not ready any longer; new requests are served for another %g s", delay_seconds)
+            logger.info("shutdown: readiness is now 503; new requests are accepted for another %g s", delay_seconds)
             await asyncio.sleep(delay_seconds)
             self.begun = True
         if self._open:
-            logger.info("ending; %d open requests may go on for %g s", len(self._open), self._grace_seconds)
+            logger.info("shutdown: waiting up to %g s for %d open requests", self._grace_seconds, len(self._open))
             await self._until_all_ended(self._grace_seconds)
-            for limit in self._open:
-                limit.expire()
+            for guard in self._open:
+                guard.expire()
             await self._until_all_ended(NOTIFY_SECONDS)
         stop_server()
 
@@ -101,7 +101,7 @@ class Shutdown:
 
 class _DrainGuard(Timeout):
     def __init__(self, open_: set[Timeout], all_ended: asyncio.Event) -> None:
-        detail = "The service is ending, and could wait for this answer no longer."
+        detail = "The service is shutting down, and the response did not finish within the grace period."
         super().__init__(None, partial(DrainTimeoutError, detail, retry_after_seconds=1))
         self._open = open_
         self._all_ended = all_ended

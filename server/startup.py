@@ -1,4 +1,4 @@
-"""Start and end of the app: its lifespan, and what it logs about settings and Ollama."""
+"""Startup and shutdown of the app: its lifespan, and the log lines about settings and Ollama."""
 
 import asyncio
 import logging
@@ -17,6 +17,7 @@ from configuration.addresses import without_credentials
 from server.listening import is_loopback
 from server.logging import configure_logging
 from server.shutdown import Shutdown
+from services.components import ComponentChecks
 from services.ollama.errors import OllamaError
 from services.ollama_service import OllamaService
 
@@ -26,34 +27,34 @@ SHORT_KEY_LENGTH = 16
 
 
 def log_settings(settings: Settings, files: Sequence[Path]) -> None:
-    """Log which `.env` files were read, whether API keys are on, and each setting that is not at its default.
+    """Log which `.env` files were read, all settings that differ from their defaults, and whether API keys are set.
 
-    `files` are those that were looked for; none if the settings are not those of the process.
+    `files` are the paths that may exist; empty if the settings were passed by the caller.
     """
     if files:
         read = " and ".join(str(path) for path in files if path.exists())
         logger.info("settings from the environment and %s", read or "no .env file")
-        for sentence in misspelt_settings(files):
-            logger.warning("%s", sentence)
+        for warning in misspelt_settings(files):
+            logger.warning("%s", warning)
     changed = [
         f"{name.upper()}={_shown(getattr(settings, name))}"
         for name, field in Settings.model_fields.items()
         if getattr(settings, name) != field.default
     ]
-    logger.info("settings that are not at their defaults: %s", " ".join(changed) or "none")
+    logger.info("settings that differ from the defaults: %s", " ".join(changed) or "none")
     _report_keys(settings)
 
 
 def _report_keys(settings: Settings) -> None:
     if not settings.api_keys:
         if not is_loopback(settings.host):
-            logger.warning("no API keys: whoever reaches %s may call the service (API_KEYS)", settings.host)
+            logger.warning("no API_KEYS are set: anyone who can reach %s can use the service", settings.host)
         else:
-            logger.info("no API keys: every program on this machine may call the service (API_KEYS)")
+            logger.info("no API_KEYS are set: any program on this machine can use the service")
         return
-    logger.info("API keys are needed: %d set", len(settings.api_keys))
+    logger.info("API keys are required: %d are set", len(settings.api_keys))
     if any(len(key.get_secret_value()) < SHORT_KEY_LENGTH for key in settings.api_keys):
-        logger.warning("an API key is shorter than %d characters and may be guessed", SHORT_KEY_LENGTH)
+        logger.warning("an API key is shorter than %d characters and could be guessed", SHORT_KEY_LENGTH)
 
 
 def _shown(value: object) -> str:
@@ -69,7 +70,7 @@ def _shown(value: object) -> str:
 
 
 def end_with_supervisor() -> None:
-    """End this worker process when the process that started it is gone; a no-op in any other process."""
+    """Stop this worker process when its parent process ends; a no-op in other processes."""
     supervisor = multiprocessing.parent_process()
     if supervisor is None or sys.platform == "win32":
         return
@@ -84,23 +85,23 @@ def end_with_supervisor() -> None:
 
 
 async def log_upstream(service: OllamaService) -> None:
-    """Log which Ollama is used, whether it answers, and what is missing there."""
+    """Log the URL and version of Ollama, and the configured models that are not installed."""
     address = without_credentials(service.settings.ollama_base_url)
     try:
         health = await service.health()
     except OllamaError:
-        logger.warning("Ollama at %s does not answer; the service goes on and tries again at each request", address)
+        logger.warning("Ollama at %s does not respond; the service will try again with each request", address)
         return
-    logger.info("Ollama at %s answers, version %s", address, health.version)
+    logger.info("connected to Ollama at %s, version %s", address, health.version)
     for name, is_installed in (await service.configured_models()).items():
         if is_installed is False:
-            logger.warning("model %s is missing: ollama pull %s", name, name)
+            logger.warning("model %s is not installed; run `ollama pull %s`", name, name)
 
 
 def lifespan(
-    service: OllamaService, shutdown: Shutdown, env_files: Sequence[Path]
+    service: OllamaService, checks: ComponentChecks, shutdown: Shutdown, env_files: Sequence[Path]
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """Return the app's lifespan: connect and report at the start, drain and disconnect at the end."""
+    """Return the app's lifespan: logging and connections on startup, signal handling, disconnect on shutdown."""
 
     @asynccontextmanager
     async def run(_app: FastAPI) -> AsyncIterator[None]:
@@ -116,6 +117,7 @@ def lifespan(
             report.cancel()
             try:
                 await asyncio.wait({report})
+                await checks.close()
             finally:
                 await service.disconnect()
 

@@ -1,11 +1,11 @@
-"""How uvicorn serves the app: the same for `python main.py` and for tests."""
+"""Options for uvicorn, shared by `python main.py` and the tests."""
 
 from typing import Any
 
 from server.http_protocol import HttpProtocol
 
-KEEP_ALIVE_SECONDS = 75  # longer than the proxies in front, so that they are the ones to close
-FORCED_CLOSE_SECONDS = 5  # for what is left when the time of grace is over
+KEEP_ALIVE_SECONDS = 75  # longer than that of common proxies, so that the proxy closes idle connections
+FORCED_CLOSE_SECONDS = 5  # for requests that are still open after the grace period
 
 UVICORN_OPTIONS: dict[str, Any] = {
     "http": HttpProtocol,

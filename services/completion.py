@@ -1,4 +1,4 @@
-"""Completion requests and responses, whole and as a stream of events."""
+"""Completion requests and responses, complete and as a stream of events."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field

@@ -26,6 +26,7 @@ class ModelSelection:
 
         Raises:
             ModelNotFoundError: if the model is not installed and there is no fallback.
+            InvalidRequestError: if it is not a valid model name.
         """
         requested = request.model or self._default_model
         exact = await self._upstream.exact_name(requested)
@@ -40,7 +41,7 @@ class ModelSelection:
         exact = await self._upstream.exact_name(default)
         if exact is None:
             raise self._upstream.unknown(requested)
-        logger.warning("model %s %s; %s answers", requested, why, exact)
+        logger.warning("model %s %s; %s responds instead", requested, why, exact)
         return ResolvedModel(short_name(exact), requested, fallback=True), exact
 
     async def run(
@@ -49,7 +50,7 @@ class ModelSelection:
         target: tuple[ResolvedModel, str],
         attempt: Callable[[ResolvedModel, str], Awaitable[T]],
     ) -> T:
-        """Attempt the chosen model, then the default model if the first is gone or cannot be loaded.
+        """Attempt the chosen model, then the default model if the first was removed or cannot be loaded.
 
         Raises:
             OllamaError: the error of the last attempt.
@@ -62,7 +63,7 @@ class ModelSelection:
             self._upstream.catalog.invalidate()
             if resolved.fallback:
                 raise self._upstream.unknown(resolved.requested_model) from error
-            target = await self._fall_back(request, "is gone")
+            target = await self._fall_back(request, "was removed")
         except OllamaResponseError as error:
             if resolved.fallback or not request.allow_fallback or not await self._upstream.failed_to_load(exact, error):
                 raise

@@ -295,15 +295,15 @@ class OllamaService:
                     upstream.outcomes.succeeded()
 
     async def relay(self, path: str, data: bytes) -> AbstractAsyncContextManager[RawResponse]:
-        """Send the body of a request of Ollama's own API as it is; entering waits for a place and the response.
+        """Relay a request of Ollama's own API unchanged; entering the context waits for a slot and the response.
 
         Raises:
-            OllamaError: when there is none, on entering.
+            OllamaError: on entering, if there is no response.
         """
         return relay(await self._upstreams.get(), path, data)
 
     async def relay_control(self, method: str, path: str, data: bytes = b"") -> RawResponse:
-        """Send a request of Ollama's own API that runs no model, past the queue, and return the whole response.
+        """Relay a request of Ollama's own API that runs no model, bypassing the queue; return the complete response.
 
         Raises:
             OllamaError: if there is none within OLLAMA_HEALTH_TIMEOUT.

@@ -1,4 +1,4 @@
-"""Requests of Ollama's own API: passed on as they are, behind the same queue and circuit breaker as all others."""
+"""Relay for Ollama's own API: unchanged requests, with the same queue and circuit breaker as all others."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,10 +10,10 @@ from services.upstream import Upstream
 
 @asynccontextmanager
 async def relay(upstream: Upstream, path: str, data: bytes) -> AsyncIterator[RawResponse]:
-    """Hold a place, send a request and give its response; leaving closes the connection if it is not at its end.
+    """Hold a slot, send a request and yield its response; leaving closes the connection unless the body was read.
 
     Raises:
-        OllamaError: if there is no response.
+        OllamaError: if the queue or the circuit breaker rejects the request, or there is no response.
     """
     upstream.breaker.check()
     upstream.stuck_models.check(None, data)

@@ -173,7 +173,7 @@ class Upstream:
         return response
 
     async def _probe(self) -> Health:
-        """Get the version: https://docs.ollama.com/api/version."""
+        """Get the version: https://docs.ollama.com/api-reference/get-version."""
         started_at = time.monotonic()
         try:
             response = await self.client.get("/api/version")

@@ -1,4 +1,4 @@
-"""A stand-in for Ollama's wire protocol: `python -m simulator`, and the tests' upstream."""
+"""Simulator of the Ollama API: run it with `python -m simulator`, or use `Simulator` as upstream in tests."""
 
 from simulator.calls import Call, Outcome
 from simulator.faults import Fault

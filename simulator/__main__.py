@@ -1,4 +1,4 @@
-"""`python -m simulator`: serve until SIGTERM or SIGINT."""
+"""Run the simulator until SIGTERM or SIGINT: `python -m simulator`."""
 
 import argparse
 import asyncio
@@ -22,7 +22,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m simulator", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--port", type=int, default=11434, help="port to listen on (%(default)s)")
-    parser.add_argument("--seconds-per-token", type=float, default=0.02, help="pace (%(default)s)")
+    parser.add_argument("--seconds-per-token", type=float, default=0.02, help="generation speed (%(default)s)")
     parser.add_argument("--load-seconds", type=float, default=0.5, help="time a model takes to load (%(default)s)")
     parser.add_argument("--age", choices=get_args(Age), default="0.33", help="Ollama's version (%(default)s)")
     parser.add_argument(
@@ -32,7 +32,7 @@ def main() -> int:
         metavar="PROBABILITY",
         help="how likely a cancel in mid-stream lets a model hang until it is unloaded (%(default)s)",
     )
-    parser.add_argument("--until-stdin-closes", action="store_true", help="end when standard input ends")
+    parser.add_argument("--until-stdin-closes", action="store_true", help="exit when standard input is closed")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     simulator = Simulator(
@@ -46,7 +46,7 @@ def main() -> int:
     try:
         asyncio.run(_serve(simulator, until_stdin_closes=arguments.until_stdin_closes))
     except OSError as error:
-        reason = "something else listens there" if error.errno == errno.EADDRINUSE else error.strerror
+        reason = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror
         logger.error("cannot listen on %s: %s; choose another with --port", simulator.url, reason)  # noqa: TRY400
         return 1
     return 0
@@ -56,20 +56,20 @@ async def _serve(simulator: Simulator, *, until_stdin_closes: bool) -> None:
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        # loop.add_signal_handler is not on Windows
+        # Windows has no loop.add_signal_handler
         signal.signal(number, lambda *_: loop.call_soon_threadsafe(ended.set))
     if until_stdin_closes:
         threading.Thread(target=_wait_for_stdin, args=(loop, ended), daemon=True).start()
     async with simulator:
-        logger.warning("*** SIMULATED OLLAMA on %s: no model runs here, every answer is made up ***", simulator.url)
+        logger.warning("*** SIMULATED OLLAMA on %s: no model runs here, all responses are made up ***", simulator.url)
         await ended.wait()
 
 
 def _wait_for_stdin(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
-    """Wait until the other end of standard input is closed, by the end of its process if by nothing else."""
+    """Wait until the other end of standard input is closed, at the latest when its process ends."""
     while os.read(sys.stdin.fileno(), 1024):
         pass
-    with contextlib.suppress(RuntimeError):  # the loop is closed: it ended by itself
+    with contextlib.suppress(RuntimeError):  # the loop is already closed
         loop.call_soon_threadsafe(ended.set)
 
 

@@ -1,4 +1,4 @@
-"""What the simulator remembers of each request it was sent."""
+"""Record of the requests that the simulator received."""
 
 import asyncio
 from collections.abc import Mapping
@@ -10,34 +10,34 @@ Outcome = Literal["completed", "client_gone", "reset"]
 
 @dataclass(eq=False, kw_only=True)
 class Call:
-    """One request and how it ended; times are the event loop's clock, in seconds."""
+    """One request and its outcome; times are in seconds of the event loop's clock."""
 
     method: str
     path: str
     headers: Mapping[str, str]
     body: Any = None
-    """The parsed JSON as it was sent; None for no body or a broken one."""
+    """The parsed JSON body; None if there is none or it is invalid."""
     data: bytes = b""
-    """The body as it was sent."""
+    """The raw body."""
     connection: int
-    """Equal for calls that came over the same TCP connection."""
+    """Number of the TCP connection."""
     reused: bool = False
-    """True when an earlier call came over the same connection."""
+    """Whether an earlier call used the same connection."""
     started: float
     first_byte: float | None = None
     ended: float | None = None
     status: int | None = None
-    """The status answered; None while no answer has begun."""
+    """The status of the response; None before it starts."""
     outcome: Outcome | None = None
     """"reset" when a fault or `stop()` cut the connection; None while running."""
     chunks_sent: int = 0
-    """Lines of a stream; 1 for an answer sent whole."""
+    """Lines sent of a stream; 1 for a response that is not streamed."""
     cut: bool = False
-    """The simulator itself cut, or is about to cut, the connection."""
+    """Whether the simulator itself closed or reset the connection, or is about to."""
     ended_event: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
     def end(self, outcome: Outcome) -> None:
-        """Record how the call ended; only the first time counts."""
+        """Record the outcome; later calls have no effect."""
         if self.outcome is None:
             self.outcome = outcome
             self.ended = asyncio.get_running_loop().time()

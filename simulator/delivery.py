@@ -1,4 +1,4 @@
-"""Sending answers, and failing to, on one connection."""
+"""Sending responses over a connection, including the faults that affect the transport."""
 
 import asyncio
 import itertools
@@ -14,9 +14,9 @@ from simulator.faults import NO_FAULT
 from simulator.replies import JSON_BARE, NDJSON, Reply, Stream, dumps, error_reply
 
 _UNCHUNKED_BYTES = 2048
-"""Go's server names the length of bodies up to this size, and sends larger ones in chunks."""
+"""Go's server sends `Content-Length` for bodies up to this size, and larger ones chunked."""
 _BURST_LINES = 16
-"""Lines sent without letting other tasks run, when there is no pace."""
+"""Lines sent before other tasks may run, if there is no delay between tokens."""
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -31,13 +31,13 @@ def reset(transport: asyncio.WriteTransport | None) -> None:
 
 
 async def _silence() -> NoReturn:
-    """Wait until the handler is cancelled, which a closed connection does."""
+    """Wait until the handler is cancelled, which happens when the connection closes."""
     await asyncio.get_running_loop().create_future()
-    raise AssertionError("nobody completes this future")
+    raise AssertionError("unreachable: the future is never completed")
 
 
 class _Response(web.StreamResponse):
-    """A response that names no server, as Ollama's do not."""
+    """A response without a `Server` header, as Ollama's."""
 
     async def _prepare_headers(self) -> None:
         await super()._prepare_headers()
@@ -45,7 +45,7 @@ class _Response(web.StreamResponse):
 
 
 class Delivery:
-    """Sends the answer to one request as its fault demands."""
+    """Sends the response to one request, and applies its fault."""
 
     def __init__(self, request: web.BaseRequest, call: Call) -> None:
         self._request = request
@@ -54,10 +54,10 @@ class Delivery:
         self.fault = NO_FAULT
 
     async def before_answer(self) -> Reply | None:
-        """Act on what the fault does before any answer is made, or return the answer it gives instead."""
+        """Apply what the fault does before the response; return the response it substitutes, if any."""
         fault = self.fault
         if fault.reset_after and self._request.transport is not None:
-            # So that draining leaves nothing behind that the reset would lose.
+            # With this limit `drain` waits until all is sent, so a reset loses nothing.
             self._request.transport.set_write_buffer_limits(high=0)
         if fault.delay_seconds:
             await asyncio.sleep(fault.delay_seconds)
@@ -78,13 +78,13 @@ class Delivery:
         return None
 
     async def send(self, reply: Reply | Stream) -> web.StreamResponse:
-        """Send an answer to its end, or as far as the fault lets it go."""
+        """Send a response, up to where the fault interrupts it."""
         response = await (self._stream(reply) if isinstance(reply, Stream) else self._whole(reply))
         await response.write_eof()
         return response
 
     def after_answer(self) -> None:
-        """Act on what the fault does once the answer is sent."""
+        """Apply what the fault does after the response."""
         transport = self._request.transport
         if self.fault.close_after_response and transport is not None:
             transport.close()
@@ -160,12 +160,12 @@ class Delivery:
             return
         for at in range(0, len(data), piece):
             await response.write(data[at : at + piece])
-            # Twice: a reader in the same loop reads each piece before the next is sent.
+            # Twice, so that a reader in the same event loop reads each piece separately.
             await asyncio.sleep(0)
             await asyncio.sleep(0)
 
     async def _break(self, how: str) -> NoReturn:
-        """End the answer where it is, without its end."""
+        """Interrupt the response here, without its end."""
         self._request.writer.send_headers()
         if how == "stall":
             await _silence()

@@ -1,4 +1,4 @@
-"""Embeddings that hash words, so that similar texts have similar vectors."""
+"""Simulated embeddings: hashed words and trigrams, so that similar texts have similar vectors."""
 
 import hashlib
 import math
@@ -7,9 +7,9 @@ from functools import lru_cache
 
 _WORD = re.compile(r"\w+")
 _SPREAD = 16
-"""How many places of the vector one feature touches."""
+"""Number of dimensions that one feature affects."""
 _BIAS = 0.05
-"""Weight of what every text has in common; the vector of "" is nothing else."""
+"""Weight of a vector common to all texts; it is the vector of ""."""
 _TRIGRAM_WEIGHT = 0.35
 
 
@@ -26,7 +26,7 @@ def _common(width: int) -> tuple[float, ...]:
 
 
 def raw_embedding(text: str, width: int) -> list[float]:
-    """Return the vector of a text as a model leaves it: of no particular length."""
+    """Return the vector of a text, not normalized."""
     vector = list(_common(width))
     features: list[tuple[str, float]] = []
     for word in _WORD.findall(text.lower()):
@@ -39,13 +39,13 @@ def raw_embedding(text: str, width: int) -> list[float]:
 
 
 def unit(vector: list[float]) -> list[float]:
-    """Return the vector at length 1, with about the digits of a float32."""
+    """Normalize a vector to unit length, rounded to about the precision of a float32."""
     length = math.sqrt(sum(value * value for value in vector))
     return [round(value / length, 8) for value in vector] if length else vector
 
 
 def embedding(text: str, width: int, dimensions: int | None = None) -> list[float]:
-    """Return the unit vector of a text, cut to its first dimensions when that shortens it."""
+    """Return the vector of a text, truncated to `dimensions` if that is shorter, at unit length."""
     vector = unit(raw_embedding(text, width))
     if dimensions is not None and 0 < dimensions < width:
         return unit(vector[:dimensions])

@@ -1,4 +1,4 @@
-"""Ollama's endpoints, without their delivery."""
+"""Ollama's endpoints: what each returns; `simulator.delivery` sends it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -29,7 +29,7 @@ Endpoint = Callable[[bytes, Fault], Awaitable[Reply | Stream]]
 
 
 class Endpoints:
-    """What each path answers, from the installed models and those that run."""
+    """The routes, and the responses they return."""
 
     def __init__(self, library: Library, runners: Runners, seconds_per_token: float, age: Age) -> None:
         self.library = library
@@ -126,14 +126,14 @@ class Endpoints:
             return _single(fields, empty, "load")
         await self.runners.slot()
         streams = fields.get("stream", True)
-        refusal = RunnerError if streams else RefusedError
-        fault_of_format = _fault_of_format(fields.get("format"), self._age)
-        if fault_of_format is not None:
-            raise refusal(*fault_of_format)
+        error_type = RunnerError if streams else RefusedError
+        format_error = _format_error(fields.get("format"), self._age)
+        if format_error is not None:
+            raise error_type(*format_error)
         made = generate(model, fields, options, load_ns, self.answer_tokens)
         made.times_one_token = self._age != "0.24"
         if made.prompt_cut and fields.get("truncate") is False:
-            raise refusal(400, too_long(made.prompt_given, made.prompt_tokens, self._age))
+            raise error_type(400, too_long(made.prompt_given, made.prompt_tokens, self._age))
         if streams:
             return Stream(made.lines(fault), self.seconds_per_token)
         if fault.endless:
@@ -172,7 +172,7 @@ class Endpoints:
         vectors = [embedding(" ".join(item.split()[:limit]), model.width, dimensions) for item in texts]
         answer: dict[str, Any] = {"model": text, "embeddings": vectors}
         answer |= {"total_duration": load_ns + 1_000_000 * len(texts), "load_duration": load_ns}
-        # Two more for each text, as the model puts its marks around it.
+        # Two more for each text: the model adds a start and an end token.
         answer["prompt_eval_count"] = sum(min(count, limit) + 2 for count in counts)
         return json_reply(answer)
 
@@ -216,13 +216,13 @@ def _name(text: str, missing: RefusedError) -> Name:
 
 
 def _single(fields: dict[str, Any], empty: dict[str, Any], reason: str) -> Reply:
-    """Return the one object that loading and unloading answer, streamed or not."""
+    """Return the response to a load or unload request: one object, even if streamed."""
     head = {"model": fields["model"], "created_at": clock.now()}
     return json_reply(head | empty | {"done": True, "done_reason": reason})
 
 
-def _fault_of_format(wanted: Any, age: Age) -> tuple[int, str] | None:
-    """Return with which status and words Ollama refuses an unusable `format`."""
+def _format_error(wanted: Any, age: Age) -> tuple[int, str] | None:
+    """Return status and message of Ollama's error for an invalid `format`."""
     if wanted in (None, "", "json"):
         return None
     if isinstance(wanted, dict):
@@ -232,5 +232,5 @@ def _fault_of_format(wanted: Any, age: Age) -> tuple[int, str] | None:
 
 
 def _embedding_limit(model: Model, options: dict[str, Any]) -> int:
-    """Return how many tokens of a text count: the context without its two marks."""
+    """Return the maximum tokens of a text: the context length minus the start and end tokens."""
     return max(1, min(int(options.get("num_ctx") or model.context_length), model.context_length) - 2)

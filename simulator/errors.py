@@ -1,4 +1,4 @@
-"""The refusals Ollama answers with."""
+"""Error responses of Ollama."""
 
 from typing import ClassVar
 
@@ -6,7 +6,7 @@ from simulator.replies import JSON, JSON_BARE
 
 
 class RefusedError(Exception):
-    """A request that is answered with `{"error": ...}`."""
+    """A request is rejected with an `{"error": ...}` response."""
 
     media_type: ClassVar[str] = JSON
 
@@ -17,6 +17,6 @@ class RefusedError(Exception):
 
 
 class RunnerError(RefusedError):
-    """A failure that Ollama meets when the answer has begun but nothing is sent yet."""
+    """A failure after a stream has started and before its first line; its content type has no charset."""
 
     media_type = JSON_BARE

@@ -1,4 +1,4 @@
-"""Faults on demand: what shall go wrong, for which requests, how often."""
+"""Fault injection: what goes wrong, for which requests, and how often."""
 
 import asyncio
 from dataclasses import dataclass
@@ -13,65 +13,64 @@ Break = Literal["reset", "stall", "error", "end", "truncate"]
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One way to go wrong. Chunks are the lines of a stream.
+    """A fault to inject. A chunk is a line of a stream.
 
-    Whole answers know no chunks: there `reset_after` and `stall_after` act after the headers
-    and half of the body (0: before any byte, and after the headers), `error_after` is a 500,
-    and `end_after` gives `"done": false` without metrics, as Ollama does in each case.
-    A fault that asks for more chunks than the answer has does nothing.
+    In responses that are not streamed, `reset_after` and `stall_after` act after the headers and half of the body (0:
+    before any byte, and after the headers, respectively), `error_after` gives a 500, and `end_after` gives
+    `"done": false` without metrics, as Ollama does. If a response has fewer chunks than given, nothing happens.
     """
 
     path: str | None = None
-    """The exact path; None stands for every generation path."""
+    """The exact path; None matches all generation paths."""
     model: str | None = None
     """Only requests for this model, compared as Ollama compares names."""
     times: int | None = 1
-    """How many matching requests it meets; None is for ever."""
+    """How many matching requests are affected; None for all."""
 
     delay_seconds: float = 0.0
-    """Silence before anything else."""
+    """Delay before anything else."""
     until: asyncio.Event | None = None
-    """Silence before anything else, until this is set."""
+    """Wait for this event before anything else."""
     hang: bool = False
-    """Never answer."""
+    """Never respond."""
     status: int | None = None
-    """Answer `{"error": message}` with this status (or `body`, when there is one)."""
+    """Respond with this status and `{"error": message}`, or `body` if given."""
     message: str = "an error was encountered while running the model: unexpected EOF"
-    """The text of `status` and `error_after`."""
+    """The error message of `status` and `error_after`."""
     body: bytes | None = None
-    """These bytes in place of the answer, with `status` (200) and `content_type`."""
+    """Respond with these bytes, `status` (default 200) and `content_type`."""
     content_type: str = "text/html"
     retry_after: str | None = None
     """The `Retry-After` header of `status` and `body`."""
     load_failure: bool = False
-    """The model fails to load: 500, and it is no longer among the running ones."""
+    """The model fails to load: respond with 500, and unload it if it was loaded."""
     reset_after: int | None = None
-    """Abort the connection with RST after so many chunks; 0: before any byte."""
+    """Reset the connection (RST) after this many chunks; 0: before any byte."""
     error_after: int | None = None
-    """An `{"error": message}` line after so many chunks, then a normal end."""
+    """Send an `{"error": message}` line after this many chunks, then end the response normally."""
     end_after: int | None = None
-    """A normal end without `done` after so many chunks."""
+    """End the response normally after this many chunks, without `done`."""
     stall_after: int | None = None
-    """Silence for ever after so many chunks; 0: after the headers."""
+    """Send nothing more after this many chunks; 0: after the headers."""
     truncate_body: bool = False
-    """Less than the Content-Length promised, then a close; a stream lacks its last chunk."""
+    """Close the connection before the end of the body: before Content-Length, or without the final chunk."""
     split_bytes: int | None = None
-    """Write in pieces of so many bytes, each flushed by itself."""
+    """Write pieces of this many bytes, each flushed separately."""
     merge: bool = False
-    """Write all lines at once."""
+    """Write all lines of a stream at once."""
     line_bytes: int = 0
-    """Pad the `context` of the last line until the line has so many bytes (chat gets one too)."""
+    """Pad the last line to at least this many bytes with `context`, which chat then has as well."""
     endless: bool = False
-    """Tokens for ever, until the client leaves."""
+    """Generate tokens until the client disconnects."""
     close_after_response: bool = False
-    """Close the connection right after an answer that promised keep-alive."""
+    """Close the connection after a response that did not announce it."""
     drop_reused: bool = False
-    """Cut requests that come over a connection already used; fresh ones do not count."""
+    """Reset the connection on a request that reuses one; requests on new connections do not match."""
     garbage_status_line: bool = False
-    """Answer bytes that are no HTTP."""
+    """Respond with bytes that are not HTTP."""
 
     def matches(self, path: str, model: str | None, *, reused: bool) -> bool:
-        """Say whether a request meets this fault."""
+        """Return whether the fault applies to a request."""
         if path not in GENERATION_PATHS if self.path is None else path != self.path:
             return False
         if self.drop_reused and not reused:
@@ -79,7 +78,7 @@ class Fault:
         return self.model is None or same_model(self.model, model)
 
     def break_point(self) -> tuple[int | None, Break | None]:
-        """Return after how many chunks a stream breaks, and how."""
+        """Return after how many chunks a stream is interrupted, and how."""
         points: list[tuple[int | None, Break]] = [
             (self.reset_after, "reset"),
             (self.stall_after, "stall"),
@@ -94,7 +93,7 @@ NO_FAULT = Fault()
 
 
 def same_model(first: str, second: str | None) -> bool:
-    """Compare two names as Ollama does."""
+    """Compare two model names as Ollama does."""
     if second is None:
         return False
     one, two = parse_name(first), parse_name(second)
@@ -108,21 +107,21 @@ class _Armed:
 
 
 class FaultQueue:
-    """The armed faults, first in, first out."""
+    """Pending faults; the first that matches a request applies."""
 
     def __init__(self) -> None:
         self._armed: list[_Armed] = []
 
     def arm(self, fault: Fault) -> None:
-        """Add a fault behind those already waiting."""
+        """Append a fault."""
         self._armed.append(_Armed(fault, fault.times))
 
     def clear(self) -> None:
-        """Forget every fault."""
+        """Remove all faults."""
         self._armed.clear()
 
     def take(self, path: str, model: str | None, *, reused: bool) -> Fault:
-        """Return the fault this request meets, and count it; `NO_FAULT` for none."""
+        """Return the fault that applies to a request, and count it as used; `NO_FAULT` if none applies."""
         for armed in self._armed:
             if armed.left == 0 or not armed.fault.matches(path, model, reused=reused):
                 continue

@@ -1,4 +1,4 @@
-"""What a model says to a request, and the lines that carry it."""
+"""Simulated generation: the tokens of a response and their JSON lines."""
 
 import itertools
 import time
@@ -28,7 +28,7 @@ _PADDING_BYTES = len(f"{_PADDING_TOKEN},")
 
 @dataclass
 class Generation:
-    """The tokens of one answer and the shape its lines have."""
+    """The tokens of one response, and how they are rendered."""
 
     model_as_sent: str
     chat: bool
@@ -43,7 +43,7 @@ class Generation:
     content: list[str] = field(default_factory=list)
     tool_calls: list[dict[str, Any]] = field(default_factory=list)
     hidden_tokens: int = 0
-    """Tokens that count and are not shown."""
+    """Tokens that are counted but not part of the response."""
     done_reason: str = "stop"
     times_one_token: bool = True
     """Whether the time of an answer of one token is told; before 0.30 the clock starts with the first."""
@@ -55,12 +55,12 @@ class Generation:
 
     @property
     def eval_count(self) -> int:
-        """Tokens made, thinking included."""
+        """Number of generated tokens, including thinking."""
         calls = _TOOL_CALL_TOKENS * len(self.tool_calls)
         return len(self.thinking) + len(self.content) + self.hidden_tokens + calls
 
     def lines(self, fault: Fault) -> Iterator[bytes]:
-        """Yield the stream's lines; the last has the metrics."""
+        """Yield the lines of a stream; the last contains the metrics."""
         for token in self.thinking:
             yield dumps(self._object(thinking=token)) + b"\n"
         tokens = itertools.cycle([" again", " und", " weiter", " →"]) if fault.endless else self.content
@@ -72,7 +72,7 @@ class Generation:
         yield _padded(last, fault.line_bytes) + b"\n"
 
     def whole(self, fault: Fault) -> bytes:
-        """Return the answer as one object, without a newline."""
+        """Return the response that is not streamed, without a newline."""
         answer = self._object("".join(self.content), "".join(self.thinking), self.tool_calls)
         if fault.end_after is None:
             answer |= self._metrics()
@@ -105,12 +105,12 @@ class Generation:
         last: dict[str, Any] = {"done": True, "done_reason": self.done_reason}
         if self.with_context:
             last["context"] = token_ids(f"{self.prompt} {''.join(self.content)}")
-        # Ollama leaves out what is zero.
+        # Ollama omits zero values.
         return last | {key: value for key, value in metrics.items() if value}
 
 
 def _padded(answer: dict[str, Any], least_bytes: int) -> bytes:
-    """Return the JSON of a last line, its `context` filled up to so many bytes."""
+    """Return the JSON of the last line, padded to at least this many bytes with `context`."""
     line = dumps(answer)
     if len(line) >= least_bytes:
         return line
@@ -121,7 +121,7 @@ def _padded(answer: dict[str, Any], least_bytes: int) -> bytes:
 def generate(
     model: Model, fields: dict[str, Any], options: dict[str, Any], load_ns: int, answer_length: int
 ) -> Generation:
-    """Make the answer to a request of /api/generate or, when it has messages, /api/chat."""
+    """Generate the response to a request to /api/generate or, if it has messages, /api/chat."""
     chat = "messages" in fields
     prompt = _chat_prompt(fields["messages"]) if chat else f"{fields.get('system', '')} {fields['prompt']}"
     context = min(int(options.get("num_ctx") or 4096), model.context_length)
@@ -137,8 +137,8 @@ def generate(
     )
     rng = random_for(model.name.key, options.get("seed", -1), prompt)
     wanted = fields.get("format") or None
-    # A grammar on /api/generate holds from the first token: nothing is thought, and the header
-    # without which gpt-oss shows no text never comes.
+    # On /api/generate a grammar applies from the first token. That prevents thinking, and the header without which the
+    # text of gpt-oss is not recognized.
     constrained = wanted is not None and not chat
     if _thinks(model, fields) and not constrained:
         made.thinking = thinking_tokens(rng)
@@ -152,7 +152,7 @@ def generate(
     made.content = cut_at_stop(made.content, options.get("stop", []))
     _limit(made, options.get("num_predict", -1))
     if fields.get("shift") is False:
-        # The last token needs no place in the context.
+        # The last token does not occupy the context.
         _limit(made, context - made.prompt_tokens + 1)
     if constrained and model.always_thinks:
         made.hidden_tokens, made.content = len(made.content), []
@@ -170,7 +170,7 @@ def _thinks(model: Model, fields: dict[str, Any]) -> bool:
 
 
 def _limit(made: Generation, tokens: int) -> None:
-    """Hold a limit of tokens, which thinking uses up too; 0 and less is none."""
+    """Truncate the response to a number of tokens, including thinking; 0 or less means no limit."""
     if tokens <= 0 or made.eval_count <= tokens:
         return
     made.thinking = made.thinking[:tokens]
@@ -180,7 +180,7 @@ def _limit(made: Generation, tokens: int) -> None:
 
 
 def _tool_call(fields: dict[str, Any], rng: Any) -> dict[str, Any] | None:
-    """Return a call of the first tool that the last message, the user's, names."""
+    """Return a call of the first tool that is named in the last message, if that is from the user."""
     last = fields["messages"][-1]
     if str(last.get("role", "")).lower() != "user":
         return None

@@ -1,17 +1,17 @@
-"""Which JSON schemas Ollama before 0.30 can make a grammar of; it refuses the others, valid as they may be."""
+"""JSON schemas that Ollama before 0.30 can convert to a grammar; it rejects other schemas even if they are valid."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
 _FORMATS = ("date", "date-time", "time", "uuid")
-"""Formats that stand for a string where no type is given."""
+"""Formats that imply the type string."""
 _REMOTE = "https://"
-"""References to other documents are not looked at."""
+"""References to other documents are not checked."""
 
 
 def has_grammar(schema: Any) -> bool:
-    """Return whether Ollama takes the schema as `format`."""
+    """Return whether Ollama accepts the schema as `format`."""
     document = _Document(schema)
     try:
         return all(map(document.refers_within, _references(schema))) and document.covers(schema)
@@ -33,18 +33,18 @@ def _references(part: Any) -> Iterator[str]:
 
 
 class _Document:
-    """One schema document, of which only what the root leads to must have a grammar."""
+    """A schema document; only the parts reachable from the root must have a grammar."""
 
     def __init__(self, root: Any) -> None:
         self._root = root
         self._covered: set[str] = set()
 
     def refers_within(self, reference: str) -> bool:
-        """Return whether there is what the reference points at."""
+        """Return whether the target of a reference exists."""
         return reference.startswith(_REMOTE) or self._target(reference) is not None
 
     def covers(self, part: Any) -> bool:  # noqa: PLR0911 - one return a keyword
-        """Return whether one part has a grammar; the first of these keywords decides."""
+        """Return whether a subschema can be converted; keywords have precedence in this order."""
         if not isinstance(part, Mapping):
             return False
         kind = part.get("type")
@@ -76,7 +76,7 @@ class _Document:
         return self.covers(self._target(reference))
 
     def _merged_properties(self, parts: list[Any]) -> Iterator[Any]:
-        """Yield the properties of all parts; nothing else of them counts."""
+        """Yield the properties of all parts; Ollama ignores their other keywords."""
         for part in parts:
             whole = self._target(part["$ref"]) if "$ref" in part else part
             yield from whole.get("properties", {}).values()

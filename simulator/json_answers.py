@@ -1,4 +1,4 @@
-"""JSON that satisfies a schema."""
+"""Generation of JSON values that match a schema."""
 
 import math
 import random
@@ -10,7 +10,7 @@ import orjson
 from simulator.text import words
 
 _DEEP = 4
-"""From this depth on only what the schema requires is made, so that recursive schemas end."""
+"""From this depth on only required parts are generated, so that recursive schemas terminate."""
 _STRINGS = {
     "date": "2024-02-29",
     "date-time": "2024-02-29T12:30:00Z",
@@ -33,19 +33,19 @@ def json_answer(wanted: Any, label: str, rng: random.Random) -> str:
 
 
 def value_for(schema: Any, rng: random.Random) -> Any:
-    """Return a value that satisfies the schema."""
+    """Return a value that matches the schema."""
     return _Maker(schema, rng).make(schema, 0)
 
 
 class _Maker:
-    """Makes values for the parts of one schema document."""
+    """Generates values for the subschemas of one document."""
 
     def __init__(self, root: Any, rng: random.Random) -> None:
         self._root = root
         self._rng = rng
 
     def make(self, schema: Any, depth: int) -> Any:  # noqa: PLR0911 - one return a keyword
-        """Return a value for one part."""
+        """Return a value for a subschema."""
         if not isinstance(schema, Mapping):
             return "simulated"
         if "$ref" in schema:
@@ -84,7 +84,7 @@ class _Maker:
         return merged
 
     def _choice(self, schemas: list[Any], depth: int) -> Any:
-        """Return the first alternative, or a plain one where it gets deep."""
+        """Return the first alternative that is not null; at depth `_DEEP`, one that is not nested."""
         if depth >= _DEEP:
             plain = [part for part in schemas if not {"$ref", "properties", "items"} & set(part)]
             return (plain or schemas)[0]
@@ -159,7 +159,7 @@ def _implied_type(schema: Mapping[str, Any]) -> str:
 
 
 def _bounds(schema: Mapping[str, Any], step: float) -> tuple[float, float]:
-    """Return the least and the greatest number allowed, 100 apart where the schema is silent."""
+    """Return the minimum and maximum of a number; a missing one is 100 from the other."""
     lows = [schema[key] + extra for key, extra in (("minimum", 0), ("exclusiveMinimum", step)) if key in schema]
     highs = [schema[key] - extra for key, extra in (("maximum", 0), ("exclusiveMaximum", step)) if key in schema]
     low = max(lows) if lows else None

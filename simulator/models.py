@@ -27,12 +27,12 @@ class Model:
 
     @property
     def always_thinks(self) -> bool:
-        """gpt-oss cannot be told not to think."""
+        """Whether thinking cannot be turned off, as with gpt-oss."""
         return self.name.model.lower().startswith("gpt-oss")
 
     @property
     def label(self) -> str:
-        """The name without a tag of `latest`."""
+        """The name without `:latest`."""
         return self.name.shortest.removesuffix(":latest")
 
     @property
@@ -44,7 +44,7 @@ class Model:
 
     @property
     def context_length(self) -> int:
-        """Tokens the model was trained for."""
+        """Maximum context length in tokens."""
         return 2048 if "embedding" in self.capabilities else 131_072
 
     @property
@@ -72,7 +72,7 @@ class Model:
         }
 
     def tags_item(self) -> dict[str, Any]:
-        """Return the item of /api/tags."""
+        """Return the model's entry in /api/tags."""
         return {
             "name": self.name.shortest,
             "model": self.name.shortest,
@@ -84,7 +84,7 @@ class Model:
         }
 
     def show(self) -> dict[str, Any]:
-        """Return the answer of /api/show."""
+        """Return the response of /api/show."""
         return {
             "license": "none: this model is simulated",
             "modelfile": f"# simulated\n# FROM {self.name.shortest}\n\nFROM /models/blobs/sha256-{self.weights}\n",
@@ -118,7 +118,7 @@ class Library:
         width: int | None = None,
         same_weights_as: str | None = None,
     ) -> None:
-        """Install a model, or replace it; capabilities follow from the name unless given."""
+        """Install or replace a model; by default its capabilities are derived from its name."""
         parsed = _parsed(name)
         caps = tuple(_usual_capabilities(parsed) if capabilities is None else capabilities)
         original = parsed if same_weights_as is None else _parsed(same_weights_as)
@@ -126,18 +126,22 @@ class Library:
         self._models[parsed.key] = Model(parsed, caps, width or DEFAULT_WIDTH, datetime.now(UTC), weights)
 
     def remove(self, name: str) -> None:
-        """Remove a model; one that is not there is an error."""
+        """Remove a model.
+
+        Raises:
+            KeyError: if it is not installed.
+        """
         parsed = parse_name(name)
         if parsed is None or self._models.pop(parsed.key, None) is None:
             raise KeyError(name)
 
     def find(self, name: Name, *, match_case: bool = False) -> Model | None:
-        """Return the installed model of that name."""
+        """Return the installed model with this name, or None."""
         model = self._models.get(name.key)
         return None if model is not None and match_case and model.name != name else model
 
     def tags(self) -> list[dict[str, Any]]:
-        """Return the items of /api/tags, the newest first."""
+        """Return the models of /api/tags, newest first."""
         newest_first = sorted(self._models.values(), key=lambda model: model.modified_at, reverse=True)
         return [model.tags_item() for model in newest_first]
 
@@ -145,7 +149,7 @@ class Library:
 def _parsed(name: str) -> Name:
     parsed = parse_name(name)
     if parsed is None:
-        raise ValueError(f"{name!r} is no model name")
+        raise ValueError(f"{name!r} is not a model name")
     return parsed
 
 

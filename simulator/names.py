@@ -1,4 +1,4 @@
-"""Model names by Ollama's rules."""
+"""Parsing of model names, as Ollama does it."""
 
 import re
 from typing import NamedTuple
@@ -13,7 +13,7 @@ _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:\-]{0,349}")
 
 
 class Name(NamedTuple):
-    """A name with every default filled in."""
+    """A model name with defaults filled in."""
 
     host: str
     namespace: str
@@ -22,7 +22,7 @@ class Name(NamedTuple):
 
     @property
     def key(self) -> tuple[str, str, str, str]:
-        """The form in which names are compared."""
+        """The name in lower case, for comparison."""
         return (self.host.lower(), self.namespace.lower(), self.model.lower(), self.tag.lower())
 
     @property
@@ -32,7 +32,7 @@ class Name(NamedTuple):
 
     @property
     def shortest(self) -> str:
-        """The name as the lists show it: defaults dropped, the tag always there."""
+        """The name as listed: without the default host and namespace, always with a tag."""
         if self.host.lower() != DEFAULT_HOST:
             return self.full
         if self.namespace.lower() != DEFAULT_NAMESPACE:
@@ -41,7 +41,7 @@ class Name(NamedTuple):
 
 
 def parse_name(text: str) -> Name | None:
-    """Parse a name; None for one that Ollama calls invalid."""
+    """Parse a name; None if Ollama rejects it as invalid."""
     rest = text.strip()
     tag = DEFAULT_TAG
     if rest.rfind(":") > rest.rfind("/"):
@@ -59,7 +59,7 @@ def parse_name(text: str) -> Name | None:
 
 
 def split_source(text: str) -> tuple[str, str | None]:
-    """Cut a `:cloud`, `-cloud` or `:local` suffix off and say which source it names."""
+    """Remove a `:cloud`, `-cloud` or `:local` suffix; return the rest and the source it names."""
     rest = text.strip()
     head, colon, last = rest.rpartition(":")
     last = last.strip()

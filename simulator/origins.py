@@ -1,4 +1,4 @@
-"""Which hosts and origins Ollama lets in when it listens on loopback."""
+"""Checks of `Host` and `Origin` that Ollama performs on a loopback address."""
 
 import ipaddress
 import socket
@@ -10,7 +10,7 @@ _LOCAL_SCHEMES = ("app", "file", "tauri")
 
 
 def admitted(headers: Mapping[str, str]) -> bool:
-    """Say whether a request gets past the checks; others are answered 403 with no body."""
+    """Return whether a request is allowed; others get 403 without a body."""
     host = headers.get("Host", "")
     origin = headers.get("Origin")
     return _host_admitted(host) and (origin is None or _origin_admitted(origin, host))

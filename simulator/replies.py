@@ -1,4 +1,4 @@
-"""What an endpoint hands to the delivery."""
+"""Responses as endpoints return them, before they are sent."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ _GO_ESCAPES = (
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer sent whole."""
+    """A response that is not streamed."""
 
     body: bytes
     status: int = 200
@@ -29,16 +29,16 @@ class Reply:
 
 @dataclass(frozen=True)
 class Stream:
-    """An answer sent line by line; the lines are made as they are sent."""
+    """A response streamed line by line; lines are generated as they are sent."""
 
     lines: Iterator[bytes]
     seconds_per_line: float
 
 
 def dumps(value: Any) -> bytes:
-    """Return JSON with the escapes of Go's encoder."""
+    """Encode JSON with the escapes of Go's encoder."""
     text = orjson.dumps(value)
-    # In JSON these characters occur inside strings only.
+    # In JSON these characters only occur in strings.
     for plain, escaped in _GO_ESCAPES:
         if plain in text:
             text = text.replace(plain, escaped)
@@ -46,10 +46,10 @@ def dumps(value: Any) -> bytes:
 
 
 def json_reply(value: Any, status: int = 200, media_type: str = JSON) -> Reply:
-    """Return a value as Ollama answers it: one object, no newline."""
+    """Return a JSON response, without a trailing newline."""
     return Reply(dumps(value), status, media_type)
 
 
 def error_reply(status: int, message: str, media_type: str = JSON) -> Reply:
-    """Return Ollama's error object."""
+    """Return an `{"error": message}` response."""
     return json_reply({"error": message}, status, media_type)

@@ -1,4 +1,4 @@
-"""Reading requests as Ollama's Go decoder does, with its complaints."""
+"""Request parsing with the type checks and error messages of Ollama's Go decoder."""
 
 import base64
 import binascii
@@ -47,10 +47,10 @@ _CONTEXTS = {
 
 
 def parse_json(body: bytes) -> Any:
-    """Parse the first JSON value; what follows it is ignored.
+    """Parse the first JSON value of a body; anything after it is ignored.
 
     Raises:
-        RefusedError: no body, or none that is JSON.
+        RefusedError: if the body is empty or not JSON.
     """
     text = body.decode(errors="replace").lstrip(" \t\r\n")
     if not text:
@@ -65,10 +65,10 @@ def parse_json(body: bytes) -> Any:
 
 
 def decode(kind: str, value: Any) -> dict[str, Any]:
-    """Return the fields of a request by their names in lower case, null ones left out.
+    """Return the fields of a request by their names in lower case, without null values.
 
     Raises:
-        RefusedError: a field of the wrong JSON type.
+        RefusedError: if a field has the wrong type.
     """
     if value is None:
         return {}
@@ -135,7 +135,11 @@ def _check_images(fields: Mapping[str, Any]) -> None:
 
 
 def check_think(value: Any) -> None:
-    """Refuse what `think` cannot be."""
+    """Validate `think`.
+
+    Raises:
+        RefusedError: if it is invalid.
+    """
     if value is None or isinstance(value, bool) or value in ("low", "medium", "high", "max"):
         return
     if isinstance(value, str):
@@ -144,7 +148,7 @@ def check_think(value: Any) -> None:
 
 
 def keep_alive_seconds(value: Any) -> float:
-    """Return seconds from a number or a Go duration; negative is for ever."""
+    """Convert a number or a Go duration to seconds; negative means for ever."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         go_type = {bool: "bool", list: "[]interface {}"}.get(type(value), "map[string]interface {}")
         raise RefusedError(400, f"Unsupported type: '{go_type}'")
@@ -169,7 +173,7 @@ def keep_alive_seconds(value: Any) -> float:
 
 
 def checked_options(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the known options that are set; Ollama answers a wrong type with 500."""
+    """Return the known options that are set; Ollama responds to a wrong type with 500."""
     options: dict[str, Any] = {}
     for name, value in fields.get("options", {}).items():
         kind = _OPTIONS.get(name)

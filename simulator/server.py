@@ -1,4 +1,4 @@
-"""The simulator's server: connections, calls, routes."""
+"""The simulator's HTTP server, which records calls and applies faults."""
 
 import asyncio
 import itertools
@@ -26,7 +26,7 @@ from simulator.runners import Runners
 
 
 class _Server(web.Server):
-    """Numbers the connections and cancels the handler of one that closes."""
+    """Numbers connections, and cancels the handler of a connection that closes."""
 
     def __init__(self, simulator: "Simulator") -> None:
         super().__init__(simulator.handle, handler_cancellation=True, access_log=None)
@@ -37,7 +37,7 @@ class _Server(web.Server):
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         self.numbers[handler] = next(self._simulator.connection_numbers)
         super().connection_made(handler, transport)
-        if self.stopped:  # between accepting and this
+        if self.stopped:  # after the connection was accepted
             transport.abort()
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
@@ -46,14 +46,14 @@ class _Server(web.Server):
 
 
 class Simulator:
-    """A stand-in for Ollama's wire protocol, with faults on demand.
+    """Simulates the Ollama API, records the calls it receives and injects faults.
 
     Args:
-        port: 0 takes a free one and keeps it over `stop()` and `start()`.
+        port: 0 selects a free port, which is kept across `stop()` and `start()`.
         host: The address to listen on.
         models: Names of the installed models.
-        seconds_per_token: The pace of every answer.
-        load_seconds: How long a model takes to load before its first answer.
+        seconds_per_token: Delay before each token.
+        load_seconds: Time to load a model before its first response.
         age: The version of Ollama that it speaks as.
     """
 
@@ -97,22 +97,22 @@ class Simulator:
 
     @property
     def open_calls(self) -> int:
-        """How many calls' handlers still run."""
+        """Number of calls in progress."""
         return len(self._open)
 
     @property
     def open_connections(self) -> int:
-        """How many connections are open, idle ones included."""
+        """Number of open connections, including idle ones."""
         return len(self._server.numbers) if self._server is not None else 0
 
     @property
     def loads(self) -> Counter[str]:
-        """How often each model was loaded, by its listed name."""
+        """Number of loads by model, under its listed name."""
         return self._runners.loads
 
     @property
     def seconds_per_token(self) -> float:
-        """The pace of every answer begun from now on."""
+        """Delay before each token, for new responses."""
         return self._endpoints.seconds_per_token
 
     @seconds_per_token.setter
@@ -121,7 +121,7 @@ class Simulator:
 
     @property
     def answer_tokens(self) -> int:
-        """Tokens of an answer that nothing cuts short, its thinking not counted."""
+        """Number of tokens of a response that no limit truncates, without thinking."""
         return self._endpoints.answer_tokens
 
     @answer_tokens.setter
@@ -129,10 +129,10 @@ class Simulator:
         self._endpoints.answer_tokens = count
 
     async def start(self) -> None:
-        """Listen; does nothing when it already does.
+        """Start the server; a no-op if it is running.
 
         Raises:
-            OSError: The port is taken.
+            OSError: if the port is in use.
         """
         if self._listener is not None:
             return
@@ -143,7 +143,7 @@ class Simulator:
         self.port = self._listener.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Refuse connections and abort the open ones; loaded models are forgotten."""
+        """Stop the server: close its port, abort open connections and unload all models."""
         listener, server = self._listener, self._server
         if listener is None or server is None:
             return
@@ -153,7 +153,7 @@ class Simulator:
         for listening in listener.sockets:
             with suppress(NotImplementedError):  # Windows
                 loop.remove_reader(listening)
-        await asyncio.sleep(0)  # asyncio fails on a connection it has accepted when its server is closed
+        await asyncio.sleep(0)  # otherwise asyncio fails on a connection accepted just before the server closes
         listener.close()
         running = list(self._open)
         busy = {call.connection for call in running}
@@ -170,11 +170,11 @@ class Simulator:
         self._runners.clear()
 
     def fault(self, fault: Fault) -> None:
-        """Arm a fault behind those already armed."""
+        """Add a fault after the pending ones."""
         self._faults.arm(fault)
 
     def clear_faults(self) -> None:
-        """Disarm every fault."""
+        """Remove all faults."""
         self._faults.clear()
 
     @property
@@ -215,16 +215,16 @@ class Simulator:
         """Remove an installed model.
 
         Raises:
-            KeyError: It is not installed.
+            KeyError: if it is not installed.
         """
         self._library.remove(name)
 
     def calls_to(self, path: str) -> list[Call]:
-        """Return the calls to one path."""
+        """Return the calls to a path."""
         return [call for call in self.calls if call.path == path]
 
     async def received(self, path: str, count: int = 1) -> Call:
-        """Wait until that many calls have come to the path and return the last of these."""
+        """Wait for the `count`-th call to a path, and return it."""
         while len(self.calls_to(path)) < count:
             if self._arrival is None:
                 self._arrival = asyncio.Event()
@@ -232,7 +232,7 @@ class Simulator:
         return self.calls_to(path)[count - 1]
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request and record how that ended."""
+        """Handle one request, and record its outcome."""
         call = self._record(request)
         is_stream = False
         try:
@@ -246,7 +246,7 @@ class Simulator:
             call.end("reset" if call.cut else "client_gone")
             raise
         except ConnectionError:
-            # A write met a closing connection; aiohttp drops the response it cannot send.
+            # The connection closed during a write; aiohttp discards the response returned here.
             call.end("reset" if call.cut else "client_gone")
             return web.Response()
         else:

@@ -36,6 +36,9 @@ DEFAULTS: dict[str, Any] = {
     "OLLAMA_RETRY_BACKOFF": 0.5,
     "OLLAMA_DOWN_COOLDOWN": 5,
     "OLLAMA_MODELS_TTL": 300,
+    "WEAVIATE_URL": None,
+    "WEAVIATE_HEALTH_TIMEOUT": 2,
+    "CREWAI_HEALTH_URL": None,
     "SSE_PING_INTERVAL": 15,
     "MAX_REQUEST_BYTES": 20_971_520,
     "API_KEYS": (),
@@ -98,7 +101,7 @@ def test_every_setting_is_described(name: str) -> None:
         ("https://gateway.example/api/ollama", "https://gateway.example:443/api/ollama"),
     ],
 )
-def test_base_url_is_made_usable(given: str, used: str) -> None:
+def test_base_url_is_normalized(given: str, used: str) -> None:
     assert Settings(ollama_base_url=given).ollama_base_url == used
     assert normalize_base_url(used) == used
 
@@ -154,6 +157,14 @@ BAD = [
     ("OLLAMA_RETRY_BACKOFF", "0"),
     ("OLLAMA_DOWN_COOLDOWN", "-5"),
     ("OLLAMA_MODELS_TTL", "0"),
+    ("WEAVIATE_URL", "ftp://weaviate"),
+    ("WEAVIATE_URL", "http://weaviate:8080?x=1"),
+    ("WEAVIATE_HEALTH_TIMEOUT", "0"),
+    ("CREWAI_HEALTH_URL", "agents:8001/health"),
+    ("CREWAI_HEALTH_URL", "ftp://agents/health"),
+    ("CREWAI_HEALTH_URL", "http://agents/health#x"),
+    ("CREWAI_HEALTH_URL", "http://agents/health?a b"),
+    ("CREWAI_HEALTH_URL", "http://agents/health?a#b"),
     ("SSE_PING_INTERVAL", "0"),
     ("FORWARDED_ALLOW_IPS", "proxy.internal"),
     ("FORWARDED_ALLOW_IPS", "10.0.0.1/8"),
@@ -209,25 +220,23 @@ BAD = [
 
 
 @pytest.mark.parametrize(("name", "value"), BAD)
-def test_bad_setting_is_refused_in_one_line_that_names_it(
-    name: str, value: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_invalid_setting_is_reported_in_one_line(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit) as caught:
         get_settings()
-    complaint = str(caught.value)
-    assert complaint.startswith(f"{name} got {value!r}, takes ")
-    assert "\n" not in complaint
+    message = str(caught.value)
+    assert message.startswith(f"{name} got {value!r}, expected ")
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize("port", ["99999", "port"])
-def test_bad_port_is_told_what_an_address_looks_like(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_message_about_a_bad_port_gives_an_example_address(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OLLAMA_BASE_URL", f"http://ollama:{port}")
-    with pytest.raises(SystemExit, match="takes an address such as http://"):
+    with pytest.raises(SystemExit, match="expected an address such as http://"):
         get_settings()
 
 
-def test_all_bad_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_invalid_settings_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAX_TOKENS", "0")
     monkeypatch.setenv("LOG_FORMAT", "xml")
     with pytest.raises(SystemExit, match=r"^MAX_TOKENS got '0'.* \| LOG_FORMAT got 'xml'"):
@@ -254,7 +263,7 @@ def test_a_password_in_a_bad_address_is_not_shown(name: str, address: str, monke
     with pytest.raises(SystemExit) as caught:
         get_settings()
     assert "hush" not in str(caught.value)
-    assert str(caught.value).startswith(f"{name} got 'ollama', takes ")
+    assert str(caught.value).startswith(f"{name} got 'ollama', expected ")
 
 
 def test_a_long_value_is_shown_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,23 +274,27 @@ def test_a_long_value_is_shown_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("address", ["http://ollama/p@th", "http://:@ollama"])
-def test_an_api_key_goes_with_an_address_without_a_password(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_api_key_and_an_address_without_a_password_are_accepted(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OLLAMA_BASE_URL", address)
     monkeypatch.setenv("OLLAMA_API_KEY", "hush")
     assert get_settings().ollama_api_key == SecretStr("hush")
 
 
 @pytest.mark.parametrize("address", ["http://user:hush@ollama", "user@ollama", "http://user:hush@ollama/p@th"])
-def test_an_api_key_and_a_password_are_one_too_many(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_api_key_together_with_a_password_is_rejected(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OLLAMA_BASE_URL", address)
     monkeypatch.setenv("OLLAMA_API_KEY", "hush")
-    with pytest.raises(SystemExit, match="OLLAMA_API_KEY got a secret, takes no value beside a password") as caught:
+    with pytest.raises(
+        SystemExit, match="OLLAMA_API_KEY got a secret, expected no value, as OLLAMA_BASE_URL has a user or password"
+    ) as caught:
         get_settings()
     assert "hush" not in str(caught.value)
 
 
 @pytest.mark.parametrize("key", ["hush\r\nX-Other: 1", "hushü", "hush\x00"])
-def test_a_key_that_fits_into_no_header_is_refused(key: str) -> None:
+def test_an_api_key_that_no_header_can_carry_is_rejected(key: str) -> None:
     with pytest.raises(ValidationError, match="printable ASCII") as caught:
         Settings(_env_file=None, ollama_api_key=SecretStr(key))
     assert "hush" not in str(caught.value)
@@ -299,7 +312,7 @@ def test_bad_setting_stops_the_start_with_one_line(tmp_path: Path) -> None:
     )
     assert ended.returncode == 1
     assert ended.stdout == ""
-    assert ended.stderr.startswith("MAX_TOKENS got '0', takes greater than or equal to 1")
+    assert ended.stderr.startswith("MAX_TOKENS got '0', expected greater than or equal to 1")
     assert ended.stderr.count("\n") == 1
 
 
@@ -312,7 +325,7 @@ def test_secrets_are_not_shown() -> None:
 @pytest.mark.parametrize(
     ("text", "keys"), [("one", ["one"]), ("one,two", ["one", "two"]), (" one , two ,", ["one", "two"])]
 )
-def test_lists_take_commas(text: str, keys: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lists_are_comma_separated(text: str, keys: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_KEYS", text)
     monkeypatch.setenv("ALLOWED_HOSTS", text)
     settings = Settings()
@@ -336,7 +349,7 @@ def test_lists_take_commas(text: str, keys: list[str], monkeypatch: pytest.Monke
         "chrome-extension://abcdefghijklmnop",
     ],
 )
-def test_origins_that_browsers_send(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_origins_that_browsers_send_are_accepted(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CORS_ORIGINS", origin)
     assert Settings().cors_origins == (origin,)
 
@@ -345,9 +358,9 @@ def test_origins_that_browsers_send(origin: str, monkeypatch: pytest.MonkeyPatch
     "text",
     ['"hush1","hush2"', "'hush'", '["hush1","hush2"]', "\u201chush\u201d", "hush hush", "hush\thush", "hush\u200bhush"],
 )
-def test_api_keys_that_were_not_meant_like_this_are_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_api_keys_with_quotes_brackets_or_spaces_are_rejected(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_KEYS", text)
-    with pytest.raises(SystemExit, match=r"^API_KEYS got a secret, takes keys ") as caught:
+    with pytest.raises(SystemExit, match=r"^API_KEYS got a secret, expected keys ") as caught:
         get_settings()
     assert "hush" not in str(caught.value)
 
@@ -366,7 +379,7 @@ def test_api_keys_that_were_not_meant_like_this_are_refused(text: str, monkeypat
         ("my_host.example", "my_host.example"),
     ],
 )
-def test_hosts_to_listen_on(text: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hosts_to_listen_on_are_validated(text: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOST", text)
     assert Settings().host == host
 
@@ -391,27 +404,25 @@ def test_allowed_hosts(text: str, name: str, monkeypatch: pytest.MonkeyPatch) ->
         ("MAX_TOKENS", "1_000", 1000),
     ],
 )
-def test_values_are_read_as_people_write_them(
-    name: str, text: str, value: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_values_are_parsed_leniently(name: str, text: str, value: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, text)
     assert getattr(Settings(), name.lower()) == value
 
 
 @pytest.mark.parametrize("name", ["API_KEYS", "CORS_ORIGINS"])
-def test_a_list_that_names_nothing_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_of_empty_items_is_rejected(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, " , ")
     with pytest.raises(ValidationError, match="at least one value"):
         Settings()
 
 
 @pytest.mark.parametrize(("text", "value"), [("5m", "5m"), ("-1", -1), ("0", 0), ("1.5", 1.5), ("300", 300)])
-def test_keep_alive_takes_numbers_and_durations(text: str, value: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keep_alive_accepts_numbers_and_durations(text: str, value: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OLLAMA_KEEP_ALIVE", text)
     assert Settings().ollama_keep_alive == value
 
 
-def test_an_empty_variable_is_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in DEFAULTS:
         monkeypatch.setenv(name, "")
     assert Settings() == Settings(_env_file=None)
@@ -428,7 +439,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
     assert get_settings() is settings
 
 
-def test_settings_are_frozen() -> None:
+def test_settings_are_immutable() -> None:
     settings = Settings()
     with pytest.raises(ValidationError, match="frozen"):
         settings.max_tokens = 1  # type: ignore[misc]

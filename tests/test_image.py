@@ -38,7 +38,7 @@ def has_ipv6() -> bool:
     ("host", "allowed"),
     [("127.0.0.1", ""), ("0.0.0.0", ""), ("0.0.0.0", "api.example"), ("::", ""), ("::1", "api.example"), ("[::1]", "")],
 )
-async def test_it_finds_the_service_where_it_listens(
+async def test_the_health_check_finds_the_service(
     simulator: Simulator, host: str, allowed: str, tmp_path: Path
 ) -> None:
     if ":" in host and not has_ipv6():
@@ -48,5 +48,5 @@ async def test_it_finds_the_service_where_it_listens(
         assert await health_check({"HOST": host, "PORT": str(service.port)} | proxies) == 0
 
 
-async def test_it_fails_where_nothing_listens() -> None:
+async def test_the_health_check_fails_without_a_service() -> None:
     assert await health_check({"HOST": "127.0.0.1", "PORT": str(free_port())}) == 1

@@ -1,4 +1,4 @@
-"""What the app does at import, at its start and its end, and with handlers that others register."""
+"""The app: import, startup, shutdown and custom exception handlers."""
 
 import asyncio
 import gc
@@ -30,8 +30,8 @@ from tests.serving import serve
 # Import
 
 
-def test_importing_it_runs_nothing(tmp_path: Path) -> None:
-    code = "import gc, main; assert gc.get_freeze_count() == 0; assert main.app.create.cache_info().currsize == 0"
+def test_importing_main_runs_nothing(tmp_path: Path) -> None:
+    code = "import gc, main; assert gc.get_freeze_count() == 0; assert main.app.created is None"
     environment = {"PYTHONPATH": str(ROOT), "MAX_TOKENS": "none", "PYTHONWARNINGS": "error"}
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, timeout=60, check=True)
 
@@ -41,15 +41,16 @@ async def test_main_app_is_one_app_for_any_server(
 ) -> None:
     monkeypatch.setenv("OLLAMA_BASE_URL", simulator.url)
     fresh = importlib.reload(main)
-    assert callable(vars(fresh)["app"])  # where hypercorn looks for it
-    assert isinstance(fresh.app.create(), FastAPI)
-    assert fresh.app.state is fresh.app.create().state
+    assert callable(vars(fresh)["app"])  # as hypercorn imports it
+    state = fresh.app.state
+    assert isinstance(fresh.app.created, FastAPI)
+    assert fresh.app.created.state is state
     async with serve(fresh.app) as url:
         assert (await get(client, f"{url}/health")).status == 200
     assert gc.get_freeze_count() == 0
 
 
-async def test_a_served_process_freezes_what_it_imported(simulator: Simulator, tmp_path: Path) -> None:
+async def test_a_server_process_freezes_imported_objects(simulator: Simulator, tmp_path: Path) -> None:
     probe = tmp_path / "probe.py"
     probe.write_text(
         "import gc, runpy, sys, threading, time\n"
@@ -88,12 +89,12 @@ async def test_an_error_within_the_lifespan_closes_the_connections(
 
 
 class TeapotError(Exception):
-    """An error of somebody else's."""
+    """An exception of another library."""
 
 
 @pytest.fixture
 def app(make_settings: MakeSettings) -> FastAPI:
-    """An app with a route that fails in a way that its query names."""
+    """An app with a route that raises the exception named in its query."""
     app = create_app(make_settings())
     errors = {"teapot": TeapotError("short and stout"), "bug": ZeroDivisionError("hush"), "http": HTTPException(418)}
 
@@ -113,7 +114,7 @@ def blocking_teapot(_request: Request, error: Exception) -> Response:
 
 
 @pytest.mark.parametrize("handler", [teapot, blocking_teapot])
-async def test_a_registered_handler_answers(
+async def test_a_custom_handler_creates_the_response(
     client: aiohttp.ClientSession, app: FastAPI, handler: Callable[..., Any]
 ) -> None:
     app.exception_handler(TeapotError)(handler)
@@ -137,7 +138,7 @@ async def test_a_registered_handler_answers(
     assert all("X-Request-ID" in one.headers for one in seen)
 
 
-async def test_a_handler_for_a_base_class_answers_for_all_of_ollama_s_errors(
+async def test_a_handler_for_the_base_class_handles_all_ollama_errors(
     client: aiohttp.ClientSession, app: FastAPI, simulator: Simulator
 ) -> None:
     app.exception_handler(OllamaError)(teapot)
@@ -149,7 +150,7 @@ async def test_a_handler_for_a_base_class_answers_for_all_of_ollama_s_errors(
 
 
 @pytest.mark.parametrize("key", [500, Exception])
-async def test_a_handler_for_bugs_answers_and_the_log_still_tells(
+async def test_unexpected_errors_with_a_custom_handler_are_still_logged(
     client: aiohttp.ClientSession, app: FastAPI, caplog: pytest.LogCaptureFixture, key: type[Exception] | int
 ) -> None:
     app.exception_handler(key)(teapot)
@@ -158,21 +159,23 @@ async def test_a_handler_for_bugs_answers_and_the_log_still_tells(
         problem_in(await get(client, f"{url}/nowhere"), "not_found")
     assert (seen.status, seen.json()) == (418, {"type": "ZeroDivisionError"})
     (record,) = [record for record in caplog.records if record.exc_info]
-    assert "a bug" in record.getMessage()
+    assert "unexpected error" in record.getMessage()
 
 
-async def test_without_handlers_a_bug_is_an_internal_error(client: aiohttp.ClientSession, app: FastAPI) -> None:
+async def test_without_handlers_an_unexpected_error_is_an_internal_error(
+    client: aiohttp.ClientSession, app: FastAPI
+) -> None:
     async with serve(app) as url:
         problem_in(await get(client, f"{url}/fail?how=bug"), "internal_error")
         problem_in(await get(client, f"{url}/fail?how=teapot"), "internal_error")
 
 
-# Systems without what only Unix has
+# Systems without Unix modules
 
 
 @pytest.fixture
 def without_unix(tmp_path: Path) -> Path:
-    """A program that starts the service where modules and signals are missing that Windows does not have."""
+    """A program that starts the service without the modules and signals that Windows lacks."""
     program = tmp_path / "elsewhere.py"
     program.write_text(
         "import runpy, signal, sys\n"

@@ -1,19 +1,25 @@
-"""What the README says is run as written."""
+"""The commands, code and tables of README.md and docs/ match the service."""
 
+import ast
 import asyncio
 import json
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from config import Settings
+from config import Settings, get_settings
+from routers.openapi import response_examples
 from routers.responses.problems import PROBLEMS_BY_CODE
+from services.ollama_service import ollama_service
+from simulator import Simulator
 
-README = Path(__file__).parent.parent / "README.md"
-EXAMPLE = README.parent / "examples" / "nextjs"
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+EXAMPLE = ROOT / "examples" / "nextjs"
 
 
 def blocks(language: str) -> list[str]:
@@ -25,9 +31,8 @@ def curl_commands() -> list[str]:
     return [line for line in lines if line.startswith("curl")]
 
 
-def table_rows(heading: str) -> Iterator[list[str]]:
-    section = README.read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    for line in section.splitlines():
+def table_rows(document: str) -> Iterator[list[str]]:
+    for line in (ROOT / "docs" / document).read_text().splitlines():
         if line.startswith("| `"):
             yield [cell.strip() for cell in line.strip("|").split(" | ")]
 
@@ -43,7 +48,7 @@ async def output_of(*command: str, cwd: Path | None = None) -> str:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 @pytest.mark.parametrize("command", curl_commands())
-async def test_every_curl_line_works(command: str, url: str) -> None:
+async def test_every_curl_command_works(command: str, url: str) -> None:
     text = await output_of("bash", "-c", command.replace("localhost:8000", url).replace("curl", "curl -sS --fail", 1))
     if "event-stream" in command:
         assert text.startswith("event: start\n")
@@ -53,14 +58,37 @@ async def test_every_curl_line_works(command: str, url: str) -> None:
         assert answer.get("success", answer.get("status") == "healthy")
 
 
-def test_the_route_handler_is_that_of_the_example() -> None:
+async def test_the_code_for_the_same_process_runs(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (code,) = [block for block in blocks("python") if "from services" in block]
+    monkeypatch.setenv("OLLAMA_BASE_URL", simulator.url)
+    get_settings.cache_clear()
+    names: dict[str, Any] = {}
+    try:
+        await eval(compile(code, README, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names)  # noqa: S307 - our own
+    finally:
+        await ollama_service.disconnect()
+        get_settings.cache_clear()
+    assert names["headline"].startswith("[simulated llama3.1]")
+    assert len(names["vector"]) == 768
+    assert capsys.readouterr().out.startswith("[simulated gpt-oss]")
+
+
+def test_the_health_response_is_that_of_the_docs() -> None:
+    (shown,) = [json.loads(block) for block in blocks("json") if "crewai_agents" in block]
+    example = response_examples.HEALTHY["healthy"]["value"]
+    assert shown == {name: example[name] for name in shown}
+
+
+def test_the_route_handler_equals_the_one_in_the_example() -> None:
     (code,) = blocks("ts")
     assert code == (EXAMPLE / "app/api/chat/route.ts").read_text()
 
 
-def test_the_settings_table_names_each_setting_with_its_default() -> None:
+def test_the_settings_table_lists_each_setting_with_its_default() -> None:
     stated: dict[str, str] = {}
-    for names, defaults, *_ in table_rows("Settings"):
+    for names, defaults, *_ in table_rows("settings.md"):
         keys = re.findall(r"`([A-Z_]+)`", names)
         values = re.findall(r"`([^`]*)`", defaults) or [""] * len(keys)
         stated |= dict(zip(keys, values, strict=True))
@@ -81,8 +109,8 @@ def comparable(value: str) -> float | str:
         return value.lower()
 
 
-def test_the_errors_table_names_each_code_with_its_status() -> None:
+def test_the_errors_table_lists_each_code_with_its_status() -> None:
     stated: dict[str, int] = {}
-    for codes, statuses, *_ in table_rows("Errors"):
+    for codes, statuses, *_ in table_rows("errors.md"):
         stated |= dict(zip(re.findall(r"`(\w+)`", codes), map(int, statuses.split(",")), strict=True))
     assert stated == {code: status for code, (status, _) in PROBLEMS_BY_CODE.items()}

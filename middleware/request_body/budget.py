@@ -5,53 +5,53 @@ WAIT_SECONDS = 5.0
 
 
 class BodyBudgetError(Exception):
-    """There was no room for a body for as long as one may wait."""
+    """The budget stayed exhausted for `WAIT_SECONDS`."""
 
 
 class BodyBudget:
-    """Memory that the large bodies of all requests may take together; who waits for it is served in order."""
+    """Limits the memory of all large request bodies together; waiting requests are served in order."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
         self.used_bytes = 0
 
-    async def take(self, size: int) -> None:
-        """Take room for so many bytes, at once or when others have given it back.
+    async def reserve(self, size: int) -> None:
+        """Reserve a number of bytes, waiting until they are available.
 
         Raises:
-            BodyBudgetError: if that takes longer than a few seconds.
+            BodyBudgetError: if they are not available within `WAIT_SECONDS`.
         """
         if not self._waiting and self.used_bytes + size <= self._max_bytes:
             self.used_bytes += size
             return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((size, turn))
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((size, waiter))
         try:
             async with asyncio.timeout(WAIT_SECONDS):
-                await turn
+                await waiter
         except TimeoutError:
-            self._leave(size, turn)
+            self._leave(size, waiter)
             raise BodyBudgetError from None
         except asyncio.CancelledError:
-            self._leave(size, turn)
+            self._leave(size, waiter)
             raise
 
-    def give_back(self, size: int) -> None:
-        """Give room back, to those who wait."""
+    def release(self, size: int) -> None:
+        """Release a number of bytes, and grant them to waiting requests."""
         self.used_bytes -= size
         self._admit()
 
-    def _leave(self, size: int, turn: asyncio.Future[None]) -> None:
-        if turn.cancelled():
-            self._waiting = deque(waiting for waiting in self._waiting if waiting[1] is not turn)
+    def _leave(self, size: int, waiter: asyncio.Future[None]) -> None:
+        if waiter.cancelled():
+            self._waiting = deque(item for item in self._waiting if item[1] is not waiter)
             self._admit()
-        else:  # the turn came at the same moment
-            self.give_back(size)
+        else:  # the bytes were granted at the same moment
+            self.release(size)
 
     def _admit(self) -> None:
         while self._waiting and self.used_bytes + self._waiting[0][0] <= self._max_bytes:
-            size, turn = self._waiting.popleft()
-            if not turn.done():
+            size, waiter = self._waiting.popleft()
+            if not waiter.done():
                 self.used_bytes += size
-                turn.set_result(None)
+                waiter.set_result(None)

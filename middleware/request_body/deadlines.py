@@ -3,18 +3,18 @@ from types import TracebackType
 
 
 class BodyDeadlines:
-    """The time that each body may take to arrive, kept with one timer for all: one for each costs 5 µs a request."""
+    """Deadlines of all request bodies, enforced by one shared timer: one for each would cost 5 µs per request."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._open: dict[BodyDeadline, None] = {}  # in the order in which they end
+        self._open: dict[BodyDeadline, None] = {}  # ordered by deadline
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def begin(self) -> "BodyDeadline":
-        """Start the time of one body."""
+    def start(self) -> "BodyDeadline":
+        """Return a deadline that starts now."""
         loop = asyncio.get_running_loop()
-        if loop is not self._loop:  # a timer of a loop that has ended never fires
+        if loop is not self._loop:  # the timer of an ended loop never fires
             self._loop, self._timer = loop, None
         deadline = BodyDeadline(self._open, loop.time() + self._seconds)
         self._open[deadline] = None
@@ -30,12 +30,12 @@ class BodyDeadlines:
             if deadline.when > loop.time():
                 self._timer = loop.call_at(deadline.when, self._expire)
                 return
-            deadline.end()
+            deadline.cancel()
             deadline.expire()
 
 
 class BodyDeadline:
-    """The time of one body: `with` it, waiting raises `TimeoutError` once it is over, as `asyncio.timeout` does."""
+    """Deadline of one body: a context manager that raises `TimeoutError` when it has passed, as `asyncio.timeout`."""
 
     __slots__ = ("_cancelling", "_has_cancelled", "_is_expired", "_open", "_task", "when")
 
@@ -61,13 +61,13 @@ class BodyDeadline:
                 raise TimeoutError from error
 
     def expire(self) -> None:
-        """Interrupt who waits now, and who would later."""
+        """Interrupt the task that waits, and make later waits fail at once."""
         self._is_expired = True
         if self._task is not None:
             self._has_cancelled = True
             self._cancelling = self._task.cancelling()
             self._task.cancel()
 
-    def end(self) -> None:
-        """Stop the time."""
+    def cancel(self) -> None:
+        """Cancel the deadline."""
         self._open.pop(self, None)

@@ -9,16 +9,16 @@ from middleware.request_body.content_coding import CODINGS, Decoder, DecodingErr
 from middleware.request_body.deadlines import BodyDeadline, BodyDeadlines
 from routers.responses.problems import problem
 
-SMALL_BYTES = 65_536  # what the server keeps of each connection in any case: it is neither counted nor waited for
+SMALL_BYTES = 65_536  # not counted in the budget, as the server buffers this much per connection anyway
 CLOSE = {"Connection": "close"}
 CHARSET = re.compile(rb';\s*charset\s*=\s*"?([^\s;"]*)', re.IGNORECASE)
 UTF8 = {b"utf-8", b"utf8", b"us-ascii", b"ascii"}
 
 
 class RequestBodyMiddleware:
-    """Limits the size of bodies, the memory they take together and the time they take to arrive, and decodes them.
+    """Limits the size, arrival time and total memory of request bodies, and decodes compressed ones.
 
-    Nothing of a body is read before the application asks for it, and nothing at all of one that is announced too large.
+    A body is read only when the application receives it, and never if its Content-Length exceeds the limit.
     """
 
     def __init__(self, app: ASGIApp, *, max_bytes: int, max_bytes_in_flight: int, timeout_seconds: float) -> None:
@@ -49,7 +49,7 @@ class RequestBodyMiddleware:
             await self._app(scope, receive, send)  # there is no body
             return
         if is_chunked:
-            length = None  # what it says does not count then
+            length = None  # ignored in chunked requests
         if length is not None and length > self.max_bytes:
             await problem("payload_too_large", self.too_large(), headers=CLOSE)(scope, receive, send)
             return
@@ -62,25 +62,25 @@ class RequestBodyMiddleware:
             body.release()
 
     def too_large(self) -> str:
-        """Return what a client is told whose body is too large."""
+        """Return the error detail for a body that is too large."""
         return f"The body is larger than {self.max_bytes} bytes (MAX_REQUEST_BYTES)."
 
 
 class _Body:
-    """The body of one request; what is wrong with it is raised where it is read."""
+    """The body of one request; errors are raised while it is read."""
 
     __slots__ = (
         "_coding",
         "_content_type",
         "_deadline",
         "_decoder",
-        "_is_arrived",
-        "_is_whole",
+        "_has_arrived",
+        "_is_complete",
         "_length",
         "_limits",
         "_receive",
+        "_reserved_bytes",
         "_size_bytes",
-        "_taken_bytes",
         "_wire_bytes",
     )
 
@@ -91,14 +91,14 @@ class _Body:
         self._receive = receive
         self._length = length
         self._content_type = content_type
-        self._wire_bytes = self._size_bytes = self._taken_bytes = 0
+        self._wire_bytes = self._size_bytes = self._reserved_bytes = 0
         self._deadline: BodyDeadline | None = None
         self._coding = ""
         self._decoder: Decoder | None = None
-        self._is_arrived = self._is_whole = False
+        self._has_arrived = self._is_complete = False
 
     def decode(self, scope: Scope) -> Scope:
-        """Decode the body; return the request as the application sees it."""
+        """Prepare to decode the body; return the scope without `Content-Encoding` and `Content-Length`."""
         values = [value for name, value in scope["headers"] if name == b"content-encoding"]
         codings = [part.strip().lower() for part in b",".join(values).decode("latin-1").split(",")]
         self._coding = ", ".join(coding for coding in codings if coding not in {"", "identity"})
@@ -109,53 +109,53 @@ class _Body:
         return {**scope, "headers": [header for header in scope["headers"] if header[0] not in hidden]}
 
     async def receive(self) -> Message:
-        """Return the next part of the body."""
-        if self._is_whole:
+        """Return the next part of the body, decoded."""
+        if self._is_complete:
             return await self._receive()
         if self._deadline is None:
             if self._coding or b"=" in self._content_type or (self._length or 0) > SMALL_BYTES:
                 await self._prepare()
-            self._deadline = self._limits.deadlines.begin()
+            self._deadline = self._limits.deadlines.start()
         message = await (self._read() if self._decoder is None else self._read_decoded(self._decoder))
-        self._is_whole = not message.get("more_body", False)
+        self._is_complete = not message.get("more_body", False)
         self._size_bytes += len(message.get("body", b""))
         if self._size_bytes > self._limits.max_bytes:
             raise HTTPException(413, self._limits.too_large(), headers=CLOSE)
-        if self._size_bytes > self._taken_bytes and self._size_bytes > SMALL_BYTES:
-            await self._take(self._size_bytes - self._taken_bytes)
+        if self._size_bytes > self._reserved_bytes and self._size_bytes > SMALL_BYTES:
+            await self._reserve(self._size_bytes - self._reserved_bytes)
         return message
 
     def release(self) -> None:
-        """Give the memory back, and stop the clock."""
+        """Release the memory and cancel the deadline."""
         if self._deadline is not None:
-            self._deadline.end()
-        if self._taken_bytes:
-            self._limits.budget.give_back(self._taken_bytes)
+            self._deadline.cancel()
+        if self._reserved_bytes:
+            self._limits.budget.release(self._reserved_bytes)
 
     async def _prepare(self) -> None:
-        """Refuse what cannot be read, and wait until there is room for what can."""
+        """Reject unsupported encodings, and reserve memory for the declared length."""
         charset = CHARSET.search(self._content_type)
         if charset and charset[1].lower() not in UTF8:
-            raise HTTPException(415, f"The charset {charset[1].decode('latin-1')} is not understood: send UTF-8.")
+            raise HTTPException(415, f"The charset {charset[1].decode('latin-1')} is not supported; use UTF-8.")
         if self._coding:
             coding = self._coding.removeprefix("x-")
             if coding not in CODINGS:
-                detail = f"Content-Encoding {self._coding} is not understood; gzip, deflate and none are."
+                detail = f"Content-Encoding {self._coding} is not supported; use gzip, deflate or none."
                 raise HTTPException(415, detail, headers={"Accept-Encoding": ", ".join(CODINGS)})
             self._decoder = Decoder(coding)
         if self._length is not None and self._length > SMALL_BYTES:
-            await self._take(self._length)
+            await self._reserve(self._length)
 
-    async def _take(self, size: int) -> None:
+    async def _reserve(self, size: int) -> None:
         try:
-            await self._limits.budget.take(size)
+            await self._limits.budget.reserve(size)
         except BodyBudgetError as error:
-            detail = "Too many large requests are under way (MAX_BODY_BYTES_IN_FLIGHT)."
+            detail = "Too many large requests are in progress (MAX_BODY_BYTES_IN_FLIGHT)."
             raise HTTPException(503, detail, headers={"Retry-After": "1"}) from error
-        self._taken_bytes += size
+        self._reserved_bytes += size
 
     async def _read(self) -> Message:
-        assert self._deadline is not None  # noqa: S101 - set where reading begins
+        assert self._deadline is not None  # noqa: S101 - set by `receive`
         try:
             with self._deadline:
                 return await self._receive()
@@ -164,16 +164,16 @@ class _Body:
             raise HTTPException(408, detail, headers=CLOSE) from error
 
     async def _read_decoded(self, decoder: Decoder) -> Message:
-        await asyncio.sleep(0)  # a piece that is decoded without waiting is work for which others wait
+        await asyncio.sleep(0)  # decoding blocks the event loop, so let other tasks run between pieces
         try:
             while not (piece := decoder.read()):
-                if self._is_arrived:
+                if self._has_arrived:
                     decoder.finish()
                     break
                 message = await self._read()
                 if message["type"] == "http.disconnect":
                     return message
-                self._is_arrived = not message.get("more_body", False)
+                self._has_arrived = not message.get("more_body", False)
                 self._wire_bytes += len(message.get("body", b""))
                 if self._wire_bytes > self._limits.max_bytes:
                     raise HTTPException(413, self._limits.too_large(), headers=CLOSE)

@@ -6,18 +6,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from routers.asgi_scope import first_header, with_connection_close
 
-SMALL_BYTES = 65_536  # what the server has read in any case
+SMALL_BYTES = 65_536  # the server buffers this much anyway
 MAX_BYTES = 134_217_728
 MAX_SECONDS = 10.0
-FIRST_SECONDS = 1.0  # a client that waits for the response before it sends its body sends nothing
+FIRST_SECONDS = 1.0  # short, as a client may wait for the response before it sends its body
 IDLE_SECONDS = 5.0
 
 
 class UnreadBodyMiddleware:
-    """Reads and discards the rest of a request body that was answered early.
+    """Reads and discards the rest of the request body if the response was sent before its end.
 
-    To close a connection with unread data resets it, and destroys the response before a client that is still sending
-    can read it.
+    Closing a connection with unread data resets it, so a client that is still sending might never see the response.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -36,7 +35,7 @@ class UnreadBodyMiddleware:
 
 
 def may_have_body(scope: Scope) -> bool:
-    """Tell whether a request can have a body; in HTTP/1 one is announced, in HTTP/2 it need not be."""
+    """Return whether a request can have a body; HTTP/1 requires headers that declare it, HTTP/2 does not."""
     for name, _ in scope["headers"]:
         if name in {b"content-length", b"transfer-encoding"}:
             return True
@@ -54,15 +53,15 @@ class _Exchange:
         self.is_read = self.is_held_back = False
 
     async def receive(self) -> Message:
-        """Pass a message on, and note when the body is whole."""
+        """Forward a message, and note the end of the body."""
         message = await self._receive()
         if not message.get("more_body", False):
             self.is_read = True
         self._received_bytes += len(message.get("body", b""))
         return message
 
-    def send(self, message: Message) -> Awaitable[None]:  # no coroutine: each costs every token of a stream something
-        """Pass a message on, but keep the end of the response back while the body is not read."""
+    def send(self, message: Message) -> Awaitable[None]:  # not a coroutine, which would cost time for each token
+        """Forward a message, but hold back the end of the response until the body is read."""
         if self.is_read:
             return self._send(message)
         if message["type"] == "http.response.start":

@@ -1,18 +1,20 @@
-"""The form of OpenAPI's named examples."""
+"""OpenAPI examples."""
 
 from typing import Any, TypedDict
 
-Named = dict[str, Any]
-
 
 class Example(TypedDict):
-    """A named example of OpenAPI's."""
+    """An OpenAPI example."""
 
     summary: str
     description: str
     value: Any
 
 
+Examples = dict[str, Any]
+"""Values of `Example` by name."""
+
+
 def named_example(summary: str, value: Any, description: str = "") -> Example:
-    """Return a named example."""
+    """Return an example with its summary."""
     return {"summary": summary, "description": description, "value": value}

@@ -1,6 +1,6 @@
-"""Example requests for `/docs`; each can be sent as it stands."""
+"""Example requests for `/docs`; each can be sent unchanged."""
 
-from routers.openapi.example import Named, named_example
+from routers.openapi.example import Examples, named_example
 
 HEADLINE_SCHEMA = {
     "type": "object",
@@ -12,15 +12,15 @@ HEADLINE_SCHEMA = {
     "additionalProperties": False,
 }
 
-GENERATE: Named = {
+GENERATE: Examples = {
     "headline": named_example(
         "A fantasy-football headline",
         {"prompt": "Write one headline about this week's fantasy-football waiver wire.", "max_tokens": 400},
     ),
     "stream": named_example(
-        "Stream it",
+        "Streaming",
         {"prompt": "Explain in two sentences why a running back's snap share matters.", "stream": True},
-        "Choose the form of the stream as the media type of the answer: it is sent as `Accept`.",
+        "Select the format of the stream as the media type of the response, which is sent as `Accept`.",
     ),
     "structured": named_example(
         "Structured output with a JSON schema",
@@ -30,10 +30,10 @@ GENERATE: Named = {
             "format": HEADLINE_SCHEMA,
             "temperature": 0,
         },
-        "`response` is JSON text that satisfies the schema; if it does not, `warnings` says `invalid_json`.",
+        "`response` is JSON text; if it does not satisfy the schema, `warnings` has `invalid_json`.",
     ),
     "voice": named_example(
-        "A voice of its own, repeatable",
+        "System prompt, seed and stop",
         {
             "model": "llama3.1",
             "system": "You are a dry British sports writer. Answer in one sentence.",
@@ -42,11 +42,11 @@ GENERATE: Named = {
             "seed": 7,
             "stop": ["\n\n"],
         },
-        "`QUALITY_MODEL` writes; without it `DEFAULT_MODEL` does, and the answer says so.",
+        "If the model is not installed, `DEFAULT_MODEL` responds and `fallback` is true.",
     ),
 }
 
-CHAT: Named = {
+CHAT: Examples = {
     "conversation": named_example(
         "A conversation with history",
         {
@@ -59,9 +59,9 @@ CHAT: Named = {
         },
     ),
     "stream": named_example(
-        "Stream it",
+        "Streaming",
         {"messages": [{"role": "user", "content": "Preview the Bills' next game in four sentences."}], "stream": True},
-        "Choose the form of the stream as the media type of the answer: it is sent as `Accept`.",
+        "Select the format of the stream as the media type of the response, which is sent as `Accept`.",
     ),
     "structured": named_example(
         "Structured output with a JSON schema",
@@ -72,7 +72,7 @@ CHAT: Named = {
         },
     ),
     "tools": named_example(
-        "Let it call a function",
+        "Tool call",
         {
             "messages": [{"role": "user", "content": "Is Saquon Barkley fit to play on Sunday?"}],
             "tools": [
@@ -90,20 +90,20 @@ CHAT: Named = {
                 }
             ],
         },
-        "`message.tool_calls` names the call; send its result back as a message with the role `tool`.",
+        "`message.tool_calls` has the calls; send the result back as a message with the role `tool`.",
     ),
 }
 
-EMBEDDINGS: Named = {
-    "one": named_example("Embed a text", {"text": "The quarterback threw for three touchdowns."}),
+EMBEDDINGS: Examples = {
+    "one": named_example("One text", {"text": "The quarterback threw for three touchdowns."}),
     "two": named_example(
-        "Embed two texts",
+        "Two texts",
         {"text": ["The quarterback threw for three touchdowns.", "Three touchdown passes on Sunday."]},
         "The vectors have unit length: their dot product is the cosine similarity.",
     ),
     "short": named_example(
-        "Vectors of 256 numbers",
+        "Vectors of 256 dimensions",
         {"text": "The running back is out with an ankle injury.", "dimensions": 256},
-        "For models that were trained for it; it saves room in a vector database.",
+        "Only for models trained for it; saves space in a vector database.",
     ),
 }

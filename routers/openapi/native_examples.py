@@ -1,8 +1,8 @@
-"""Example requests and answers of Ollama's own API."""
+"""Example requests and responses of Ollama's own API."""
 
 from typing import Any
 
-from routers.openapi.example import Named, named_example
+from routers.openapi.example import Examples, named_example
 from routers.openapi.examples import HEADLINE_SCHEMA
 
 _HEAD = {"model": "llama3.1", "created_at": "2026-03-02T09:45:00.123Z"}
@@ -11,47 +11,51 @@ _QUESTION = {"role": "user", "content": "Who should I start, Kyren Williams or R
 _DETAILS = {"format": "gguf", "family": "llama", "parameter_size": "8.0B", "quantization_level": "Q4_K_M"}
 _MODEL = {"name": "llama3.1:latest", "model": "llama3.1:latest", "size": 4_920_753_328, "details": _DETAILS}
 
-CHAT: Named = {
-    "whole": named_example("Whole", {"model": "llama3.1", "messages": [_QUESTION], "stream": False}),
-    "stream": named_example("Streamed", {"model": "llama3.1", "messages": [_QUESTION]}),
+CHAT: Examples = {
+    "whole": named_example("Complete response", {"model": "llama3.1", "messages": [_QUESTION], "stream": False}),
+    "stream": named_example("Streaming", {"model": "llama3.1", "messages": [_QUESTION]}),
     "schema": named_example(
-        "JSON by a schema",
+        "Structured output with a JSON schema",
         {"model": "llama3.1", "messages": [_QUESTION], "format": HEADLINE_SCHEMA, "stream": False},
     ),
 }
-CHAT_ANSWER: dict[str, Any] = {**_HEAD, "message": {"role": "assistant", "content": "Williams."}, **_END}
-GENERATE: Named = {
-    "whole": named_example("Whole", {"model": "llama3.1", "prompt": "Sum up a 3-3 draw.", "stream": False}),
-    "stream": named_example("Streamed", {"model": "llama3.1", "prompt": "Sum up a 3-3 draw."}),
+CHAT_RESPONSE: dict[str, Any] = {**_HEAD, "message": {"role": "assistant", "content": "Williams."}, **_END}
+GENERATE: Examples = {
+    "whole": named_example("Complete response", {"model": "llama3.1", "prompt": "Sum up a 3-3 draw.", "stream": False}),
+    "stream": named_example("Streaming", {"model": "llama3.1", "prompt": "Sum up a 3-3 draw."}),
     "load": named_example("Load the model", {"model": "llama3.1"}),
 }
-GENERATE_ANSWER: dict[str, Any] = {**_HEAD, "response": "Nobody won.", **_END}
-EMBED: Named = {
-    "one": named_example("A text", {"model": "nomic-embed-text", "input": "a trade"}),
+GENERATE_RESPONSE: dict[str, Any] = {**_HEAD, "response": "Nobody won.", **_END}
+EMBED: Examples = {
+    "one": named_example("One text", {"model": "nomic-embed-text", "input": "a trade"}),
     "two": named_example("Two texts", {"model": "nomic-embed-text", "input": ["a trade", "a waiver"]}),
-    "short": named_example("256 numbers", {"model": "nomic-embed-text", "input": "a trade", "dimensions": 256}),
+    "short": named_example(
+        "Vectors of 256 dimensions", {"model": "nomic-embed-text", "input": "a trade", "dimensions": 256}
+    ),
 }
-EMBED_ANSWER: dict[str, Any] = {
+EMBED_RESPONSE: dict[str, Any] = {
     "model": "nomic-embed-text",
     "embeddings": [[0.1826, -0.3651, 0.5477, 0.7303], [0.5, 0.5, -0.5, 0.5]],
     "prompt_eval_count": 8,
 }
-EMBEDDINGS: Named = {
-    "one": named_example("A text", {"model": "nomic-embed-text", "prompt": "a trade"}),
-    "kept": named_example("Keep the model", {"model": "nomic-embed-text", "prompt": "a trade", "keep_alive": "1h"}),
+EMBEDDINGS: Examples = {
+    "one": named_example("One text", {"model": "nomic-embed-text", "prompt": "a trade"}),
+    "kept": named_example(
+        "Keep the model loaded", {"model": "nomic-embed-text", "prompt": "a trade", "keep_alive": "1h"}
+    ),
     "load": named_example("Load the model", {"model": "nomic-embed-text"}),
 }
-EMBEDDINGS_ANSWER: dict[str, Any] = {"embedding": [0.1826, -0.3651, 0.5477, 0.7303]}
-SHOW: Named = {
+EMBEDDINGS_RESPONSE: dict[str, Any] = {"embedding": [0.1826, -0.3651, 0.5477, 0.7303]}
+SHOW: Examples = {
     "model": named_example("A model", {"model": "llama3.1"}),
-    "verbose": named_example("With its long lists", {"model": "llama3.1", "verbose": True}),
-    "embedding": named_example("A model for vectors", {"model": "nomic-embed-text"}),
+    "verbose": named_example("Verbose", {"model": "llama3.1", "verbose": True}),
+    "embedding": named_example("An embedding model", {"model": "nomic-embed-text"}),
 }
-SHOW_ANSWER: dict[str, Any] = {
+SHOW_RESPONSE: dict[str, Any] = {
     "details": _DETAILS,
     "model_info": {"general.architecture": "llama", "llama.context_length": 131_072},
     "capabilities": ["completion", "tools"],
 }
-TAGS_ANSWER: dict[str, Any] = {"models": [_MODEL]}
-PS_ANSWER: dict[str, Any] = {"models": [_MODEL | {"size_vram": 0, "context_length": 4096}]}
-VERSION_ANSWER: dict[str, Any] = {"version": "0.12.6"}
+TAGS_RESPONSE: dict[str, Any] = {"models": [_MODEL]}
+PS_RESPONSE: dict[str, Any] = {"models": [_MODEL | {"size_vram": 0, "context_length": 4096}]}
+VERSION_RESPONSE: dict[str, Any] = {"version": "0.12.6"}

@@ -1,9 +1,9 @@
-"""Requests of OpenAI's clients that can be sent as they stand, and their answers."""
+"""Example requests and responses of OpenAI's API; each request can be sent unchanged."""
 
 import json
 from typing import Any
 
-from routers.openapi.example import Named, named_example
+from routers.openapi.example import Examples, named_example
 from routers.openapi.examples import HEADLINE_SCHEMA
 from routers.openapi.response_examples import HEADLINE, USAGE
 
@@ -13,7 +13,7 @@ CALL = {"name": "injury_status", "arguments": '{"player":"Saquon Barkley"}'}
 CALL_ID = "call_8d1f0c2b"
 
 
-CHAT: Named = {
+CHAT: Examples = {
     "conversation": named_example(
         "A conversation",
         {
@@ -25,7 +25,7 @@ CHAT: Named = {
         },
     ),
     "stream": named_example(
-        "Stream it",
+        "Streaming",
         {
             "model": "gpt-oss",
             "messages": [{"role": "user", "content": "Preview the Bills' next game in four sentences."}],
@@ -44,10 +44,10 @@ CHAT: Named = {
             },
             "temperature": 0,
         },
-        "`message.content` is JSON text that satisfies the schema; if it does not, `warnings` says `invalid_json`.",
+        "`message.content` is JSON text; if it does not satisfy the schema, `warnings` has `invalid_json`.",
     ),
     "tools": named_example(
-        "Let it call a function",
+        "Tool call",
         {
             "model": "llama3.1",
             "messages": [{"role": "user", "content": "Is Saquon Barkley fit? Ask injury_status."}],
@@ -66,18 +66,18 @@ CHAT: Named = {
                 }
             ],
         },
-        "`message.tool_calls` names the call; send its result back with the role `tool` and its `tool_call_id`.",
+        "`message.tool_calls` has the calls; send the result back with the role `tool` and the `tool_call_id`.",
     ),
 }
-EMBEDDINGS: Named = {
+EMBEDDINGS: Examples = {
     "one": named_example("One text", {"model": "nomic-embed-text", "input": "a fantasy football league"}),
     "several": named_example(
         "Several texts", {"model": "nomic-embed-text", "input": ["waiver wire", "trade deadline", "bye week"]}
     ),
     "base64": named_example(
-        "Packed",
+        "Base64 vectors",
         {"input": "a fantasy football league", "encoding_format": "base64"},
-        "As OpenAI's packages ask for it.",
+        "The default of OpenAI's packages.",
     ),
 }
 
@@ -100,10 +100,10 @@ def _chunk(delta: dict[str, Any], finish_reason: str | None = None, **members: A
     return f"data: {json.dumps({**head, 'choices': [choice], **members})}\n\n"
 
 
-COMPLETIONS: Named = {
+COMPLETIONS: Examples = {
     "text": named_example("Text", _completion({"role": "assistant", "content": HEADLINE, "refusal": None}, "stop")),
     "tools": named_example(
-        "A call of a tool",
+        "Tool call",
         _completion(
             {
                 "role": "assistant",
@@ -115,7 +115,7 @@ COMPLETIONS: Named = {
         ),
     ),
 }
-CHUNKS: Named = {
+CHUNKS: Examples = {
     "text": named_example(
         "Chunks of text",
         _chunk({"role": "assistant", "content": ""})
@@ -125,7 +125,7 @@ CHUNKS: Named = {
         + "data: [DONE]\n\n",
     ),
 }
-EMBEDDINGS_ANSWERS: Named = {
+EMBEDDINGS_RESPONSES: Examples = {
     "float": named_example(
         "Numbers",
         {
@@ -136,10 +136,10 @@ EMBEDDINGS_ANSWERS: Named = {
         },
     ),
 }
-MODEL: Named = {
+MODEL: Examples = {
     "found": named_example("A model", {"id": "gpt-oss", "object": "model", "created": CREATED, "owned_by": "library"}),
 }
-MODELS: Named = {
+MODELS: Examples = {
     "list": named_example(
         "The models",
         {

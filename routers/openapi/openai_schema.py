@@ -1,4 +1,4 @@
-"""Responses of OpenAI's API in openapi.json."""
+"""OpenAPI descriptions of the responses of OpenAI's API."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ SHOULD_RETRY = {
 
 
 def openai_errors(*codes: str) -> Responses:
-    """Return the description of these errors, by status."""
+    """Describe errors with these codes, by status."""
     responses: Responses = {}
     for code in codes:
         status, title = PROBLEMS_BY_CODE[code]
@@ -42,12 +42,12 @@ def openai_errors(*codes: str) -> Responses:
     return responses
 
 
-def completion_responses(named: dict[str, Any], chunks: dict[str, Any]) -> Responses:
-    """Return the description of a chat completion, whole or as a stream of chunks."""
+def completion_responses(examples: dict[str, Any], chunks: dict[str, Any]) -> Responses:
+    """Describe a chat completion: complete JSON, or a stream of chunks."""
     description = (
-        "Whole, as JSON. With `stream: true` as Server-Sent Events, whatever `Accept` says: each `data` is a chunk, "
-        'the last one `[DONE]`; a stream that fails ends with `{"error": …}` instead.'
+        "A complete response as JSON. With `stream: true`, Server-Sent Events, independent of `Accept`: each `data` is "
+        'a chunk, and the last one is `[DONE]`; a stream that fails ends with `{"error": …}` instead.'
     )
-    responses = success_response(description, named, MODEL_HEADERS)
+    responses = success_response(description, examples, MODEL_HEADERS)
     responses[200]["content"]["text/event-stream"] = {"schema": {}, "examples": chunks}
     return responses

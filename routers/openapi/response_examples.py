@@ -1,6 +1,8 @@
 """Example responses for `/docs`."""
 
-from routers.openapi.example import Named, named_example
+from typing import Any
+
+from routers.openapi.example import Examples, named_example
 
 REQUEST_ID = "5f1c9f0a8e4b4f6f9d0c2b7a6e3d1f00"
 USAGE = {"prompt_tokens": 31, "completion_tokens": 14, "total_tokens": 45}
@@ -13,7 +15,7 @@ TIMINGS = {
 }
 HEADLINE = "Three Running Backs to Grab Before Tuesday's Waivers Run"
 
-_ANSWER: Named = {
+_RESPONSE: dict[str, Any] = {
     "success": True,
     "response": HEADLINE,
     "model": "gpt-oss",
@@ -25,28 +27,30 @@ _ANSWER: Named = {
     "timings": TIMINGS,
     "warnings": [],
 }
-_FALLBACK = _ANSWER | {"requested_model": "llama3.1", "fallback": True, "warnings": ["fallback_model"]}
+_FALLBACK = _RESPONSE | {"requested_model": "llama3.1", "fallback": True, "warnings": ["fallback_model"]}
 _CALL = {"function": {"name": "injury_status", "arguments": {"player": "Saquon Barkley"}}}
 
 
-def _said(answer: Named, tool_calls: list[Named] | None = None) -> Named:
-    message = {"role": "assistant", "content": answer["response"], "thinking": None, "tool_calls": tool_calls}
-    return answer | {"message": message}
+def _chat_response(response: dict[str, Any], tool_calls: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    message = {"role": "assistant", "content": response["response"], "thinking": None, "tool_calls": tool_calls}
+    return response | {"message": message}
 
 
-GENERATE_ANSWERS: Named = {
-    "answer": named_example("The model answered", _ANSWER),
-    "fallback": named_example("Another model answered", _FALLBACK, "`llama3.1` is not installed."),
+GENERATE_RESPONSES: Examples = {
+    "answer": named_example("The requested model responded", _RESPONSE),
+    "fallback": named_example("The fallback model responded", _FALLBACK, "`llama3.1` is not installed."),
 }
-CHAT_ANSWERS: Named = {
-    "answer": named_example("The model answered", _said(_ANSWER)),
-    "fallback": named_example("Another model answered", _said(_FALLBACK), "`llama3.1` is not installed."),
-    "tool_call": named_example("The model wants a function called", _said(_ANSWER | {"response": ""}, [_CALL])),
+CHAT_RESPONSES: Examples = {
+    "answer": named_example("The requested model responded", _chat_response(_RESPONSE)),
+    "fallback": named_example(
+        "The fallback model responded", _chat_response(_FALLBACK), "`llama3.1` is not installed."
+    ),
+    "tool_call": named_example("The model calls a function", _chat_response(_RESPONSE | {"response": ""}, [_CALL])),
 }
 _VECTOR = [0.1826, -0.3651, 0.5477, 0.7303]
-EMBEDDINGS_ANSWERS: Named = {
+EMBEDDINGS_RESPONSES: Examples = {
     "one": named_example(
-        "For a text: one flat vector",
+        "One text: a single vector",
         {
             "success": True,
             "embeddings": _VECTOR,
@@ -56,7 +60,7 @@ EMBEDDINGS_ANSWERS: Named = {
         },
     ),
     "two": named_example(
-        "For a list: a list of vectors",
+        "A list of texts: a list of vectors",
         {
             "success": True,
             "embeddings": [_VECTOR, [0.5, 0.5, -0.5, 0.5]],
@@ -66,7 +70,7 @@ EMBEDDINGS_ANSWERS: Named = {
         },
     ),
 }
-MODELS_ANSWERS: Named = {
+MODELS_RESPONSES: Examples = {
     "models": named_example(
         "The installed models",
         {
@@ -88,9 +92,9 @@ MODELS_ANSWERS: Named = {
         },
     )
 }
-_HEALTHY: Named = {
+_HEALTHY: dict[str, Any] = {
     "status": "healthy",
-    "services": {"ollama": "up"},
+    "services": {"ollama": "up", "weaviate": "up", "crewai_agents": "initialized"},
     "ollama": {
         "version": "0.12.6",
         "latency_ms": 1.8,
@@ -104,14 +108,16 @@ _HEALTHY: Named = {
     },
     "checked_at": "2026-03-02T09:45:00.000+00:00",
 }
-HEALTHY: Named = {"healthy": named_example("All is well", _HEALTHY, "`llama3.1` is configured and not installed.")}
-DEGRADED: Named = {
+HEALTHY: Examples = {
+    "healthy": named_example("Everything is up", _HEALTHY, "`llama3.1` is configured but not installed.")
+}
+DEGRADED: Examples = {
     "degraded": named_example(
-        "Ollama is down",
+        "Ollama is down, and the agents are not there yet",
         _HEALTHY
         | {
             "status": "degraded",
-            "services": {"ollama": "down"},
+            "services": {"ollama": "down", "weaviate": "up", "crewai_agents": "not_initialized"},
             "ollama": _HEALTHY["ollama"]
             | {
                 "version": None,
@@ -150,17 +156,17 @@ def _ndjson(events: tuple[tuple[str, str], ...]) -> str:
     return "".join(f"{data}\n" for _, data in events)
 
 
-SSE: Named = {
-    "whole": named_example("An answer", _sse(_WHOLE)),
-    "broken": named_example("An answer that broke off", _sse(_BROKEN)),
+SSE: Examples = {
+    "whole": named_example("A complete stream", _sse(_WHOLE)),
+    "broken": named_example("A stream that fails", _sse(_BROKEN)),
 }
-NDJSON: Named = {
-    "whole": named_example("An answer", _ndjson(_WHOLE)),
-    "broken": named_example("An answer that broke off", _ndjson(_BROKEN)),
+NDJSON: Examples = {
+    "whole": named_example("A complete stream", _ndjson(_WHOLE)),
+    "broken": named_example("A stream that fails", _ndjson(_BROKEN)),
 }
-TEXT: Named = {"text": named_example("The text alone", HEADLINE)}
+TEXT: Examples = {"text": named_example("The text only", HEADLINE)}
 
-PROBLEMS: dict[str, Named] = {
+PROBLEMS: dict[str, dict[str, Any]] = {
     "invalid_request": {
         "detail": "temperature: Input should be less than or equal to 2",
         "errors": [{"field": "temperature", "message": "Input should be less than or equal to 2"}],
@@ -169,10 +175,10 @@ PROBLEMS: dict[str, Named] = {
         "detail": "The model 'llama9' is not installed. `ollama pull llama9` installs it.",
         "available": ["gpt-oss", "nomic-embed-text"],
     },
-    "rejected_by_ollama": {"detail": 'Ollama refused the request: "llama3.1" does not support thinking'},
+    "rejected_by_ollama": {"detail": 'Ollama rejected the request: "llama3.1" does not support thinking'},
     "ollama_unavailable": {"detail": "Ollama could not be reached.", "retryable": True},
     "ollama_busy": {
-        "detail": "Ollama is busy and takes no more requests at the moment: server busy, please try again.",
+        "detail": "Ollama is busy and accepts no more requests at the moment: server busy, please try again.",
         "retryable": True,
     },
     "model_stuck": {
@@ -180,14 +186,12 @@ PROBLEMS: dict[str, Named] = {
         "retryable": True,
     },
     "overloaded": {"detail": "No slot became free within 30 s (OLLAMA_QUEUE_TIMEOUT).", "retryable": True},
-    "shutting_down": {"detail": "The service is ending; ask again in a moment.", "retryable": True},
-    "timeout": {"detail": "Ollama took longer than 300 s for its answer (OLLAMA_REQUEST_TIMEOUT)."},
-    "ollama_error": {"detail": "Ollama's answer was cut short."},
+    "shutting_down": {"detail": "The service is shutting down; try again in a moment.", "retryable": True},
+    "timeout": {"detail": "Ollama took longer than 300 s for its response (OLLAMA_REQUEST_TIMEOUT)."},
+    "ollama_error": {"detail": "Ollama's response was cut short."},
     "unauthorized": {"detail": "This call needs an API key, as `Authorization: Bearer` or `X-API-Key`."},
-    "host_not_allowed": {
-        "detail": "The service does not answer to the host name that this request was sent to (ALLOWED_HOSTS)."
-    },
+    "host_not_allowed": {"detail": "The host name of this request is not allowed (ALLOWED_HOSTS)."},
     "payload_too_large": {"detail": "The body is larger than 20971520 bytes (MAX_REQUEST_BYTES)."},
-    "internal_error": {"detail": "The service failed; its log says why."},
+    "internal_error": {"detail": "The service failed; see its log for the reason."},
 }
-"""What each problem document says beside the members that follow from its code."""
+"""Example members of problem documents, by code."""

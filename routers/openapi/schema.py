@@ -1,4 +1,4 @@
-"""What OpenAPI is told beside what FastAPI finds out by itself."""
+"""OpenAPI additions that FastAPI cannot infer."""
 
 from dataclasses import is_dataclass
 from typing import Any, get_args
@@ -20,70 +20,71 @@ BACK_OFF_STATUS = 503
 DESCRIPTION = """\
 Text, chat and embeddings from one Ollama server.
 
-* **Start** with `POST /api/ollama/generate`: choose an example, send it from `/docs`.
-* **A conversation**, tools or roles: `POST /api/ollama/chat`. **Vectors** for search: `POST /api/ollama/embeddings`.
-* **Streams**: `"stream": true`, and the form as `Accept`: `text/event-stream`, `application/x-ndjson` or plain text.
-* **Which model answered** stands in `model` and in the header `X-Model`: where the wanted one is not installed, \
-`DEFAULT_MODEL` answers, unless the request says `"fallback": false`.
-* **OpenAI's clients** work with the base URL `/v1`: `POST /v1/chat/completions`, `POST /v1/embeddings`.
-* **Ollama's clients** work with this service as their host: `POST /api/chat`, `GET /api/tags` and so on.
-* **Failures** are problem documents (RFC 9457): `detail` is a sentence for people, `code` is for programs, \
-`retryable` says whether sending the request again is safe, `request_id` (as the header `X-Request-ID`) finds it in \
-the log.
+* **Text**: `POST /api/ollama/generate`. To try it, select an example in `/docs` and execute it.
+* **Conversations**, with roles and tools: `POST /api/ollama/chat`. **Embeddings**: `POST /api/ollama/embeddings`.
+* **Streams**: send `"stream": true`, and `Accept` with `text/event-stream`, `application/x-ndjson` or `text/plain`.
+* **Fallback**: `DEFAULT_MODEL` replaces a model that is not installed or fails to load, unless the request has \
+`"fallback": false`. `model` and the header `X-Model` name the model that responded.
+* **OpenAI's clients** use the base URL `/v1`: `POST /v1/chat/completions`, `POST /v1/embeddings`.
+* **Ollama's clients** use this service as their host: `POST /api/chat`, `GET /api/tags` and so on.
+* **Errors** are problem documents (RFC 9457): `detail` is a message for people, `code` is for programs, `retryable` \
+tells whether sending the request again is safe, and `request_id` (also the header `X-Request-ID`) identifies the \
+request in the log.
 """
 TAGS = [
-    {"name": "ollama", "description": "Models, text, conversations, vectors."},
-    {"name": "openai", "description": "The same models by OpenAI's API, for its clients: base URL `/v1`."},
-    {"name": "native", "description": "Ollama's own API, for its clients: requests and answers pass as they are."},
-    {"name": "health", "description": "Probes; none needs an API key."},
+    {"name": "ollama", "description": "Models, text generation, chat and embeddings."},
+    {"name": "openai", "description": "OpenAI's API, for its clients with the base URL `/v1`."},
+    {"name": "native", "description": "Ollama's own API, for its clients: requests and responses pass unchanged."},
+    {"name": "health", "description": "Health probes; none requires an API key."},
 ]
 SECURITY_SCHEMES = {
     "Bearer": {"type": "http", "scheme": "bearer", "description": "One of `API_KEYS`."},
     "X-API-Key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "One of `API_KEYS`."},
 }
 MODEL_HEADERS = {
-    "X-Model": {"description": "The model that answered.", "schema": {"type": "string"}},
+    "X-Model": {"description": "The model that responded.", "schema": {"type": "string"}},
     "X-Model-Fallback": {
-        "description": "Whether it answered in place of the one that was asked for.",
+        "description": "Whether it replaced the requested model.",
         "schema": {"type": "string", "enum": ["true", "false"]},
     },
 }
-RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
+RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait before a retry.", "schema": {"type": "integer"}}}
 REQUEST_ID = {
     "X-Request-ID": {
-        "description": "The one that the request came with, else a new one; every response has it.",
+        "description": "The valid `X-Request-ID` of the request, otherwise a new one; every response has it.",
         "schema": {"type": "string"},
     }
 }
-# A schema that no value satisfies: client generators type a response as the union of all its media types, and a stream
-# must add nothing to that of JSON. openapi-typescript makes `never` of this one, `unknown` of `false` and `not: {}`.
+# A schema that no value satisfies: client generators type a response as the union of all its media types, and streams
+# must not add to the type of JSON. openapi-typescript turns this schema into `never`, but `false` and `not: {}` into
+# `unknown`.
 NO_JSON_VALUE = {
-    "description": "A stream has no JSON value: read its body piece by piece.",
+    "description": "A stream is not a JSON value: read the body incrementally.",
     "allOf": [{"const": "events"}, {"const": "text"}],
 }
-# OpenAPI 3.2's `itemSchema`, under the name that is registered for 3.1, which allows no unknown fields here.
+# `itemSchema` of OpenAPI 3.2, under the extension name registered for 3.1, which allows no unknown fields here.
 STREAM_EVENTS = {"schema": NO_JSON_VALUE, "x-oai-itemSchema": {"$ref": f"{SCHEMA_REF}StreamEvent"}}
 
 
 def operation_id(route: APIRoute) -> str:
-    """Return the name that generated clients give an operation."""
+    """Return the operation id, which generated clients use as a method name."""
     return route.name
 
 
-def success_response(description: str, named: dict[str, Any], headers: dict[str, Any] | None = None) -> Responses:
-    """Return the description of an endpoint's success."""
-    content = {"application/json": {"examples": named}}
+def success_response(description: str, examples: dict[str, Any], headers: dict[str, Any] | None = None) -> Responses:
+    """Describe the success response of an endpoint."""
+    content = {"application/json": {"examples": examples}}
     return {200: {"description": description, "headers": headers or {}, "content": content}}
 
 
-def stream_response(named: dict[str, Any]) -> Responses:
-    """Return the description of an endpoint's success, whole or as one of the streams."""
+def stream_response(examples: dict[str, Any]) -> Responses:
+    """Describe the success response of an endpoint: complete JSON, or a stream."""
     description = (
-        "Whole, as JSON. With `stream: true` as it is written, in the form that `Accept` names: "
-        "Server-Sent Events (each `data` is a `StreamEvent`), NDJSON (each line is one), or the text alone. "
-        "A stream of events ends with `done` or `error`; a text that fails is cut off."
+        "A complete response as JSON. With `stream: true`, a stream in the format that `Accept` names: "
+        "Server-Sent Events (each `data` is a `StreamEvent`), NDJSON (each line is a `StreamEvent`), or the text only. "
+        "A stream of events ends with `done` or `error`; an error in a text stream closes the connection."
     )
-    responses = success_response(description, named, MODEL_HEADERS)
+    responses = success_response(description, examples, MODEL_HEADERS)
     responses[200]["content"] |= {
         "text/event-stream": STREAM_EVENTS | {"examples": response_examples.SSE},
         "application/x-ndjson": STREAM_EVENTS | {"examples": response_examples.NDJSON},
@@ -93,7 +94,7 @@ def stream_response(named: dict[str, Any]) -> Responses:
 
 
 def problems(*codes: str) -> Responses:
-    """Return the description of these problem documents, by status."""
+    """Describe problem documents with these codes, by status."""
     responses: Responses = {}
     for code in codes:
         status, title = PROBLEMS_BY_CODE[code]
@@ -107,7 +108,7 @@ def problems(*codes: str) -> Responses:
 
 
 def problem_example(code: str) -> dict[str, Any]:
-    """Return a problem document as it may be answered."""
+    """Return an example of a problem document."""
     status, title = PROBLEMS_BY_CODE[code]
     members = {"detail": title, "code": code, "retryable": False, "request_id": response_examples.REQUEST_ID}
     head = {"success": False, "type": f"urn:problem:{code}", "title": title, "status": status}
@@ -115,13 +116,13 @@ def problem_example(code: str) -> dict[str, Any]:
 
 
 def complete_schema(schema: dict[str, Any], *, has_keys: bool) -> dict[str, Any]:
-    """Add what no endpoint's signature tells: problem documents, stream events, the request id, the API keys."""
+    """Add problem documents, stream events, the request id and API keys, which signatures do not have."""
     components = schema.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     schemas |= _shared_schemas()
     for model in schemas.values():
         for field in model.get("properties", {}).values():
-            # generated clients read a default as "always there", in requests too
+            # generated clients treat a field with a default as always present, in requests too
             field.pop("default", None)
     if has_keys:
         components["securitySchemes"] = SECURITY_SCHEMES
@@ -139,11 +140,11 @@ def _shared_schemas() -> dict[str, Any]:
     schemas: dict[str, Any] = {"Problem": problem}
     names = {}
     for event in get_args(Event):
-        assert is_dataclass(event)  # noqa: S101 - tells the type checker what the union holds
+        assert is_dataclass(event)  # noqa: S101 - for the type checker
         schema = TypeAdapter(event).json_schema(ref_template=f"{SCHEMA_REF}{{model}}", mode="serialization")
         schemas |= schema.pop("$defs", {})
         names[schema["properties"]["type"]["const"]] = name = f"{schema['title']}Event"
-        # dataclasses write all their fields
+        # dataclasses always have all fields
         schemas[name] = schema | {"title": name, "required": list(schema["properties"])}
     schemas["ToolCallEvent"]["properties"]["tool_call"] = {"$ref": f"{SCHEMA_REF}ToolCall"}
     for with_code in (problem, schemas["ErrorEvent"]):
@@ -151,7 +152,7 @@ def _shared_schemas() -> dict[str, Any]:
     refs = {kind: f"{SCHEMA_REF}{name}" for kind, name in names.items()}
     schemas["StreamEvent"] = {
         "title": "StreamEvent",
-        "description": "One event of a stream; `type` tells which.",
+        "description": "An event of a stream, of the kind that `type` names.",
         "oneOf": [{"$ref": ref} for ref in refs.values()],
         "discriminator": {"propertyName": "type", "mapping": refs},
     }

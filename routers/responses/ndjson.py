@@ -1,4 +1,4 @@
-"""Newline-delimited JSON: the encoder of the typed API's stream."""
+"""Encoder of newline-delimited JSON for `/api/ollama`."""
 
 import orjson
 
@@ -7,7 +7,7 @@ from services.ollama.events import Event
 
 
 def encode_ndjson(event: Event) -> bytes:
-    """Return an event as a line of JSON."""
+    """Encode an event as a line of JSON."""
     return orjson.dumps(event) + b"\n"
 
 

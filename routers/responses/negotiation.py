@@ -1,4 +1,4 @@
-"""Content negotiation: the format of a stream by the `Accept` header."""
+"""Content negotiation: selects the stream format by the `Accept` header."""
 
 from contextlib import suppress
 
@@ -11,7 +11,7 @@ FORMATS = {"text/event-stream": SSE, "application/x-ndjson": NDJSON, "text/plain
 
 
 def negotiate_stream_format(accept: str) -> StreamFormat:
-    """Return the format that an `Accept` header prefers; plain text if it names none of ours."""
+    """Return the format that an `Accept` header prefers; plain text if it names no supported format."""
     best, stream_format = (0.0, False), TEXT
     for media_range in accept.split(","):
         media_type, *parameters = (part.strip().lower() for part in media_range.split(";"))

@@ -1,4 +1,4 @@
-"""Answers in the form of OpenAI's API, whole and as a stream of chunks."""
+"""Responses of OpenAI's API, complete and as a stream of chunks."""
 
 import base64
 import secrets
@@ -25,8 +25,8 @@ from services.ollama_service import OllamaService
 DONE = b"data: [DONE]\n\n"
 
 
-class WholeChatCompletion(Response):
-    """Asks for the model's answer and sends it whole."""
+class ChatCompletionResponse(Response):
+    """Runs a completion and sends the complete response."""
 
     def __init__(self, request: CompletionRequest, service: OllamaService, shutdown: Shutdown) -> None:
         self._request = request
@@ -35,8 +35,8 @@ class WholeChatCompletion(Response):
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Write the answer."""
-        _heed_fallback_header(self._request, scope)
+        """Write the response."""
+        _apply_fallback_header(self._request, scope)
         async with self._shutdown.drain_guard():
             completion = await self._service.complete(self._request)
         served = completion.served
@@ -45,7 +45,7 @@ class WholeChatCompletion(Response):
 
 
 class ChatCompletionStream(StreamingCompletion):
-    """The model's answer as chunks; `Accept` has no say, for OpenAI's clients ask for JSON in either case."""
+    """Streams a completion as chunks; `Accept` is ignored, as OpenAI's clients always send `application/json`."""
 
     def __init__(
         self, request: CompletionRequest, service: OllamaService, shutdown: Shutdown, *, include_usage: bool
@@ -54,8 +54,8 @@ class ChatCompletionStream(StreamingCompletion):
         self._include_usage = include_usage
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Write the answer."""
-        _heed_fallback_header(self._request, scope)
+        """Write the response."""
+        _apply_fallback_header(self._request, scope)
         await super().__call__(scope, receive, send)
 
     def _format_for(self, scope: Scope) -> StreamFormat:  # noqa: ARG002 - the base class negotiates by it
@@ -64,7 +64,7 @@ class ChatCompletionStream(StreamingCompletion):
 
 
 class ChunkEncoder:
-    """Writes the events of one answer as chunks."""
+    """Encodes the events of a completion as chunks."""
 
     def __init__(self, *, include_usage: bool) -> None:
         self._include_usage = include_usage
@@ -74,14 +74,14 @@ class ChunkEncoder:
             "object": "chat.completion.chunk",
             "created": int(time.time()),
         }
-        # What stands around the text of a chunk: framing by hand takes a tenth of the time that a whole object takes.
+        # The JSON before and after the text of a chunk: a tenth of the time of serializing the whole object.
         self._before_text = self._before_reasoning = self._after_text = b""
 
     def encode(self, event: Event) -> bytes:
-        """Return the chunks that an event makes.
+        """Encode an event as one or more chunks.
 
         Raises:
-            OllamaResponseError: if a tool call has not the shape of Ollama's.
+            OllamaResponseError: if a tool call is malformed.
         """
         match event:
             case Token():
@@ -122,10 +122,10 @@ class ChunkEncoder:
 
 
 def chat_completion(completion: Completion) -> dict[str, Any]:
-    """Return a whole answer.
+    """Return the body of a complete response.
 
     Raises:
-        OllamaResponseError: if a tool call has not the shape of Ollama's.
+        OllamaResponseError: if a tool call is malformed.
     """
     done = completion.done
     calls = [tool_call(call) for call in completion.tool_calls]
@@ -148,10 +148,10 @@ def chat_completion(completion: Completion) -> dict[str, Any]:
 
 
 def tool_call(call: dict[str, Any]) -> dict[str, Any]:
-    """Return a call of Ollama's in OpenAI's form, with an id of its own if it has none.
+    """Convert an Ollama tool call to OpenAI's format; a missing id is generated.
 
     Raises:
-        OllamaResponseError: if it has not the shape of Ollama's.
+        OllamaResponseError: if it is malformed.
     """
     match call:
         case {"function": {"name": str(name), **function}}:
@@ -159,43 +159,43 @@ def tool_call(call: dict[str, Any]) -> dict[str, Any]:
             text = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
             id_ = call.get("id") or f"call_{secrets.token_hex(12)}"
             return {"id": id_, "type": "function", "function": {"name": name, "arguments": text}}
-    detail = "Ollama's tool call has not the shape it should have."
+    detail = "Ollama's tool call is malformed."
     raise OllamaResponseError(detail)
 
 
 def finish_reason(done: Done, *, has_tool_calls: bool) -> str:
-    """Return why an answer ended; Ollama says `stop` where tools are to be called."""
+    """Return OpenAI's finish reason; for tool calls Ollama reports `stop`."""
     if has_tool_calls:
         return "tool_calls"
     return "length" if done.done_reason == "length" else "stop"
 
 
 def usage_object(usage: Usage) -> dict[str, int]:
-    """Return the tokens; clients expect numbers, so what Ollama did not count is 0."""
+    """Return the token counts; clients expect numbers, so a missing count is 0."""
     prompt, completion = usage.prompt_tokens or 0, usage.completion_tokens or 0
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
 def base64_vector(vector: list[float]) -> str:
-    """Return a vector as base64 of little-endian float32.
+    """Encode a vector as base64 of little-endian float32.
 
     Raises:
-        OllamaResponseError: if a number does not fit.
+        OllamaResponseError: if a number exceeds float32.
     """
     try:
         packed = struct.pack(f"<{len(vector)}f", *vector)
     except OverflowError as error:
-        detail = "Ollama's vector holds a number that is too large."
+        detail = "Ollama's vector has a number that exceeds float32."
         raise OllamaResponseError(detail) from error
     return base64.b64encode(packed).decode()
 
 
 def json_response(content: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
-    """Return an answer as JSON."""
+    """Return a JSON response."""
     return Response(orjson.dumps(content), headers=headers, media_type="application/json")
 
 
-def _heed_fallback_header(request: CompletionRequest, scope: Scope) -> None:
+def _apply_fallback_header(request: CompletionRequest, scope: Scope) -> None:
     if first_header(scope, b"x-fallback").strip().lower() == b"false":
         request.allow_fallback = False
 

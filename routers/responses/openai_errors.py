@@ -1,4 +1,4 @@
-"""Failures in the form of OpenAI's API."""
+"""Errors in the format of OpenAI's API."""
 
 from typing import Any
 
@@ -7,20 +7,20 @@ from starlette.types import Scope
 AUTHENTICATION_STATUS = 401
 FIRST_SERVER_STATUS = 500
 
-OFFERED = (
-    "Offered under /v1 are GET /v1/models, GET /v1/models/{id}, POST /v1/chat/completions and POST /v1/embeddings."
+ENDPOINTS = (
+    "Available under /v1: GET /v1/models, GET /v1/models/{id}, POST /v1/chat/completions and POST /v1/embeddings."
 )
 NO_RESPONSES_API = (
-    "The Responses API is not offered. Use POST /v1/chat/completions: `client.chat.completions` in the openai "
+    "The Responses API is not supported. Use POST /v1/chat/completions: `client.chat.completions` in the openai "
     "packages, `provider.chat(model)` or `createOpenAICompatible` in the AI SDK."
 )
-NAMES = {"format": "response_format.json_schema.schema"}
-"""What fields that are refused after the body was read are called in OpenAI's API."""
-SWITCHED_OFF = "OpenAI's API is switched off here (OPENAI_API_ENABLED)."
+PARAM_NAMES = {"format": "response_format.json_schema.schema"}
+"""OpenAI's names of fields that are rejected after validation."""
+DISABLED = "OpenAI's API is disabled (OPENAI_API_ENABLED)."
 
 
 def error_object(status: int, code: str, message: str, param: str | None = None) -> dict[str, Any]:
-    """Return the object that OpenAI's clients read an error from."""
+    """Return the body of an error, `{"error": {…}}`."""
     if status >= FIRST_SERVER_STATUS:
         kind = "server_error"
     elif status == AUTHENTICATION_STATUS:
@@ -31,9 +31,9 @@ def error_object(status: int, code: str, message: str, param: str | None = None)
 
 
 def openai_error(problem: dict[str, Any], scope: Scope) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the body and the additional headers of an error, given as a problem document.
+    """Convert a problem document to a body and additional headers.
 
-    `x-should-retry` is what OpenAI's packages go by before they look at the status.
+    OpenAI's packages decide by `x-should-retry` whether to retry; without it they go by the status.
     """
     code = problem["code"]
     message = _not_found(scope) if code == "not_found" else problem["detail"]
@@ -45,10 +45,14 @@ def _param(problem: dict[str, Any]) -> str | None:
     if problem["code"] == "model_not_found":
         return "model"
     field = next((str(error["field"]) for error in problem.get("errors") or ()), None)
-    return None if field in (None, "body") else NAMES.get(field, field)
+    return None if field in (None, "body") else PARAM_NAMES.get(field, field)
 
 
 def _not_found(scope: Scope) -> str:
     if not scope["app"].state.settings.openai_api_enabled:
-        return SWITCHED_OFF
-    return f"{NO_RESPONSES_API} {OFFERED}" if "/v1/responses" in scope["path"] else f"No such path. {OFFERED}"
+        return DISABLED
+    return (
+        f"{NO_RESPONSES_API} {ENDPOINTS}"
+        if "/v1/responses" in scope["path"]
+        else f"The path does not exist. {ENDPOINTS}"
+    )

@@ -1,4 +1,4 @@
-"""Failures as problem documents (RFC 9457): one table says which status each has."""
+"""Errors as problem documents (RFC 9457), with the status of each error code."""
 
 import math
 from collections.abc import Mapping
@@ -21,29 +21,29 @@ MEDIA_TYPE = "application/problem+json"
 PROBLEMS_BY_CODE: dict[str, tuple[int, str]] = {
     "invalid_request": (422, "The request is not valid"),
     "model_not_found": (404, "The model is not installed"),
-    "rejected_by_ollama": (400, "Ollama refused the request"),
+    "rejected_by_ollama": (400, "Ollama rejected the request"),
     "unsupported_parameter": (400, "The parameter is not supported"),
     "ollama_unavailable": (503, "Ollama cannot be reached"),
     "ollama_busy": (503, "Ollama is busy"),
-    "model_stuck": (503, "The model does not answer"),
-    "overloaded": (503, "Too many requests wait"),
-    "shutting_down": (503, "The service is ending"),
-    "timeout": (504, "A deadline passed"),
+    "model_stuck": (503, "The model does not respond"),
+    "overloaded": (503, "Too many requests are waiting"),
+    "shutting_down": (503, "The service is shutting down"),
+    "timeout": (504, "A timeout expired"),
     "ollama_error": (502, "Ollama failed"),
-    "unauthorized": (401, "An API key is needed"),
-    "not_offered": (403, "The service does not do this"),
+    "unauthorized": (401, "An API key is required"),
+    "not_offered": (403, "The endpoint is not available"),
     "host_not_allowed": (421, "The host name is not allowed"),
-    "bad_request": (400, "This is not HTTP as it is spoken here"),
+    "bad_request": (400, "The request is not valid HTTP"),
     "request_timeout": (408, "The request did not arrive in time"),
     "payload_too_large": (413, "The request is too large"),
-    "unsupported_media_type": (415, "The body is encoded in a way that is not understood"),
+    "unsupported_media_type": (415, "The encoding of the body is not supported"),
     "headers_too_large": (431, "The headers are too large"),
-    "not_found": (404, "No such page"),
-    "method_not_allowed": (405, "The method is not allowed here"),
-    "internal_error": (500, "The service failed"),
+    "not_found": (404, "The path does not exist"),
+    "method_not_allowed": (405, "The method is not allowed"),
+    "internal_error": (500, "Internal error"),
 }
 
-EXPECTED = (OllamaError, RequestValidationError, HTTPException)
+EXPECTED_ERRORS = (OllamaError, RequestValidationError, HTTPException)
 HTTP_CODES = {
     400: "invalid_request",
     403: "not_offered",
@@ -54,11 +54,11 @@ HTTP_CODES = {
     415: "unsupported_media_type",
     503: "overloaded",
 }
-NOT_RUN = {408, 503}  # of those above: sending the request again is safe, and may help
+RETRYABLE_STATUSES = {408, 503}  # of those above: the request did not run and may succeed later
 
 
 class ProblemResponse(Response):
-    """A problem document, sent in the error format of the API that was called."""
+    """A problem document; converted to the error format of the API that was called."""
 
     def __init__(self, document: dict[str, Any], headers: Mapping[str, str] | None) -> None:
         super().__init__(orjson.dumps(document), document["status"], headers, MEDIA_TYPE)
@@ -66,7 +66,7 @@ class ProblemResponse(Response):
         self._given_headers = headers or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
+        """Send the response."""
         convert = error_format(scope)
         if convert is None:
             await super().__call__(scope, receive, send)
@@ -86,7 +86,7 @@ def problem(
     headers: Mapping[str, str] | None = None,
     **members: Any,
 ) -> Response:
-    """Return a problem document; `members` are those that only some problems have."""
+    """Return a problem document; `members` are additional members, such as `errors`."""
     status, title = PROBLEMS_BY_CODE[code]
     note(error=code)
     body = {
@@ -104,7 +104,7 @@ def problem(
 
 
 def problem_for(error: OllamaError | RequestValidationError | HTTPException) -> Response:
-    """Return the problem document that says what went wrong."""
+    """Return the problem document for an exception."""
     match error:
         case OllamaError():
             return _ollama_problem(error)
@@ -115,7 +115,7 @@ def problem_for(error: OllamaError | RequestValidationError | HTTPException) -> 
         case HTTPException():
             code = HTTP_CODES.get(error.status_code, "internal_error")
             members = {"errors": [{"field": "body", "message": error.detail}]} if code == "invalid_request" else {}
-            retryable = error.status_code in NOT_RUN
+            retryable = error.status_code in RETRYABLE_STATUSES
             return problem(code, error.detail, retryable=retryable, headers=_with_head(error.headers), **members)
 
 
@@ -131,7 +131,7 @@ def _ollama_problem(error: OllamaError) -> Response:
 
 
 def _with_head(headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
-    """Return the headers with an `Allow` that is sorted, and names HEAD wherever GET is allowed."""
+    """Return the headers with a sorted `Allow` that includes HEAD if GET is allowed."""
     if not headers or "Allow" not in headers:
         return headers
     methods = set(headers["Allow"].split(", "))
@@ -141,17 +141,17 @@ def _with_head(headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
 def _field(line: dict[str, Any], body: Any) -> dict[str, str]:
     where, *path = line["loc"]
     if where == "body":
-        path = _without_types(path, body, is_missing=line["type"] == "missing")
+        path = _without_union_branches(path, body, is_missing=line["type"] == "missing")
     message = line["msg"].removeprefix("Value error, ")
     if line["type"] == "json_invalid":
         path, message = [], f"not valid JSON at byte {line['loc'][1]}: {line['ctx']['error']}"
     elif not path and line["type"] in {"model_attributes_type", "missing"}:
-        message = "a JSON object is needed, with the header Content-Type: application/json"
+        message = "expected a JSON object, with the header Content-Type: application/json"
     return {"field": ".".join(map(str, path))[:MAX_NAME_LENGTH] or "body", "message": message}
 
 
-def _without_types(path: list[Any], body: Any, *, is_missing: bool) -> list[Any]:
-    """Leave out what names a branch of a union, and is no place in the body."""
+def _without_union_branches(path: list[Any], body: Any, *, is_missing: bool) -> list[Any]:
+    """Remove the parts of a path that name a branch of a union rather than a place in the body."""
     found = []
     for at, part in enumerate(path, 1):
         if (isinstance(body, dict) and part in body) or (isinstance(body, list) and isinstance(part, int)):

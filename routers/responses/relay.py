@@ -1,4 +1,4 @@
-"""Relayed responses: requests of Ollama's own API sent on, and what comes back written as it is."""
+"""Responses of Ollama's own API: requests are sent to Ollama and responses passed on unchanged."""
 
 import math
 import time
@@ -22,9 +22,9 @@ BODILESS = (204, 304)
 
 
 class RelayedGeneration(Response):
-    """Sends a request that runs a model on to Ollama; owns the connection from the first to the last byte.
+    """Relays a request that runs a model; holds the connection to Ollama until the last byte.
 
-    A failure before the first byte is raised. A stream that breaks is left unfinished, which cuts the connection.
+    An error before the first byte is raised. A stream that fails is left incomplete, which closes the connection.
     """
 
     def __init__(self, path: str, service: OllamaService, shutdown: Shutdown) -> None:
@@ -47,12 +47,12 @@ class RelayedGeneration(Response):
                 raise
             note(error=error.code)
             return
-        if not is_stream:  # its place is free already, however slowly the client reads
-            await _send_whole(response, send)
+        if not is_stream:  # its slot is already free, however slowly the client reads
+            await _send_complete(response, send)
 
 
 class RelayedControl(Response):
-    """Sends a request that runs no model on to Ollama."""
+    """Relays a request that runs no model."""
 
     def __init__(self, method: str, path: str, service: OllamaService) -> None:
         self._method = method
@@ -63,14 +63,14 @@ class RelayedControl(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         """Write the response."""
         data = await read_body(receive) if self._method == "POST" else b""
-        await _send_whole(await self._service.relay_control(self._method, self._path, data), send)
+        await _send_complete(await self._service.relay_control(self._method, self._path, data), send)
 
 
 async def _with_constants(settings: Settings, data: bytes) -> bytes:
-    """Return a body with what is sent with every request when set; one that is no JSON object stays as it is.
+    """Add OLLAMA_NUM_CTX and OLLAMA_KEEP_ALIVE to a body; return it unchanged if it is not a JSON object.
 
     Raises:
-        HTTPException: 413 if it holds too many parts or values.
+        HTTPException: 413 if it has too many parts or values.
         InvalidRequestError: if it is nested too deeply.
     """
     if settings.ollama_num_ctx is None and settings.ollama_keep_alive is None:
@@ -89,8 +89,8 @@ async def _with_constants(settings: Settings, data: bytes) -> bytes:
         raise InvalidRequestError(detail, field="body") from error
 
 
-async def _send_whole(response: RawResponse, send: Send) -> None:
-    """Write a response that has arrived."""
+async def _send_complete(response: RawResponse, send: Send) -> None:
+    """Write a complete response."""
     headers = []
     if response.status not in BODILESS:
         headers.append((b"content-length", b"%d" % len(response.body)))
@@ -108,10 +108,10 @@ async def _send_stream(response: RawResponse, send: Send) -> None:
     await _send_start(response, STREAM_HEADERS, send)
     await send({"type": "http.response.body", "body": response.body, "more_body": True})
     while not response.is_whole:
-        piece = await response.read_some()
+        part = await response.read_some()
         if response.is_whole and response.failure is not None:
             note(error=response.failure.code)
-        await send({"type": "http.response.body", "body": piece, "more_body": not response.is_whole})
+        await send({"type": "http.response.body", "body": part, "more_body": not response.is_whole})
 
 
 async def _send_start(response: RawResponse, headers: list[tuple[bytes, bytes]], send: Send) -> None:

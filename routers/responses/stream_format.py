@@ -1,4 +1,4 @@
-"""Forms in which a stream of events can be written."""
+"""The format of a streamed response."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +10,12 @@ from services.ollama.events import Event
 class StreamFormat:
     """A media type and the encoder of its events.
 
-    `has_errors` tells whether a failure can be written in the stream; without it the connection is cut. Formats with
-    `has_heartbeat` get a comment in silence. `is_negotiated` adds `Vary: Accept`.
+    Attributes:
+        media_type: The `Content-Type` of the response.
+        encode: Converts an event to bytes.
+        has_errors: Errors are written to the stream; otherwise an error closes the connection.
+        has_heartbeat: An idle stream gets a comment as heartbeat.
+        is_negotiated: The format depends on `Accept`; adds `Vary: Accept`.
     """
 
     media_type: str

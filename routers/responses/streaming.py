@@ -1,4 +1,4 @@
-"""Streaming responses: opens a completion and writes its events as they come."""
+"""Streaming responses of generate and chat."""
 
 import asyncio
 import time
@@ -24,14 +24,14 @@ PING = b": ping\n\n"
 
 
 def model_headers(served: ResolvedModel) -> dict[str, str]:
-    """Return the headers that say which model answers."""
+    """Return the headers that name the model and tell whether it is a fallback."""
     return {"X-Model": served.model, "X-Model-Fallback": str(served.fallback).lower()}
 
 
 class StreamingCompletion(Response):
-    """Opens a completion and writes its events; owns the connection to Ollama from the first to the last byte.
+    """Opens a streamed completion and writes its events; holds the connection to Ollama until the last byte.
 
-    A failure before the first chunk is raised, so that it has its real status, unless a heartbeat was sent already.
+    An error before the first chunk is raised, so that the response has its status, unless a heartbeat was already sent.
     """
 
     def __init__(self, request: CompletionRequest, service: OllamaService, shutdown: Shutdown) -> None:
@@ -65,7 +65,7 @@ class StreamingCompletion(Response):
 class _State(IntEnum):
     PENDING = 0
     COMMITTED = 1
-    """The status 200 is sent, by a heartbeat."""
+    """A heartbeat has sent the status 200."""
     STREAMING = 2
     """The start event is written."""
     FINISHED = 3
@@ -83,15 +83,15 @@ class StreamWriter:
 
     @property
     def is_committed(self) -> bool:
-        """Whether the status 200 is sent."""
+        """Whether the status 200 has been sent."""
         return self._state >= _State.COMMITTED
 
     def resolved(self, model: ResolvedModel) -> None:
-        """Note which model is about to answer."""
+        """Set the model for the headers."""
         self._model = model
 
     async def write(self, model: ResolvedModel, events: list[Event]) -> None:
-        """Write the events that arrived together in one go: each write costs more than ten tokens."""
+        """Write events that arrived together in one call, as a write costs more than ten tokens."""
         start = b"" if self._state >= _State.STREAMING else await self._start(model)
         data = start + b"".join(map(self._format.encode, events))
         last = events[-1] if events else None
@@ -103,7 +103,7 @@ class StreamWriter:
             await self._send_body(data)
 
     async def fail(self, error: OllamaError) -> None:
-        """Write the error event; a format without one leaves the body unfinished, which cuts the connection."""
+        """Write an error event; in a format without one, leave the body incomplete, which closes the connection."""
         if self._format.has_errors and self._state < _State.FINISHED:
             self._state = _State.FINISHED
             data = self._format.encode(Error(error.code, error.detail, error.retryable))
@@ -111,7 +111,7 @@ class StreamWriter:
 
     @asynccontextmanager
     async def heartbeat(self, interval_seconds: float) -> AsyncIterator[None]:
-        """Keep the connection alive in silence, also before the first token."""
+        """Send a heartbeat whenever the stream is idle, also before the first token."""
         task = asyncio.create_task(self._ping(interval_seconds))
         try:
             yield

@@ -1,11 +1,11 @@
-"""Plain text: the encoder that writes the response text alone."""
+"""Encoder of plain text: only the text of the response."""
 
 from routers.responses.stream_format import StreamFormat
 from services.ollama.events import Event, Token
 
 
 def encode_text(event: Event) -> bytes:
-    """Return the text of a token, nothing for other events."""
+    """Return the text of a token, and nothing for other events."""
     return event.text.encode() if isinstance(event, Token) else b""
 
 

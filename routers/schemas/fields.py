@@ -1,4 +1,4 @@
-"""Field types and validators that request bodies share."""
+"""Field types and validators shared by request bodies."""
 
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -23,18 +23,18 @@ MAX_ITEMS = 2_000
 
 
 def check_model_name(name: str) -> str:
-    """Refuse what Ollama would call an invalid model name."""
+    """Reject a model name that Ollama would reject as invalid."""
     ModelName.parse(name)
     return name.strip()
 
 
-def check_image_list(value: object) -> object:
-    """Say of an object of bytes in place of a list what to send."""
+def wrap_image_object(value: object) -> object:
+    """Wrap an object in a list, so that the error explains how to send an image; Node's `Buffer` becomes an object."""
     return [value] if isinstance(value, dict) else value
 
 
 def check_format(value: object) -> object:
-    """Refuse what is neither `json` nor a JSON schema."""
+    """Reject a format that is neither `json` nor a usable JSON schema."""
     if isinstance(value, dict):
         try:
             return JsonSchema.of(value)
@@ -45,35 +45,35 @@ def check_format(value: object) -> object:
 
 
 def check_num_predict(tokens: int) -> int:
-    """Refuse 0, which some versions of Ollama take for no limit at all."""
+    """Reject 0, which some versions of Ollama treat as unlimited."""
     if tokens == 0:
-        msg = "a positive number of tokens, or -1 for Ollama's own limit"
+        msg = "must be a positive number of tokens, or -1 for Ollama's own limit"
         raise ValueError(msg)
     return tokens
 
 
 def unset_if_empty(value: object) -> object:
-    """Return None for an empty text or list, where an empty one says nothing."""
+    """Return None for an empty string or list, in fields where it has no meaning."""
     return None if isinstance(value, str | list) and not value else value
 
 
-def without_empty(value: object) -> object:
-    """Return a list without its empty texts, at which an answer would end at once; None if nothing is left."""
+def drop_empty_strings(value: object) -> object:
+    """Remove empty strings from a list, as they would end a response at once; None if nothing is left."""
     if not isinstance(value, list):
         return value
     return [one for one in value if not isinstance(one, str) or one] or None
 
 
 def check_length(value: object) -> object:
-    """Refuse a long list before its items are looked at."""
+    """Reject a list that is too long before its items are validated."""
     if isinstance(value, list) and len(value) > MAX_ITEMS:
-        msg = f"at most {MAX_ITEMS} items, not {len(value)}"
+        msg = f"must have at most {MAX_ITEMS} items, not {len(value)}"
         raise ValueError(msg)
     return value
 
 
 def default_if_null(default: object) -> BeforeValidator:
-    """Return a validator that takes null for the default."""
+    """Return a validator that replaces null with the default."""
     return BeforeValidator(lambda value: default if value is None else value)
 
 
@@ -86,20 +86,20 @@ Format = Annotated[Literal["json"] | dict[str, Any], AfterValidator(check_format
 
 
 T = TypeVar("T")
-# The first bad item is complained of alone: a complaint costs more than an item.
+# Only the first invalid item is reported, as an error costs more than an item.
 BoundedList = Annotated[list[T], Field(max_length=MAX_ITEMS, fail_fast=True), BeforeValidator(check_length)]
-Images = Annotated[BoundedList[Image] | None, BeforeValidator(check_image_list), UnsetIfEmpty]
-StopList = Annotated[BoundedList[str] | None, BeforeValidator(without_empty)]
+Images = Annotated[BoundedList[Image] | None, BeforeValidator(wrap_image_object), UnsetIfEmpty]
+StopList = Annotated[BoundedList[str] | None, BeforeValidator(drop_empty_strings)]
 Stop = Annotated[
     BoundedList[str] | None,
-    BeforeValidator(without_empty),
+    BeforeValidator(drop_empty_strings),
     BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}, {"type": "null"}]}),
 ]
 
 
 class Request(BaseModel):
-    """A body; unknown fields are refused, for a misspelt one would be lost."""
+    """A request body; unknown fields are rejected, so that a misspelt one is noticed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     max_unknown_fields: ClassVar[int] = 20
@@ -108,18 +108,18 @@ class Request(BaseModel):
     @classmethod
     def _few_fields(cls, value: Any) -> Any:
         if isinstance(value, dict) and len(value) > len(cls.__pydantic_fields__) + cls.max_unknown_fields:
-            msg = f"{len(value)} fields, of which more than {cls.max_unknown_fields} are unknown"
+            msg = f"has {len(value)} fields, more than {cls.max_unknown_fields} of them unknown"
             raise ValueError(msg)
         return value
 
 
 class Options(Request):
-    """Ollama's own options. Ollama answers a wrong type with a 500 and ignores an unknown name, so both are refused."""
+    """Ollama's model options; rejects wrong types (500 in Ollama) and unknown names (ignored by Ollama)."""
 
     num_keep: StrictInt | None = None
     seed: StrictInt | None = None
     num_predict: Annotated[StrictInt, AfterValidator(check_num_predict)] | None = Field(
-        default=None, description="Tokens at most; -1 is Ollama's own limit."
+        default=None, description="Maximum number of tokens; -1 is Ollama's own limit."
     )
     top_k: StrictInt | None = None
     top_p: Number | None = None
@@ -136,9 +136,9 @@ class Options(Request):
     mirostat_eta: Number | None = None
     penalize_newline: StrictBool | None = None
     stop: StopList = None
-    num_ctx: Annotated[StrictInt | None, Field(ge=1, description="Context length; changing it reloads the model.")] = (
-        None
-    )
+    num_ctx: Annotated[
+        StrictInt | None, Field(ge=1, description="Context length in tokens; changing it reloads the model.")
+    ] = None
     num_batch: StrictInt | None = None
     num_gpu: StrictInt | None = None
     main_gpu: StrictInt | None = None

@@ -1,4 +1,4 @@
-"""Request bodies of the typed API."""
+"""Request bodies of `/api/ollama`."""
 
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -31,48 +31,60 @@ MAX_TEXTS = 512
 
 
 class CompletionBody(Request):
-    """What generate and chat have in common."""
+    """Fields that generate and chat have in common."""
 
     model: Annotated[Model | None, UnsetIfEmpty] = Field(
-        default=None, description="Model name; without one, `DEFAULT_MODEL` answers."
+        default=None, description="Model name; `DEFAULT_MODEL` if unset."
     )
     temperature: Number | None = Field(
-        default=None, ge=0, le=2, description="0 (nearly always the same) to 2 (wild); without it `TEMPERATURE`."
+        default=None, ge=0, le=2, description="Randomness, 0 (nearly deterministic) to 2; `TEMPERATURE` if unset."
     )
     max_tokens: StrictInt | None = Field(
-        default=None, ge=1, description="Tokens at most, thinking included; without it `MAX_TOKENS`."
+        default=None, ge=1, description="Maximum number of tokens, including thinking; `MAX_TOKENS` if unset."
     )
     top_p: Number | None = Field(
-        default=None, ge=0, le=1, description="Probability mass to choose tokens from, 0 to 1; without it `TOP_P`."
+        default=None,
+        ge=0,
+        le=1,
+        description="Nucleus sampling: probability mass to sample from, 0 to 1; `TOP_P` if unset.",
     )
     frequency_penalty: Number | None = Field(
-        default=None, ge=-2, le=2, description="Against repeated tokens, -2 to 2; without it `FREQUENCY_PENALTY`."
+        default=None,
+        ge=-2,
+        le=2,
+        description="Penalty for repeated tokens, by their count, -2 to 2; `FREQUENCY_PENALTY` if unset.",
     )
     presence_penalty: Number | None = Field(
-        default=None, ge=-2, le=2, description="Against tokens seen before, -2 to 2; without it `PRESENCE_PENALTY`."
+        default=None,
+        ge=-2,
+        le=2,
+        description="Penalty for tokens that already occurred, -2 to 2; `PRESENCE_PENALTY` if unset.",
     )
-    seed: StrictInt | None = Field(default=None, description="The same seed gives the same text on the same server.")
-    stop: Stop = Field(default=None, description="Text, or a list of texts, at which the answer ends.")
+    seed: StrictInt | None = Field(
+        default=None, description="Random seed: the same seed gives the same text on the same server."
+    )
+    stop: Stop = Field(default=None, description="String, or list of strings, at which the response ends.")
     format: Annotated[Format | None, UnsetIfEmpty] = Field(
-        default=None, description="`json`, or a JSON schema that the answer has to satisfy."
+        default=None, description="`json`, or a JSON schema for the response."
     )
     think: Annotated[StrictBool | Literal["low", "medium", "high"] | None, UnsetIfEmpty] = Field(
-        default=None, description="Reason before answering; a level where the model has them, as gpt-oss does."
+        default=None,
+        description="Whether the model thinks before responding; a level if the model has them, as gpt-oss does.",
     )
     keep_alive: Annotated[KeepAlive | None, UnsetIfEmpty] = Field(
         default=None,
-        description="How long the model stays loaded: seconds, or a duration such as `5m`; -1 is for ever.",
+        description="How long the model stays loaded: seconds, or a duration such as `5m`; -1 is forever.",
     )
     options: Annotated[Options, default_if_null(Options())] = Field(
-        default=Options(), description="Any further option of Ollama's; the fields above win."
+        default=Options(), description="Other options of Ollama; the fields above take precedence."
     )
     fallback: Annotated[StrictBool, default_if_null(True)] = Field(
-        default=True, description="Let `DEFAULT_MODEL` answer if the model is not installed; true by default."
+        default=True, description="Use `DEFAULT_MODEL` if the model is not installed or fails to load; true by default."
     )
     stream: Annotated[StrictBool, default_if_null(False)] = Field(
         default=False,
-        description="Send the answer as it is written; `Accept` names the form. False by default. "
-        'openapi-fetch needs `parseAs: "stream"` with it.',
+        description="Stream the response, in the format that `Accept` names. False by default. "
+        'openapi-fetch also needs `parseAs: "stream"`.',
     )
 
     def _request(self, path: Literal["/api/generate", "/api/chat"], content: dict[str, Any]) -> CompletionRequest:
@@ -98,74 +110,72 @@ class CompletionBody(Request):
 
 
 class GenerateRequest(CompletionBody):
-    """A prompt to answer."""
+    """A prompt to generate a response for."""
 
-    prompt: NonEmpty = Field(
-        description="What to answer.", examples=["Write a headline about this week's waiver wire."]
-    )
+    prompt: NonEmpty = Field(description="The prompt.", examples=["Write a headline about this week's waiver wire."])
     system: Annotated[str | None, UnsetIfEmpty] = Field(
-        default=None, description="How the model is to behave; replaces the model's own."
+        default=None, description="System prompt; replaces the model's own."
     )
-    images: Images = Field(default=None, description="Base64 images, for models that see.")
+    images: Images = Field(default=None, description="Base64-encoded images, for vision models.")
 
     def to_completion_request(self) -> CompletionRequest:
-        """Return it as Ollama's `/api/generate` wants it."""
+        """Convert to a request for Ollama's `/api/generate`."""
         content = self.model_dump(include={"prompt", "system", "images"}, exclude_none=True)
         return self._request("/api/generate", content)
 
 
 class FunctionCall(BaseModel):
-    """The function a model wants called."""
+    """The function of a tool call."""
 
     model_config = ConfigDict(extra="allow")
     name: NonEmpty
     arguments: Annotated[dict[str, Any], default_if_null({})] = Field(
-        default={}, description="An object, not JSON text."
+        default={}, description="Arguments as an object, not as JSON text."
     )
 
 
 class MessageToolCall(BaseModel):
-    """A call in an assistant's message."""
+    """A tool call in an assistant message."""
 
     model_config = ConfigDict(extra="allow")
     function: FunctionCall
 
 
 class Message(Request):
-    """One message of a conversation."""
+    """A message of a conversation."""
 
     max_unknown_fields: ClassVar[int] = 5
 
     role: Literal["system", "user", "assistant", "tool"] = Field(
-        description="Who speaks: `system` instructs the model, `tool` brings a function's result."
+        description="Author of the message; `tool` is the result of a tool call."
     )
-    content: str | None = Field(default="", description="Plain text.")
+    content: str | None = Field(default="", description="The text.")
     thinking: Annotated[str | None, UnsetIfEmpty] = Field(
-        default=None, description="The reasoning an assistant's message came with."
+        default=None, description="Reasoning of an assistant message."
     )
-    images: Images = Field(default=None, description="Base64 images, for models that see.")
+    images: Images = Field(default=None, description="Base64-encoded images, for vision models.")
     tool_calls: Annotated[BoundedList[MessageToolCall] | None, UnsetIfEmpty] = Field(
-        default=None, description="The calls an assistant's message made."
+        default=None, description="Tool calls of an assistant message."
     )
     tool_name: Annotated[str | None, UnsetIfEmpty] = Field(
-        default=None, description="The tool whose result a `tool` message holds."
+        default=None, description="For `tool` messages: the name of the tool."
     )
     tool_call_id: Annotated[str | None, UnsetIfEmpty] = Field(
-        default=None, description="The call whose result a `tool` message holds."
+        default=None, description="For `tool` messages: the id of the tool call."
     )
 
 
 class ToolFunction(BaseModel):
-    """A function the model may call."""
+    """A function that the model may call."""
 
     model_config = ConfigDict(extra="allow")
     name: NonEmpty
     description: str | None = None
-    parameters: dict[str, Any] | None = Field(default=None, description="JSON schema of its arguments.")
+    parameters: dict[str, Any] | None = Field(default=None, description="JSON schema of the arguments.")
 
 
 class Tool(BaseModel):
-    """A tool the model may use."""
+    """A tool that the model may call."""
 
     model_config = ConfigDict(extra="allow")
     type: Annotated[Literal["function"], default_if_null("function")] = "function"
@@ -175,32 +185,35 @@ class Tool(BaseModel):
 class ChatRequest(CompletionBody):
     """A conversation to continue."""
 
-    messages: list[Message] = Field(min_length=1, max_length=MAX_ITEMS, description="The conversation, oldest first.")
+    messages: list[Message] = Field(
+        min_length=1, max_length=MAX_ITEMS, description="The conversation, oldest message first."
+    )
     tools: Annotated[BoundedList[Tool] | None, UnsetIfEmpty] = Field(
-        default=None, description="Functions the model may ask to have called."
+        default=None, description="Functions that the model may call."
     )
 
     def to_completion_request(self) -> CompletionRequest:
-        """Return it as Ollama's `/api/chat` wants it."""
+        """Convert to a request for Ollama's `/api/chat`."""
         content = self.model_dump(include={"messages", "tools"}, exclude_none=True)
         return self._request("/api/chat", content)
 
 
 class EmbeddingsRequest(Request):
-    """One text or several to turn into vectors."""
+    """One or more texts to embed."""
 
     text: NonEmpty | Annotated[list[NonEmpty], Field(min_length=1, max_length=MAX_TEXTS)] = Field(
-        description=f"A text, or a list of 1 to {MAX_TEXTS}.", examples=["a fantasy football league"]
+        description=f"A text, or a list of 1 to {MAX_TEXTS} texts.", examples=["a fantasy football league"]
     )
     model: Annotated[Model | None, UnsetIfEmpty] = Field(
-        default=None, description="Model name; without one, `EMBEDDING_MODEL`. Never replaced."
+        default=None, description="Model name; `EMBEDDING_MODEL` if unset. There is no fallback."
     )
     dimensions: StrictInt | None = Field(
-        default=None, ge=1, description="Cut the vectors to so many numbers; for models that were trained for it."
+        default=None, ge=1, description="Truncate the vectors to this dimension; only for models trained for it."
     )
     truncate: Annotated[StrictBool, default_if_null(True)] = Field(
-        default=True, description="Cut a text that is too long for the model, otherwise refuse it; true by default."
+        default=True,
+        description="Truncate a text that is too long for the model instead of rejecting it; true by default.",
     )
     keep_alive: Annotated[KeepAlive | None, UnsetIfEmpty] = Field(
-        default=None, description="How long the model stays loaded."
+        default=None, description="How long the model stays loaded: seconds, or a duration such as `5m`."
     )

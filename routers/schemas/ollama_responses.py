@@ -1,4 +1,4 @@
-"""Response bodies of the typed API."""
+"""Response bodies of `/api/ollama`."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -10,23 +10,23 @@ from services.ollama.events import Timings, Usage, Warning_
 
 @dataclass(slots=True)
 class GenerateResponse:
-    """A whole answer to a prompt."""
+    """A complete response to a prompt."""
 
     success: Literal[True]
-    response: Annotated[str, Field(description="The text; JSON text if a `format` was asked for.")]
-    model: Annotated[str, Field(description="The model that answered, by its short name.", examples=["gpt-oss"])]
-    requested_model: Annotated[str, Field(description="The model that was to answer.", examples=["gpt-oss"])]
-    fallback: Annotated[bool, Field(description="Whether `DEFAULT_MODEL` answered in place of another.")]
-    thinking: Annotated[str | None, Field(description="The model's reasoning, if it gave any.")]
-    done_reason: Annotated[str | None, Field(description="`stop`, or `length` where `max_tokens` cut it off.")]
+    response: Annotated[str, Field(description="The text; JSON text if `format` was set.")]
+    model: Annotated[str, Field(description="Short name of the model that responded.", examples=["gpt-oss"])]
+    requested_model: Annotated[str, Field(description="The requested model.", examples=["gpt-oss"])]
+    fallback: Annotated[bool, Field(description="Whether `DEFAULT_MODEL` replaced the requested model.")]
+    thinking: Annotated[str | None, Field(description="The model's reasoning, if any.")]
+    done_reason: Annotated[str | None, Field(description="`stop`, or `length` if `max_tokens` was reached.")]
     usage: Usage
     timings: Timings
     warnings: Annotated[
         list[Warning_],
         Field(
-            description="`fallback_model`: another model answered. "
-            "`empty_response_thinking`: thinking used up the tokens. `invalid_json`: not what `format` asked for. "
-            "`model_reloaded`: the model hung, and was unloaded for this request."
+            description="`fallback_model`: a fallback model responded. "
+            "`empty_response_thinking`: thinking used all tokens. `invalid_json`: the text does not satisfy `format`. "
+            "`model_reloaded`: the model hung, and was reloaded for this request."
         ),
     ]
 
@@ -35,16 +35,18 @@ class ToolCallFunction(BaseModel):
     """The function to call."""
 
     model_config = ConfigDict(extra="allow")
-    index: int = Field(default=0, description="Its place among the calls; absent where Ollama gives none.")
+    index: int = Field(default=0, description="Position of the call; absent if Ollama does not send it.")
     name: Annotated[str, Field(description="The tool's name.", examples=["get_weather"])]
-    arguments: Annotated[dict[str, Any], Field(description="By name; not checked against the tool's schema.")]
+    arguments: Annotated[
+        dict[str, Any], Field(description="Arguments by name; not validated against the tool's schema.")
+    ]
 
 
 class ToolCall(BaseModel):
-    """A call that the model wants made."""
+    """A tool call requested by the model."""
 
     model_config = ConfigDict(extra="allow")
-    id: str = Field(default="", description="Absent where Ollama gives none.")
+    id: str = Field(default="", description="Absent if Ollama does not send it.")
     function: ToolCallFunction
 
 
@@ -54,20 +56,20 @@ class AssistantMessage:
 
     role: Literal["assistant"]
     content: Annotated[str, Field(description="The same as `response`.")]
-    thinking: Annotated[str | None, Field(description="The model's reasoning, if it gave any.")]
-    tool_calls: Annotated[list[ToolCall] | None, Field(description="The calls it wants made.")]
+    thinking: Annotated[str | None, Field(description="The model's reasoning, if any.")]
+    tool_calls: Annotated[list[ToolCall] | None, Field(description="Tool calls requested by the model.")]
 
 
 @dataclass(slots=True)
 class ChatResponse(GenerateResponse):
-    """A whole answer in a conversation."""
+    """A complete response in a conversation."""
 
     message: AssistantMessage
 
 
 @dataclass(slots=True)
 class EmbeddingsUsage:
-    """Tokens counted by Ollama; null where it gave no number."""
+    """Token count reported by Ollama; null if it reported none."""
 
     prompt_tokens: int | None
 
@@ -77,8 +79,8 @@ class EmbeddingsResponse:
     """One flat vector for a text, a list of vectors for a list; each of unit length."""
 
     success: Literal[True]
-    embeddings: Annotated[list[float] | list[list[float]], Field(description="In the order of the texts.")]
-    dimension: Annotated[int, Field(description="Numbers in a vector.")]
+    embeddings: Annotated[list[float] | list[list[float]], Field(description="Vectors in the order of the texts.")]
+    dimension: Annotated[int, Field(description="Length of each vector.")]
     model: Annotated[str, Field(description="Short name.", examples=["nomic-embed-text"])]
     usage: EmbeddingsUsage
 
@@ -86,25 +88,25 @@ class EmbeddingsResponse:
 class ModelInfo(BaseModel):
     """An installed model."""
 
-    name: Annotated[str, Field(description="Short name: `:latest` is cut.", examples=["gpt-oss"])]
+    name: Annotated[str, Field(description="Short name, without `:latest`.", examples=["gpt-oss"])]
     model: Annotated[str, Field(description="Exact name.", examples=["gpt-oss:latest"])]
-    size: Annotated[int | None, Field(description="Bytes.")]
+    size: Annotated[int | None, Field(description="Size in bytes.")]
     modified_at: Annotated[str | None, Field(description="Date and time (RFC 3339).")]
-    digest: Annotated[str | None, Field(description="Changes when the model does.")]
+    digest: Annotated[str | None, Field(description="Changes if the model changes.")]
     details: Annotated[
-        dict[str, Any] | None, Field(description="Family, parameters, quantization, as Ollama gives them.")
+        dict[str, Any] | None, Field(description="Family, parameter size and quantization, as reported by Ollama.")
     ]
     capabilities: list[str] = Field(
-        default=[], description="`completion`, `embedding`, `thinking`, …; absent where Ollama gives none."
+        default=[], description="`completion`, `embedding`, `thinking`, …; absent if Ollama does not report them."
     )
 
 
 @dataclass(slots=True)
 class ModelsResponse:
-    """The installed models; `stale` when Ollama could not be asked and the last list is shown."""
+    """The installed models."""
 
     success: Literal[True]
     models: list[ModelInfo]
-    cached: Annotated[bool, Field(description="Whether it was answered without asking Ollama.")]
-    stale: Annotated[bool, Field(description="Whether Ollama could not be asked for a newer one.")]
-    age_seconds: Annotated[float, Field(description="Seconds since Ollama gave it.")]
+    cached: Annotated[bool, Field(description="Whether the list is from the cache.")]
+    stale: Annotated[bool, Field(description="Whether the list is outdated because Ollama does not respond.")]
+    age_seconds: Annotated[float, Field(description="Age of the list in seconds.")]

@@ -1,4 +1,7 @@
-"""Requests of OpenAI's API. Unknown fields are ignored, for every client sends some that say nothing to Ollama."""
+"""Request bodies of OpenAI's API.
+
+Unknown fields are ignored, as every client sends some that Ollama does not have.
+"""
 
 from typing import Annotated, Any, Literal
 
@@ -28,18 +31,18 @@ from services.ollama.types.durations import KeepAlive
 
 
 def unset_if_zero(value: object) -> object:
-    """Return None for the zero values that some serialisers write in place of leaving a field out."""
+    """Return None for zero values, which some serializers write for unset fields."""
     return None if value in (0, "", [], {}) and value is not False else value
 
 
 UnsetIfZero = BeforeValidator(unset_if_zero)
 OptionalKeepAlive = Annotated[KeepAlive | None, UnsetIfEmpty]
-# Not offered. Declared so that they can be refused by name where they would change the answer.
-NotOffered = Annotated[Any, Field(description="Not offered: refused unless it asks for nothing.")]
+# Declared so that they can be rejected by name if they would change the response.
+Unsupported = Annotated[Any, Field(description="Not supported: rejected unless it has no effect.")]
 
 
 class OpenAIBody(BaseModel):
-    """A body, or a part of one."""
+    """A request body, or an object in one."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -47,11 +50,11 @@ class OpenAIBody(BaseModel):
 class ImageUrl(OpenAIBody):
     """An image in a message."""
 
-    url: str = Field(description="A data URL; nothing is fetched.")
+    url: str = Field(description="A data URL; other URLs are not fetched.")
 
 
 class ContentPart(OpenAIBody):
-    """A part of a message: text, or an image."""
+    """A part of a message: text or an image."""
 
     type: str = Field(description="`text` or `image_url`.", examples=["text"])
     text: str | None = None
@@ -60,14 +63,14 @@ class ContentPart(OpenAIBody):
 
 
 class CalledFunction(OpenAIBody):
-    """The function that a model wanted called."""
+    """The function of a tool call."""
 
     name: NonEmpty
     arguments: str | dict[str, Any] | None = Field(default=None, description="A JSON object as text.")
 
 
 class AssistantToolCall(OpenAIBody):
-    """A call in an assistant's message."""
+    """A tool call in an assistant message."""
 
     id: str | None = None
     type: str | None = "function"
@@ -75,128 +78,140 @@ class AssistantToolCall(OpenAIBody):
 
 
 class ChatCompletionMessage(OpenAIBody):
-    """One message of a conversation."""
+    """A message of a conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"] = Field(
-        description="Who speaks: `system` and `developer` instruct the model, `tool` brings a function's result."
+        description="Author of the message; `developer` is the same as `system`, `tool` is the result of a tool call."
     )
     content: str | BoundedList[ContentPart] | None = Field(
-        default=None, description="Text, or parts of text and images."
+        default=None, description="Text, or a list of text and image parts."
     )
-    reasoning_content: str | None = Field(default=None, description="The reasoning an assistant's message came with.")
-    reasoning: str | None = Field(default=None, description="The same.")
+    reasoning_content: str | None = Field(default=None, description="Reasoning of an assistant message.")
+    reasoning: str | None = Field(default=None, description="Alias of `reasoning_content`.")
     tool_calls: BoundedList[AssistantToolCall] | None = Field(
-        default=None, description="The calls an assistant's message made."
+        default=None, description="Tool calls of an assistant message."
     )
-    tool_call_id: str | None = Field(default=None, description="The call whose result a `tool` message holds.")
-    name: str | None = Field(default=None, description="The tool's name, for a result whose call is not there.")
+    tool_call_id: str | None = Field(default=None, description="For `tool` messages: the id of the tool call.")
+    name: str | None = Field(
+        default=None, description="The tool's name, if the conversation does not include the tool call."
+    )
 
 
 class ChatCompletionTool(OpenAIBody):
-    """A tool the model may use."""
+    """A tool that the model may call."""
 
     type: str | None = "function"
     function: ToolFunction | None = None
 
 
 class JsonSchemaSpec(OpenAIBody):
-    """The schema that an answer has to satisfy."""
+    """The JSON schema of the response."""
 
     json_schema: Annotated[dict[str, Any], AfterValidator(check_format)] = Field(alias="schema")
 
 
 class ResponseFormat(OpenAIBody):
-    """The form of the answer."""
+    """The format of the response."""
 
     type: str | None = Field(default=None, description="`text`, `json_object` or `json_schema`.")
     json_schema: JsonSchemaSpec | None = Field(default=None, description="With `json_schema`: `name` and `schema`.")
 
 
 class StreamOptions(OpenAIBody):
-    """What a stream shall have."""
+    """Options of a stream."""
 
-    include_usage: bool | None = Field(default=None, description="One more chunk at the end, with `usage`.")
+    include_usage: bool | None = Field(default=None, description="Send a final chunk with `usage`.")
 
 
 class ChatCompletionRequest(OpenAIBody):
-    """A conversation to continue, as OpenAI's clients send it."""
+    """A conversation to continue, in OpenAI's format."""
 
     messages: Annotated[
-        BoundedList[ChatCompletionMessage], Field(min_length=1, description="The conversation, oldest first.")
+        BoundedList[ChatCompletionMessage], Field(min_length=1, description="The conversation, oldest message first.")
     ]
     model: Annotated[Model | None, UnsetIfZero] = Field(
-        default=None, description="Model name; without one, `DEFAULT_MODEL` answers."
+        default=None, description="Model name; `DEFAULT_MODEL` if unset."
     )
     stream: Annotated[StrictBool, default_if_null(False)] = Field(
-        default=False, description="Send the answer as Server-Sent Events while it is written."
+        default=False, description="Stream the response as Server-Sent Events."
     )
-    stream_options: StreamOptions | None = Field(default=None, description="What a stream shall have.")
+    stream_options: StreamOptions | None = Field(default=None, description="Options of a stream.")
     max_completion_tokens: Annotated[StrictInt | None, Field(ge=1), UnsetIfZero] = Field(
-        default=None, description="Tokens at most, thinking included; without it `MAX_TOKENS`."
+        default=None, description="Maximum number of tokens, including reasoning; `MAX_TOKENS` if unset."
     )
     max_tokens: Annotated[StrictInt | None, Field(ge=1), UnsetIfZero] = Field(
-        default=None, description="The same by its older name; `max_completion_tokens` wins."
+        default=None, description="Older name of `max_completion_tokens`, which takes precedence."
     )
-    temperature: Number | None = Field(default=None, ge=0, le=2, description="0 to 2; without it `TEMPERATURE`.")
-    top_p: Number | None = Field(default=None, ge=0, le=1, description="0 to 1; without it `TOP_P`.")
+    temperature: Number | None = Field(
+        default=None, ge=0, le=2, description="Randomness, 0 to 2; `TEMPERATURE` if unset."
+    )
+    top_p: Number | None = Field(default=None, ge=0, le=1, description="Nucleus sampling, 0 to 1; `TOP_P` if unset.")
     frequency_penalty: Number | None = Field(
-        default=None, ge=-2, le=2, description="-2 to 2; without it `FREQUENCY_PENALTY`."
+        default=None, ge=-2, le=2, description="-2 to 2; `FREQUENCY_PENALTY` if unset."
     )
     presence_penalty: Number | None = Field(
-        default=None, ge=-2, le=2, description="-2 to 2; without it `PRESENCE_PENALTY`."
+        default=None, ge=-2, le=2, description="-2 to 2; `PRESENCE_PENALTY` if unset."
     )
-    seed: StrictInt | None = Field(default=None, description="The same seed gives the same text on the same server.")
-    stop: Stop = Field(default=None, description="Text, or a list of texts, at which the answer ends.")
-    response_format: ResponseFormat | None = Field(default=None, description="JSON, or JSON that satisfies a schema.")
+    seed: StrictInt | None = Field(
+        default=None, description="Random seed: the same seed gives the same text on the same server."
+    )
+    stop: Stop = Field(default=None, description="String, or list of strings, at which the response ends.")
+    response_format: ResponseFormat | None = Field(
+        default=None, description="Text, JSON, or JSON that satisfies a schema."
+    )
     reasoning_effort: Annotated[Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None, UnsetIfZero] = (
-        Field(
-            default=None, description="How much to reason before answering, for models that do; `none` is not at all."
-        )
+        Field(default=None, description="How much a reasoning model reasons before responding; `none` disables it.")
     )
     tools: BoundedList[ChatCompletionTool] | None = Field(
-        default=None, description="Functions the model may ask to have called."
+        default=None, description="Functions that the model may call."
     )
     tool_choice: str | dict[str, Any] | None = Field(
-        default=None, description="`auto` or `none`; no model can be made to call a tool."
+        default=None, description="`auto` or `none`; a tool call cannot be forced."
     )
     fallback: Annotated[StrictBool, default_if_null(True)] = Field(
         default=True,
-        description="Not OpenAI's. Let `DEFAULT_MODEL` answer if the model is not installed; true by default.",
+        description="Not in OpenAI's API. Use `DEFAULT_MODEL` if the model is not installed or fails to load; "
+        "true by default.",
     )
     keep_alive: OptionalKeepAlive = Field(
-        default=None, description="Not OpenAI's. How long the model stays loaded: seconds, or text such as `5m`."
+        default=None,
+        description="Not in OpenAI's API. How long the model stays loaded: seconds, or a duration such as `5m`.",
     )
     options: Options | None = Field(
-        default=None, description="Not OpenAI's. Any further option of Ollama's; the fields above win."
+        default=None, description="Not in OpenAI's API. Other options of Ollama; the fields above take precedence."
     )
-    n: NotOffered = None
-    logit_bias: NotOffered = None
-    logprobs: NotOffered = None
-    top_logprobs: NotOffered = None
-    modalities: NotOffered = None
-    audio: NotOffered = None
-    functions: NotOffered = None
-    function_call: NotOffered = None
-    web_search_options: NotOffered = None
+    n: Unsupported = None
+    logit_bias: Unsupported = None
+    logprobs: Unsupported = None
+    top_logprobs: Unsupported = None
+    modalities: Unsupported = None
+    audio: Unsupported = None
+    functions: Unsupported = None
+    function_call: Unsupported = None
+    web_search_options: Unsupported = None
 
 
 class OpenAIEmbeddingsRequest(OpenAIBody):
-    """One text or several to turn into vectors, as OpenAI's clients send them."""
+    """One or more texts to embed, in OpenAI's format."""
 
     input: str | list[Any] = Field(
-        description="A text, or a list of 1 to 2048. Token numbers are not taken.",
+        description="A text, or a list of 1 to 2048 texts. Token ids are not supported.",
         examples=["a fantasy football league"],
     )
     model: Annotated[Model | None, UnsetIfZero] = Field(
-        default=None, description="Model name; without one, `EMBEDDING_MODEL`. Never replaced."
+        default=None, description="Model name; `EMBEDDING_MODEL` if unset. There is no fallback."
     )
     encoding_format: Annotated[Literal["float", "base64"] | None, UnsetIfZero] = Field(
-        default=None, description="Vectors as lists of numbers, or as base64 of little-endian float32."
+        default=None, description="Vectors as lists of numbers, or as base64-encoded little-endian float32."
     )
     dimensions: Annotated[StrictInt | None, Field(ge=1), UnsetIfZero] = Field(
-        default=None, description="Cut the vectors to so many numbers; for models that were trained for it."
+        default=None, description="Truncate the vectors to this dimension; only for models trained for it."
     )
     truncate: Annotated[StrictBool, default_if_null(True)] = Field(
-        default=True, description="Not OpenAI's. Cut a text that is too long for the model, otherwise refuse it."
+        default=True,
+        description="Not in OpenAI's API. Truncate a text that is too long for the model instead of rejecting it.",
     )
-    keep_alive: OptionalKeepAlive = Field(default=None, description="Not OpenAI's. How long the model stays loaded.")
+    keep_alive: OptionalKeepAlive = Field(
+        default=None,
+        description="Not in OpenAI's API. How long the model stays loaded: seconds, or a duration such as `5m`.",
+    )

@@ -1,4 +1,4 @@
-"""Answers of OpenAI's API, as its description shows them; `routers.responses.openai` writes them."""
+"""Response bodies of OpenAI's API for openapi.json; `routers.responses.openai` writes the responses."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -10,7 +10,7 @@ from services.ollama.events import Warning_
 
 @dataclass(slots=True)
 class CompletionUsage:
-    """Tokens counted by Ollama; 0 where it gave no number. Thinking counts as completion."""
+    """Token counts reported by Ollama; 0 if it reported none. Reasoning counts as completion."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -27,7 +27,7 @@ class AnsweredFunction:
 
 @dataclass(slots=True)
 class AnsweredToolCall:
-    """A call that the model wants made."""
+    """A tool call requested by the model."""
 
     id: str
     type: Literal["function"]
@@ -39,16 +39,16 @@ class AnsweredMessage:
     """A message that can be sent back as part of the conversation."""
 
     role: Literal["assistant"]
-    content: Annotated[str | None, Field(description="The text; null beside calls of tools.")]
+    content: Annotated[str | None, Field(description="The text; null if there are tool calls.")]
     refusal: None = None
-    reasoning_content: Annotated[str | None, Field(description="The model's reasoning, if it gave any.")] = None
-    reasoning: Annotated[str | None, Field(description="The same.")] = None
-    tool_calls: Annotated[list[AnsweredToolCall] | None, Field(description="Absent where there are none.")] = None
+    reasoning_content: Annotated[str | None, Field(description="The model's reasoning, if any.")] = None
+    reasoning: Annotated[str | None, Field(description="Alias of `reasoning_content`.")] = None
+    tool_calls: Annotated[list[AnsweredToolCall] | None, Field(description="Absent if there are none.")] = None
 
 
 @dataclass(slots=True)
 class Choice:
-    """The one answer."""
+    """The response; there is always exactly one choice."""
 
     index: int
     message: AnsweredMessage
@@ -57,15 +57,15 @@ class Choice:
 
 @dataclass(slots=True)
 class ChatCompletion:
-    """A whole answer in a conversation."""
+    """A complete response in a conversation."""
 
     id: str
     object: Literal["chat.completion"]
-    created: Annotated[int, Field(description="Seconds since 1970.")]
-    model: Annotated[str, Field(description="The model that answered, by its short name.", examples=["gpt-oss"])]
+    created: Annotated[int, Field(description="Unix timestamp in seconds.")]
+    model: Annotated[str, Field(description="Short name of the model that responded.", examples=["gpt-oss"])]
     choices: list[Choice]
     usage: CompletionUsage
-    warnings: Annotated[list[Warning_], Field(description="Not OpenAI's: as in `/api/ollama/chat`.")]
+    warnings: Annotated[list[Warning_], Field(description="Not in OpenAI's API; see `/api/ollama/chat`.")]
 
 
 @dataclass(slots=True)
@@ -74,12 +74,14 @@ class EmbeddingItem:
 
     object: Literal["embedding"]
     index: int
-    embedding: Annotated[list[float] | str, Field(description="Of unit length; base64 text where that was asked for.")]
+    embedding: Annotated[
+        list[float] | str, Field(description="Vector of unit length; base64 text if `encoding_format` is `base64`.")
+    ]
 
 
 @dataclass(slots=True)
 class OpenAIEmbeddingsUsage:
-    """Tokens counted by Ollama; 0 where it gave no number."""
+    """Token counts reported by Ollama; 0 if it reported none."""
 
     prompt_tokens: int
     total_tokens: int
@@ -99,10 +101,10 @@ class OpenAIEmbeddings:
 class OpenAIModel:
     """An installed model."""
 
-    id: Annotated[str, Field(description="Short name: `:latest` is cut.", examples=["gpt-oss"])]
+    id: Annotated[str, Field(description="Short name, without `:latest`.", examples=["gpt-oss"])]
     object: Literal["model"]
-    created: Annotated[int, Field(description="When it was installed: seconds since 1970, 0 if unknown.")]
-    owned_by: Annotated[str, Field(description="The namespace of its name.", examples=["library"])]
+    created: Annotated[int, Field(description="When it was installed, as a Unix timestamp in seconds; 0 if unknown.")]
+    owned_by: Annotated[str, Field(description="The namespace of the model name.", examples=["library"])]
 
 
 @dataclass(slots=True)
@@ -115,16 +117,16 @@ class OpenAIModels:
 
 @dataclass(slots=True)
 class OpenAIErrorObject:
-    """What went wrong."""
+    """Details of the error."""
 
-    message: Annotated[str, Field(description="A sentence for people.")]
+    message: Annotated[str, Field(description="Error message for people.")]
     type: Literal["invalid_request_error", "authentication_error", "server_error"]
-    param: Annotated[str | None, Field(description="The field to change, where it is one.")]
-    code: Annotated[str, Field(description="For programs: the codes of the problem documents.")]
+    param: Annotated[str | None, Field(description="The field that caused the error, if any.")]
+    code: Annotated[str, Field(description="Error code for programs; the same as in problem documents.")]
 
 
 @dataclass(slots=True)
 class OpenAIError:
-    """An error in OpenAI's form; the header `x-should-retry` tells whether to send the request again."""
+    """An error in OpenAI's format; the header `x-should-retry` tells whether to retry."""
 
     error: OpenAIErrorObject

@@ -1,4 +1,4 @@
-"""Requests of OpenAI's API as Ollama wants them."""
+"""Conversion of OpenAI requests to Ollama requests."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -20,8 +20,8 @@ from services.ollama.errors import InvalidRequestError
 
 MAX_INPUTS = 2048
 
-# What each of these may be without asking for anything.
-ASKS_NOTHING: dict[str, tuple[object, ...]] = {
+# Unsupported parameters with the values that have no effect and are therefore accepted.
+NO_OP_VALUES: dict[str, tuple[object, ...]] = {
     "n": (None, 0, 1),
     "logit_bias": (None, {}),
     "logprobs": (None, False),
@@ -40,30 +40,30 @@ THINK: dict[str, bool | str] = {
     "high": "high",
     "xhigh": "high",
 }
-TOKENS = (
-    "Token numbers are not taken, for each model has its own; send text. "
-    "LangChain's OpenAIEmbeddings does so with check_embedding_ctx_length=False."
+TEXT_ONLY = (
+    "Token ids are not supported, as each model has its own; send text. "
+    "LangChain's OpenAIEmbeddings sends text with check_embedding_ctx_length=False."
 )
 
 _image = TypeAdapter[str](Image)
 
 
 class UnsupportedParameterError(InvalidRequestError):
-    """The request asks for what cannot be done here, and would be answered otherwise than its sender expects."""
+    """The request has a parameter that would change the response but is not supported."""
 
     code = "unsupported_parameter"
 
 
 def to_completion_request(body: ChatCompletionRequest) -> CompletionRequest:
-    """Return a chat completion as a request to Ollama's `/api/chat`.
+    """Convert a chat completion request to a request for Ollama's `/api/chat`.
 
     Raises:
-        UnsupportedParameterError: if it asks for what cannot be done.
-        InvalidRequestError: if a message or the response format cannot be understood.
+        UnsupportedParameterError: if a parameter is not supported.
+        InvalidRequestError: if a message or the response format is not valid.
     """
-    for name, harmless in ASKS_NOTHING.items():
+    for name, harmless in NO_OP_VALUES.items():
         if getattr(body, name) not in harmless:
-            raise UnsupportedParameterError(f"{name} is not supported: Ollama has nothing like it.", field=name)
+            raise UnsupportedParameterError(f"{name} is not supported by Ollama.", field=name)
     content: dict[str, Any] = {"messages": _messages(body.messages)}
     if tools := _tools(body):
         content["tools"] = tools
@@ -94,27 +94,27 @@ def to_texts(given: str | list[Any]) -> list[str]:
     """Return the texts to embed.
 
     Raises:
-        UnsupportedParameterError: if they are lists of tokens.
-        InvalidRequestError: if there are none, too many, or one is empty.
+        UnsupportedParameterError: if they are lists of token ids.
+        InvalidRequestError: if there are none or too many, or if one is empty or not a string.
     """
     texts = [given] if isinstance(given, str) else given
     if texts and (type(texts[0]) is int or isinstance(texts[0], list)):
-        raise UnsupportedParameterError(TOKENS, field="input")
+        raise UnsupportedParameterError(TEXT_ONLY, field="input")
     if not 1 <= len(texts) <= MAX_INPUTS:
-        detail = f"input: a text, or a list of 1 to {MAX_INPUTS}."
+        detail = f"input: expected a text, or a list of 1 to {MAX_INPUTS}."
         raise InvalidRequestError(detail, field="input")
     for at, text in enumerate(texts):
         if not isinstance(text, str) or not text:
             field = "input" if isinstance(given, str) else f"input.{at}"
-            raise InvalidRequestError(f"{field}: a text that is not empty is needed.", field=field)
+            raise InvalidRequestError(f"{field}: expected a non-empty string.", field=field)
     return texts
 
 
 def _tools(body: ChatCompletionRequest) -> list[dict[str, Any]]:
     if body.tool_choice not in (None, "", "auto", "none"):
         detail = (
-            "tool_choice: Ollama cannot make a model call a tool; `auto` and `none` are supported. "
-            "For an answer of a given shape, use response_format with a JSON schema."
+            "tool_choice: Ollama cannot force a tool call; only `auto` and `none` are supported. "
+            "For structured output, use response_format with a JSON schema."
         )
         raise UnsupportedParameterError(detail, field="tool_choice")
     if body.tool_choice == "none":
@@ -138,14 +138,14 @@ def _format(wanted: ResponseFormat | None) -> Literal["json"] | dict[str, Any] |
         case ResponseFormat(type="json_schema"):
             if wanted.json_schema is None:
                 field = "response_format.json_schema"
-                raise InvalidRequestError(f"{field}: an object with `schema` is needed.", field=field)
+                raise InvalidRequestError(f"{field}: expected an object with `schema`.", field=field)
             return wanted.json_schema.json_schema
-    detail = "response_format.type: `text`, `json_object` and `json_schema` are supported."
+    detail = "response_format.type: only `text`, `json_object` and `json_schema` are supported."
     raise UnsupportedParameterError(detail, field="response_format.type")
 
 
 def _messages(given: Sequence[ChatCompletionMessage]) -> list[dict[str, Any]]:
-    """Return messages in Ollama's form: a tool's result names the tool, arguments are objects, no content is null."""
+    """Convert messages to Ollama's: tool results name the tool, arguments are objects, and no content is null."""
     _check_arguments(given)
     names: dict[str, str] = {}
     messages = []
@@ -172,10 +172,10 @@ def _messages(given: Sequence[ChatCompletionMessage]) -> list[dict[str, Any]]:
 
 
 def _check_arguments(messages: Sequence[ChatCompletionMessage]) -> None:
-    """Refuse arguments of too many parts: to parse them would hold the event loop, and a body's limits see one text."""
+    """Reject arguments with too many values: parsing them blocks the loop, and `read_json` counts them as strings."""
     texts = [call.function.arguments for message in messages for call in message.tool_calls or ()]
     if sum(text.count(mark) for text in texts if isinstance(text, str) for mark in '[{",') > MAX_PARTS:
-        detail = f"messages: the arguments of tool calls hold more than {MAX_PARTS} values."
+        detail = f"messages: the arguments of tool calls have more than {MAX_PARTS} values."
         raise InvalidRequestError(detail, field="messages")
 
 
@@ -196,7 +196,7 @@ def _content_of_parts(parts: Sequence[ContentPart], where: str) -> dict[str, Any
 def _image_data(part: ContentPart, where: str) -> str:
     url = part.image_url if isinstance(part.image_url, str) else part.image_url.url if part.image_url else ""
     if url[:8].lower().startswith(("http:", "https:", "file:")):
-        detail = f"{where}: images are not fetched; send a data URL with the image in base64."
+        detail = f"{where}: images are not fetched; send a data URL with the base64-encoded image."
         raise UnsupportedParameterError(detail, field=where)
     try:
         return _image.validate_python(url)
@@ -216,6 +216,6 @@ def _tool_call(call: AssistantToolCall, where: str) -> dict[str, Any]:
             arguments = None
     if not isinstance(arguments, dict):
         field = f"{where}.function.arguments"
-        raise InvalidRequestError(f"{field}: the text of a JSON object is needed.", field=field)
+        raise InvalidRequestError(f"{field}: expected the text of a JSON object.", field=field)
     translated: dict[str, Any] = {"function": {"name": call.function.name, "arguments": arguments}}
     return {"id": call.id, **translated} if call.id else translated

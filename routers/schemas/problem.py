@@ -1,4 +1,4 @@
-"""The problem document."""
+"""The problem document of an error."""
 
 from typing import Literal
 
@@ -13,13 +13,13 @@ class Problem(BaseModel):
 
     success: Literal[False]
     type: str = Field(description="`urn:problem:` and the code.")
-    title: str = Field(description="What the code means, in words.")
+    title: str = Field(description="The meaning of the code.")
     status: int = Field(description="The HTTP status.")
-    detail: str = Field(description="A sentence for people.")
-    code: str = Field(description="For programs.")
+    detail: str = Field(description="Error message for people.")
+    code: str = Field(description="Error code for programs.")
     retryable: bool = Field(
-        description="True if the request did not run and may succeed later: sending it again is safe."
+        description="Whether the request did not run and may succeed later: sending it again is safe."
     )
-    request_id: str = Field(description="Finds the request in the service's log.")
+    request_id: str = Field(description="Identifies the request in the log.")
     available: list[str] | None = Field(default=None, description="With `model_not_found`: the installed models.")
-    errors: list[dict[str, str]] | None = Field(default=None, description="With `invalid_request`: the fields.")
+    errors: list[dict[str, str]] | None = Field(default=None, description="With `invalid_request`: the invalid fields.")

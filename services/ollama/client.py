@@ -1,4 +1,4 @@
-"""HTTP client for one Ollama server: whole and streamed requests, timeouts and retries."""
+"""HTTP client for one Ollama server: complete and streamed responses, timeouts and retries."""
 
 import logging
 import time
@@ -137,7 +137,7 @@ class OllamaClient:
             reader.close()
 
     async def relay(self, path: str, data: bytes) -> RawResponse:
-        """Post bytes as they are and return the response as it is, of any status; a stream with its first piece.
+        """Send a POST unchanged and return the unparsed response, whatever its status; a stream with its first bytes.
 
         Raises:
             OllamaUnavailableError, OllamaTimeoutError, OllamaResponseError: as `post`.
@@ -152,7 +152,7 @@ class OllamaClient:
                 raise _error(response, busy.body)
             return response
 
-        async with deadline(self._options.request_timeout, "OLLAMA_REQUEST_TIMEOUT", "its answer"):
+        async with deadline(self._options.request_timeout, "OLLAMA_REQUEST_TIMEOUT", "its response"):
             try:
                 return await self._raw(await self._with_retries(attempt))
             except OllamaBusyError:
@@ -161,7 +161,7 @@ class OllamaClient:
                 return busy
 
     async def relay_control(self, method: str, path: str, data: bytes = b"") -> RawResponse:
-        """Send what runs no model, and return the response as it is, of any status: as `get`.
+        """Send a request that runs no model, as `get`, and return the unparsed response, whatever its status.
 
         Raises:
             OllamaUnavailableError, OllamaTimeoutError, OllamaResponseError: as `get`.

@@ -13,7 +13,7 @@ from tests.conftest import MakeSettings
 from tests.serving import serve
 
 FLAGS = [
-    "--no-sandbox",  # for containers; the tests open nothing but the service
+    "--no-sandbox",  # for containers; the tests open only the service
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
@@ -27,7 +27,7 @@ PATIENCE_MS = 10_000
 
 @dataclass
 class Tab:
-    """A page of the browser, and what went wrong on it."""
+    """A browser page, with its errors and requests."""
 
     page: Page
     trouble: list[str] = field(default_factory=list)
@@ -49,13 +49,13 @@ class Tab:
         self.page.on("request", lambda request: self.urls.append(request.url))
 
     def requests_elsewhere(self, url: str) -> list[str]:
-        """Return what was asked of anybody but the service."""
+        """Return the requests to other servers."""
         return [asked for asked in self.urls if not asked.startswith((f"{url}/", "blob:", "data:"))]
 
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """Where Chromium is."""
+    """The path of Chromium."""
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
         pytest.skip("no chromium is installed (on Debian: apt install chromium)")
@@ -75,7 +75,7 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def tab(browser: Browser) -> AsyncIterator[Tab]:
-    """An empty page that shares nothing with those before it."""
+    """An empty page in a new browser context."""
     async with await browser.new_context() as context:
         page = await context.new_page()
         page.set_default_timeout(PATIENCE_MS)
@@ -85,7 +85,7 @@ async def tab(browser: Browser) -> AsyncIterator[Tab]:
 
 
 async def open_playground(tab: Tab, url: str) -> Page:
-    """Open the playground and wait until it has its models."""
+    """Open the playground and wait until its models are loaded."""
     await tab.page.goto(f"{url}/playground")
     await expect(tab.page.locator("#model option")).not_to_have_count(1)
     return tab.page
@@ -98,14 +98,14 @@ async def say(page: Page, text: str) -> None:
 
 
 def chat_answer(text: str) -> Fault:
-    """An answer of the upstream with this text."""
+    """A response of the upstream with this text."""
     message = {"role": "assistant", "content": text}
     line = {"model": "gpt-oss", "message": message, "done": True, "done_reason": "stop"}
     body = json.dumps(line).encode() + b"\n"
     return Fault(status=200, body=body, content_type="application/x-ndjson")
 
 
-# The browser lives in one event loop for all its tests, so that it starts once; what serves it has to live there too.
+# All browser tests share an event loop, so that the browser starts once; the service must run in the same loop.
 
 
 @pytest_asyncio.fixture(loop_scope="session")

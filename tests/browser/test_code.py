@@ -1,4 +1,4 @@
-"""The tab that shows the conversation as code: what it shows runs, and asks what was asked on the page."""
+"""The code tab: its programs run and send the same request as the page."""
 
 import ast
 import asyncio
@@ -30,7 +30,7 @@ EVERY_CHARACTER = "".join(map(chr, range(0x100))) + "\ud83d\ude00 \ud83d \udc00 
 
 
 async def show_code(page: Page, name: str) -> str:
-    """Return the code that the page shows for a language."""
+    """Return the code shown for a language."""
     await page.get_by_role("tab", name="Code").click()
     await page.get_by_text(name, exact=True).click()
     return await page.locator("#snippet").text_content() or ""
@@ -41,12 +41,12 @@ async def ask_with_settings(page: Page) -> None:
     await page.get_by_label("Temperature").fill("0.5")
     await page.get_by_label("Max tokens").fill("20")
     await page.get_by_label("Thinking").select_option("low")
-    await page.get_by_label("Let the default model answer").uncheck()
+    await page.get_by_label("Use the default model").uncheck()
     await page.get_by_label("Your message").fill(PROMPT)
 
 
 async def run(*command: str, env: Mapping[str, str] | None = None) -> str:
-    """Run a program from the root of the repository and return what it printed."""
+    """Run a program in the root of the repository and return its output."""
     environment = {"PATH": os.environ["PATH"], "PYTHONIOENCODING": "utf-8", "NO_PROXY": "*"} | dict(env or {})
     process = await asyncio.create_subprocess_exec(
         *command, cwd=ROOT, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
@@ -58,7 +58,7 @@ async def run(*command: str, env: Mapping[str, str] | None = None) -> str:
 
 
 def program(name: str) -> str:
-    """Where a program is; without it the test is skipped."""
+    """Return the path of a program; skip the test if it is missing."""
     path = shutil.which(name)
     if path is None:
         pytest.skip(f"{name} is not installed")
@@ -66,7 +66,7 @@ def program(name: str) -> str:
 
 
 def question(body: dict[str, Any]) -> dict[str, Any]:
-    """Return what one asked for, without what the service adds."""
+    """Return the body of a request without the defaults of the service."""
     options = body["options"]
     return {
         "messages": [(message["role"], message["content"]) for message in body["messages"]],
@@ -84,7 +84,7 @@ ASKED = {
 }
 
 
-async def test_the_curl_command_asks_the_same(url: str, tab: Tab, simulator: Simulator) -> None:
+async def test_the_curl_command_sends_the_same_request(url: str, tab: Tab, simulator: Simulator) -> None:
     page = await open_playground(tab, url)
     await ask_with_settings(page)
     code = await show_code(page, "curl")
@@ -105,7 +105,9 @@ async def test_a_body_too_long_for_an_argument_is_piped_into_curl(url: str, tab:
     assert call.body["messages"] == [{"role": "user", "content": long.strip()}]
 
 
-async def test_the_fetch_program_asks_the_same(url: str, tab: Tab, simulator: Simulator, tmp_path: Path) -> None:
+async def test_the_fetch_program_sends_the_same_request(
+    url: str, tab: Tab, simulator: Simulator, tmp_path: Path
+) -> None:
     page = await open_playground(tab, url)
     await ask_with_settings(page)
     file = tmp_path / "ask.mjs"
@@ -114,7 +116,7 @@ async def test_the_fetch_program_asks_the_same(url: str, tab: Tab, simulator: Si
     assert question(simulator.calls_to("/api/chat")[0].body) == ASKED
 
 
-async def test_the_fetch_program_fails_with_the_services_words(
+async def test_the_fetch_program_fails_with_the_services_error_message(
     url: str, tab: Tab, simulator: Simulator, tmp_path: Path
 ) -> None:
     simulator.fault(Fault(status=400, message="this model cannot do that"))
@@ -128,7 +130,7 @@ async def test_the_fetch_program_fails_with_the_services_words(
         await run(program("node"), str(file))
 
 
-async def test_the_program_in_process_asks_the_same(url: str, tab: Tab, simulator: Simulator) -> None:
+async def test_the_in_process_program_sends_the_same_request(url: str, tab: Tab, simulator: Simulator) -> None:
     page = await open_playground(tab, url)
     await ask_with_settings(page)
     code = await show_code(page, "Python, in process")
@@ -140,7 +142,7 @@ async def test_the_program_in_process_asks_the_same(url: str, tab: Tab, simulato
     assert "# generate() does not take think, fallback" in code
 
 
-async def test_a_conversation_in_process_asks_its_last_question_again(url: str, tab: Tab, simulator: Simulator) -> None:
+async def test_a_conversation_in_process_repeats_its_last_message(url: str, tab: Tab, simulator: Simulator) -> None:
     page = await open_playground(tab, url)
     for at, text in enumerate(("One.", "Two."), start=1):
         await say(page, text)
@@ -149,10 +151,10 @@ async def test_a_conversation_in_process_asks_its_last_question_again(url: str, 
     await run(sys.executable, "-c", code, env={"OLLAMA_BASE_URL": simulator.url})
     _, second, again = simulator.calls_to("/api/chat")
     assert again.body["messages"] == second.body["messages"]
-    await expect(page.locator("#snippet-source")).to_have_text("Asks the last question of the conversation again.")
+    await expect(page.locator("#snippet-source")).to_have_text("Repeats the last message of the conversation.")
 
 
-async def test_the_openai_program_asks_the_same(url: str, tab: Tab) -> None:
+async def test_the_openai_program_sends_the_same_request(url: str, tab: Tab) -> None:
     page = await open_playground(tab, url)
     await ask_with_settings(page)
     calls = {
@@ -172,14 +174,14 @@ async def test_the_openai_program_asks_the_same(url: str, tab: Tab) -> None:
     }
 
 
-async def test_the_ai_sdk_program_asks_the_same(url: str, tab: Tab, tmp_path: Path) -> None:
+async def test_the_ai_sdk_program_sends_the_same_request(url: str, tab: Tab, tmp_path: Path) -> None:
     page = await open_playground(tab, url)
     await ask_with_settings(page)
     code = await show_code(page, "TypeScript, AI SDK")
     file = tmp_path / "ask.mjs"
     file.write_text(code)
     await run(program("node"), "--check", str(file))
-    # The two packages are replaced by functions that print what they are given.
+    # Both packages are replaced by functions that print their arguments.
     body = code.partition('"ai";\n')[2].rpartition("for await")[0]
     file.write_text(
         "const createOpenAICompatible = (given) => (model) => ({ model, ...given });\n"
@@ -195,7 +197,7 @@ async def test_the_ai_sdk_program_asks_the_same(url: str, tab: Tab, tmp_path: Pa
     }
 
 
-async def test_every_character_survives_in_every_language(url: str, tab: Tab) -> None:
+async def test_every_character_is_escaped_correctly_in_every_language(url: str, tab: Tab) -> None:
     page = await open_playground(tab, url)
     written = await page.evaluate(
         """async (units) => {
@@ -209,11 +211,11 @@ async def test_every_character_survives_in_every_language(url: str, tab: Tab) ->
     assert ast.literal_eval(written["python"]) == joined
     assert json.loads(written["json"]) == joined
     assert written["javascript"] == written["json"]
-    # What cannot be seen is written so that it can.
+    # Invisible characters are escaped.
     assert all(text.isprintable() for text in written.values())
 
 
-async def test_a_key_is_named_but_never_shown(make_settings: MakeSettings, tab: Tab, simulator: Simulator) -> None:
+async def test_a_key_is_a_variable_and_never_shown(make_settings: MakeSettings, tab: Tab, simulator: Simulator) -> None:
     async with serve(create_app(make_settings(api_keys="correct-horse"))) as url:
         page = tab.page
         await page.goto(f"{url}/playground")
@@ -227,7 +229,7 @@ async def test_a_key_is_named_but_never_shown(make_settings: MakeSettings, tab: 
         assert len(simulator.calls_to("/api/chat")) == 1
 
 
-async def test_code_can_be_copied_and_chosen_by_keyboard(url: str, tab: Tab) -> None:
+async def test_code_can_be_selected_and_copied_by_keyboard(url: str, tab: Tab) -> None:
     await tab.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = await open_playground(tab, url)
     await page.get_by_role("tab", name="Write").focus()

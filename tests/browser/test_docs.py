@@ -11,17 +11,17 @@ from tests.serving import serve
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_docs_render_without_any_foreign_request(url: str, tab: Tab) -> None:
+async def test_docs_send_no_request_to_other_servers(url: str, tab: Tab) -> None:
     await tab.page.goto(f"{url}/docs")
     paths = (await (await tab.page.request.get(f"{url}/openapi.json")).json())["paths"]
     operations = sum(len(methods) for methods in paths.values())
     await expect(tab.page.locator(".opblock")).to_have_count(operations)
-    await expect(tab.page.get_by_text("Answer a prompt")).to_be_visible()
+    await expect(tab.page.get_by_text("Generate a response to a prompt")).to_be_visible()
     assert tab.trouble == []
     assert tab.requests_elsewhere(url) == []
 
 
-async def test_an_example_can_be_executed_as_it_stands(url: str, tab: Tab, simulator: Simulator) -> None:
+async def test_an_example_can_be_executed_unchanged(url: str, tab: Tab, simulator: Simulator) -> None:
     await tab.page.goto(f"{url}/docs")
     generate = tab.page.locator("#operations-ollama-generate")
     await generate.locator(".opblock-summary-control").click()
@@ -57,14 +57,14 @@ async def test_authorize_sends_the_key(make_settings: MakeSettings, tab: Tab) ->
         await expect(models.locator(".live-responses-table")).to_contain_text("gpt-oss:latest")
 
 
-async def test_redoc_renders_without_any_foreign_request(url: str, tab: Tab) -> None:
+async def test_redoc_sends_no_request_to_other_servers(url: str, tab: Tab) -> None:
     await tab.page.goto(f"{url}/redoc")
     await expect(tab.page.get_by_role("heading", name="Continue a conversation")).to_be_visible()
     assert tab.trouble == []
     assert tab.requests_elsewhere(url) == []
 
 
-async def test_every_link_of_the_landing_page_leads_somewhere(url: str, tab: Tab) -> None:
+async def test_every_link_of_the_landing_page_works(url: str, tab: Tab) -> None:
     await tab.page.goto(url)
     links = await tab.page.locator("a").all()
     assert len(links) == 5
@@ -74,7 +74,7 @@ async def test_every_link_of_the_landing_page_leads_somewhere(url: str, tab: Tab
     assert tab.trouble == []
 
 
-async def test_an_example_is_executed_under_the_prefix_of_a_proxy(
+async def test_an_example_can_be_executed_behind_a_proxy_with_a_prefix(
     make_settings: MakeSettings, tab: Tab, simulator: Simulator
 ) -> None:
     app = create_app(make_settings())
@@ -101,7 +101,7 @@ async def test_an_example_is_executed_under_the_prefix_of_a_proxy(
 
 
 @pytest.mark.parametrize("path", ["docs", "redoc", "playground"])
-async def test_a_page_links_to_the_pages_beside_it(url: str, tab: Tab, path: str) -> None:
+async def test_pages_link_to_each_other(url: str, tab: Tab, path: str) -> None:
     await tab.page.goto(f"{url}/{path}")
     pages = tab.page.get_by_role("navigation", name="Pages").get_by_role("link")
     await expect(pages).to_have_text(["Playground", "API docs", "Reference"])

@@ -1,4 +1,4 @@
-"""The pages on phones and wide screens, in light and in the dark."""
+"""The layout of the pages on phones and wide screens, in light and dark mode."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -19,7 +19,7 @@ PHONE = {"width": 390, "height": 844}
 LANDSCAPE = {"width": 844, "height": 390}
 WIDE = {"width": 1280, "height": 800}
 LONG = "A paragraph of an answer that is longer than the screen is high.\n\n" * 60
-# Where the parts of the page are, and how much of the conversation can be seen below the composer.
+# Positions of the parts of the page, and how much of the conversation is visible below the composer.
 PARTS = """() => {
     const rect = (selector) => document.querySelector(selector).getBoundingClientRect().toJSON();
     const composer = rect("#composer");
@@ -34,7 +34,7 @@ PARTS = """() => {
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def dark(browser: Browser) -> AsyncIterator[Page]:
-    """An empty page of somebody who prefers the dark."""
+    """An empty page in dark mode."""
     async with await browser.new_context(color_scheme="dark") as context:
         page = await context.new_page()
         page.set_default_timeout(PATIENCE_MS)
@@ -42,7 +42,7 @@ async def dark(browser: Browser) -> AsyncIterator[Page]:
 
 
 async def brightness(page: Page, selector: str, name: str) -> float:
-    """Return how bright a colour of an element is, 0 to 255; of a background, the first that is not transparent."""
+    """Return the brightness of a color of an element, 0 to 255; for a background, the first one not transparent."""
     value: float = await page.locator(selector).first.evaluate(
         """(element, name) => {
             let colour = getComputedStyle(element)[name];
@@ -59,7 +59,7 @@ async def brightness(page: Page, selector: str, name: str) -> float:
 
 
 @pytest.mark.parametrize("size", [PHONE, LANDSCAPE, WIDE], ids=["phone", "landscape", "wide"])
-async def test_the_composer_stands_below_the_conversation(
+async def test_the_composer_is_below_the_conversation(
     url: str, tab: Tab, simulator: Simulator, size: dict[str, Any]
 ) -> None:
     await tab.page.set_viewport_size(size)  # type: ignore[arg-type]
@@ -76,7 +76,7 @@ async def test_the_composer_stands_below_the_conversation(
         assert parts["below"] == 0
         assert parts["width"] <= size["width"]
         assert parts["height"] <= size["height"]
-    await expect(page.get_by_role("button", name="Copy answer")).to_be_in_viewport()
+    await expect(page.get_by_role("button", name="Copy response")).to_be_in_viewport()
 
 
 @pytest.mark.parametrize("name", ["Compare texts", "Code"])
@@ -99,7 +99,7 @@ async def test_settings_leave_room_for_the_composer_on_a_phone(url: str, tab: Ta
 
 
 @pytest.mark.parametrize(("docs", "playground"), [(True, True), (True, False), (False, True), (False, False)])
-async def test_no_card_of_the_landing_page_stands_alone(
+async def test_no_card_of_the_landing_page_is_alone_in_its_row(
     make_settings: MakeSettings, tab: Tab, docs: bool, playground: bool
 ) -> None:
     settings = make_settings(docs_enabled=docs, playground_enabled=playground)
@@ -117,7 +117,7 @@ async def test_no_card_of_the_landing_page_stands_alone(
 
 
 @pytest.mark.parametrize(("path", "content"), [("/docs", ".opblock-tag"), ("/redoc", "h1"), ("/playground", "h1")])
-async def test_a_page_is_dark_for_who_prefers_it(url: str, dark: Page, path: str, content: str) -> None:
+async def test_pages_have_a_dark_mode(url: str, dark: Page, path: str, content: str) -> None:
     await dark.goto(f"{url}{path}")
     await dark.locator(content).first.wait_for()
     assert await brightness(dark, content, "color") > 150
@@ -125,7 +125,7 @@ async def test_a_page_is_dark_for_who_prefers_it(url: str, dark: Page, path: str
     assert await brightness(dark, ".bar", "backgroundColor") < 60
 
 
-async def test_redoc_is_dark_everywhere_and_follows_a_change(url: str, dark: Page) -> None:
+async def test_all_of_redoc_is_dark_and_follows_changes(url: str, dark: Page) -> None:
     await dark.set_viewport_size(WIDE)  # type: ignore[arg-type]
     await dark.goto(f"{url}/redoc")
     await dark.get_by_role("heading", name="Continue a conversation").wait_for()

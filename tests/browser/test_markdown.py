@@ -1,4 +1,4 @@
-"""Answers are shown as Markdown; nothing of a model's text becomes markup that it should not."""
+"""Responses are rendered as Markdown, and never as HTML."""
 
 import random
 
@@ -82,7 +82,7 @@ PIECES = [
     "a|b\n", "-|-\n", "|-", "# ", "#", "---", "\n---\n", "    ", "\t", "[x](http://a.example)", "[", "](",
     "http://b.example/", "<!--", "\\", "\r\n", "&amp", ";", "![",
 ]  # fmt: skip
-# Each would take minutes with a parser whose time grows with the square of the length.
+# Each would take minutes with a parser of quadratic time.
 HOSTILE = [
     "[", "](", "[a](", "![", "[a](<", '[a](b "', "*a ", "a* ", "*a _b ", "*_~~", "***", "`", "` `` ", "<", "&#", "\\",
     "> ", ">", "- ", "  - a\n", "1. a\n", "|", "a|b\n", "```\n", "~~~ `\n", "http://", "(", "[[a](http://x)](http://y)",
@@ -99,7 +99,7 @@ async def answer_with(tab: Tab, url: str, simulator: Simulator, text: str) -> Pa
 
 
 async def render(page: Page, text: str) -> str:
-    """Return the HTML that a text becomes."""
+    """Return the HTML of a rendered text."""
     html: str = await page.evaluate(
         """async (text) => {
             const { MarkdownStream } = await load();
@@ -116,12 +116,12 @@ async def render(page: Page, text: str) -> str:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def page(url: str, tab: Tab) -> Page:
-    """The playground, with a way to reach its Markdown modules."""
+    """The playground, with a function that imports its Markdown modules."""
     await tab.page.add_init_script(MODULES)
     return await open_playground(tab, url)
 
 
-async def test_an_answer_is_shown_as_markdown(url: str, tab: Tab, simulator: Simulator) -> None:
+async def test_a_response_is_rendered_as_markdown(url: str, tab: Tab, simulator: Simulator) -> None:
     page = await answer_with(tab, url, simulator, DOCUMENT)
     text = page.locator(".answer .text")
     await expect(text.get_by_role("heading", name="Title")).to_be_visible()
@@ -138,7 +138,7 @@ async def test_an_answer_is_shown_as_markdown(url: str, tab: Tab, simulator: Sim
     assert tab.trouble == []
 
 
-async def test_raw_html_in_markdown_stays_text(url: str, tab: Tab, simulator: Simulator) -> None:
+async def test_raw_html_in_markdown_is_shown_as_text(url: str, tab: Tab, simulator: Simulator) -> None:
     evil = "# <img src=x onerror=alert(1)>\n\n- <svg onload=alert(1)>\n\n<!-- hidden -->\n\n<script>alert(1)</script>"
     page = await answer_with(tab, url, simulator, evil)
     text = page.locator(".answer .text")
@@ -163,11 +163,11 @@ async def test_no_image_is_fetched(url: str, tab: Tab, simulator: Simulator) -> 
     assert tab.requests_elsewhere(url) == []
 
 
-async def test_a_link_leads_only_to_the_web_or_to_mail(page: Page) -> None:
+async def test_other_links_than_http_and_mailto_are_text(page: Page) -> None:
     assert [text for text in FORBIDDEN_LINKS if "<a " in await render(page, text)] == []
 
 
-async def test_links_may_lead_to_the_web_and_to_mail(page: Page) -> None:
+async def test_http_and_mailto_links_are_links(page: Page) -> None:
     html = await render(
         page, "[a](http://a.example) <https://b.example/> https://c.example/d. [e](mailto:e@example.com)"
     )
@@ -176,11 +176,11 @@ async def test_links_may_lead_to_the_web_and_to_mail(page: Page) -> None:
     assert html.count('rel="noopener noreferrer"') == 4
 
 
-async def test_small_pieces_of_markdown_become_what_they_mean(page: Page) -> None:
+async def test_markdown_syntax_is_rendered(page: Page) -> None:
     assert {text: await render(page, text) for text in MEANINGS} == MEANINGS
 
 
-async def test_a_link_holds_no_link(page: Page) -> None:
+async def test_links_are_not_nested(page: Page) -> None:
     html = await render(page, "[a [b](https://b.example) c](https://c.example) [https://d.example](https://e.example)")
     assert html.count("<a ") == 3
     assert "</a></a>" not in html
@@ -192,7 +192,7 @@ async def test_an_unclosed_fence_is_code_to_the_end(page: Page) -> None:
     assert "&lt;b&gt;\n\n# no heading" in html
 
 
-async def test_what_arrives_in_pieces_looks_like_what_arrives_at_once(page: Page) -> None:
+async def test_streamed_markdown_renders_like_complete_markdown(page: Page) -> None:
     rng = random.Random(7)
     documents = [[rng.choice(PIECES) for _ in range(rng.randint(1, 25))] for _ in range(3000)]
     different = await page.evaluate(
@@ -214,7 +214,7 @@ async def test_what_arrives_in_pieces_looks_like_what_arrives_at_once(page: Page
     assert different == []
 
 
-async def test_finished_blocks_are_not_touched_again(page: Page) -> None:
+async def test_finished_blocks_are_not_rendered_again(page: Page) -> None:
     left, is_same, blocks = await page.evaluate(
         """async () => {
             const { MarkdownStream } = await load();
@@ -236,7 +236,7 @@ async def test_finished_blocks_are_not_touched_again(page: Page) -> None:
     assert blocks == 4002
 
 
-async def test_the_time_to_parse_does_not_explode(page: Page) -> None:
+async def test_parsing_time_is_bounded(page: Page) -> None:
     for part in HOSTILE:
         took_ms = await page.evaluate(
             """async (part) => {
@@ -250,7 +250,7 @@ async def test_the_time_to_parse_does_not_explode(page: Page) -> None:
         assert took_ms < 20_000, part
 
 
-async def test_an_answer_of_a_megabyte_is_shown(url: str, tab: Tab, simulator: Simulator) -> None:
+async def test_a_response_of_a_megabyte_is_shown(url: str, tab: Tab, simulator: Simulator) -> None:
     text = "Some *words* of a long answer, `code` too.\n\n" * 23_000
     page = await answer_with(tab, url, simulator, f"{text}The end.")
     await expect(page.locator(".answer .text > p").last).to_have_text("The end.")
@@ -258,7 +258,7 @@ async def test_an_answer_of_a_megabyte_is_shown(url: str, tab: Tab, simulator: S
     assert tab.trouble == []
 
 
-async def test_an_answer_and_its_code_can_be_copied_by_keyboard(url: str, tab: Tab, simulator: Simulator) -> None:
+async def test_a_response_and_its_code_can_be_copied_by_keyboard(url: str, tab: Tab, simulator: Simulator) -> None:
     await tab.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = await answer_with(tab, url, simulator, DOCUMENT)
     copied = "() => navigator.clipboard.readText()"
@@ -267,19 +267,17 @@ async def test_an_answer_and_its_code_can_be_copied_by_keyboard(url: str, tab: T
     await expect(page.locator("#announcement")).to_have_text("Code copied.")
     await expect(page.get_by_role("button", name="Copy code")).to_have_text("Copied")
     assert await page.evaluate(copied) == 'print("<b>")\n\n# still code'
-    await page.get_by_role("button", name="Copy answer").press("Enter")
-    await expect(page.locator("#announcement")).to_have_text("Answer copied.")
+    await page.get_by_role("button", name="Copy response").press("Enter")
+    await expect(page.locator("#announcement")).to_have_text("Response copied.")
     assert await page.evaluate(copied) == DOCUMENT
-    await expect(page.get_by_role("button", name="Copy answer")).to_be_focused()
+    await expect(page.get_by_role("button", name="Copy response")).to_be_focused()
 
 
-async def test_copying_works_where_the_browser_has_no_clipboard_interface(
-    url: str, tab: Tab, simulator: Simulator
-) -> None:
+async def test_copying_works_without_the_clipboard_api(url: str, tab: Tab, simulator: Simulator) -> None:
     await tab.page.context.grant_permissions(["clipboard-read"])
     await tab.page.add_init_script("navigator.clipboard.writeText = undefined")
     page = await answer_with(tab, url, simulator, "**Copy** me.")
-    await page.get_by_role("button", name="Copy answer").click()
-    await expect(page.locator("#announcement")).to_have_text("Answer copied.")
+    await page.get_by_role("button", name="Copy response").click()
+    await expect(page.locator("#announcement")).to_have_text("Response copied.")
     assert await page.evaluate("() => navigator.clipboard.readText()") == "**Copy** me."
-    await expect(page.get_by_role("button", name="Copy answer")).to_be_focused()
+    await expect(page.get_by_role("button", name="Copy response")).to_be_focused()

@@ -19,7 +19,7 @@ REAL_OLLAMA = Fault(
 EVIL = '<img src="x" onerror="document.title=\'owned\'"><script>document.title="owned"</script>'
 
 
-async def test_text_grows_while_the_model_writes(url: str, tab: Tab, simulator: Simulator) -> None:
+async def test_text_appears_while_it_is_generated(url: str, tab: Tab, simulator: Simulator) -> None:
     simulator.seconds_per_token = 0.03
     page = await open_playground(tab, url)
     await page.get_by_label("System message").fill("Be brief.")
@@ -41,7 +41,7 @@ async def test_text_grows_while_the_model_writes(url: str, tab: Tab, simulator: 
     assert tab.requests_elsewhere(url) == []
 
 
-async def test_a_second_message_carries_the_first_answer(url: str, tab: Tab, simulator: Simulator) -> None:
+async def test_a_second_message_includes_the_first_response(url: str, tab: Tab, simulator: Simulator) -> None:
     page = await open_playground(tab, url)
     await say(page, "One.")
     await expect(page.locator(".answer[data-state=ended]")).to_have_count(1)
@@ -51,7 +51,7 @@ async def test_a_second_message_carries_the_first_answer(url: str, tab: Tab, sim
     assert [message["role"] for message in second.body["messages"]] == ["user", "assistant", "user"]
 
 
-async def test_stop_stops_the_model(url: str, tab: Tab, simulator: Simulator) -> None:
+async def test_stop_stops_the_generation(url: str, tab: Tab, simulator: Simulator) -> None:
     simulator.seconds_per_token = 0.02
     simulator.fault(Fault(endless=True))
     page = await open_playground(tab, url)
@@ -75,7 +75,7 @@ async def test_a_fallback_is_shown(url: str, tab: Tab, simulator: Simulator) -> 
     await expect(page.locator(".answered-by")).to_have_text("gpt-ossfallback for llama3.1")
 
 
-async def test_html_in_an_answer_stays_text(url: str, tab: Tab, simulator: Simulator) -> None:
+async def test_html_in_a_response_is_shown_as_text(url: str, tab: Tab, simulator: Simulator) -> None:
     line = {"model": "gpt-oss", "message": {"role": "assistant", "content": EVIL, "thinking": EVIL}, "done": True}
     answer = json.dumps(line | {"done_reason": "stop"}).encode() + b"\n"
     simulator.fault(Fault(status=200, body=answer, content_type="application/x-ndjson"))
@@ -88,12 +88,12 @@ async def test_html_in_an_answer_stays_text(url: str, tab: Tab, simulator: Simul
     assert tab.trouble == []
 
 
-async def test_a_failure_is_told_in_the_services_words(url: str, tab: Tab, simulator: Simulator) -> None:
+async def test_an_error_message_of_the_service_is_shown(url: str, tab: Tab, simulator: Simulator) -> None:
     simulator.fault(Fault(status=400, message="this model cannot do that"))
     simulator.fault(Fault(error_after=12))
     page = await open_playground(tab, url)
     await say(page, "Before the first token.")
-    await expect(page.get_by_role("alert")).to_contain_text("Ollama refused the request: this model cannot do that")
+    await expect(page.get_by_role("alert")).to_contain_text("Ollama rejected the request: this model cannot do that")
     await expect(page.get_by_label("Your message")).to_have_value("Before the first token.")
     await say(page, "In the middle.")
     last = page.locator(".answer").last
@@ -101,10 +101,10 @@ async def test_a_failure_is_told_in_the_services_words(url: str, tab: Tab, simul
     await expect(last.locator(".text")).to_contain_text("[simulated")
 
 
-async def test_similarities_show_as_a_heat_map(url: str, tab: Tab) -> None:
+async def test_similarities_are_shown_as_a_heat_map(url: str, tab: Tab) -> None:
     page = await open_playground(tab, url)
     await page.get_by_role("tab", name="Compare texts").click()
-    await page.get_by_label("Texts, one a line").fill("the same words\nthe same words\nsomething else altogether")
+    await page.get_by_label("Texts, one per line").fill("the same words\nthe same words\nsomething else altogether")
     await page.get_by_role("button", name="Compare").click()
     await expect(page.get_by_role("button", name="Compare")).to_be_focused()
     cells = page.locator(".heat tbody td")
@@ -119,14 +119,14 @@ async def test_similarities_show_as_a_heat_map(url: str, tab: Tab) -> None:
     assert tab.trouble == []
 
 
-async def test_a_key_is_asked_for_and_kept_for_the_tab(make_settings: MakeSettings, tab: Tab) -> None:
+async def test_a_key_is_requested_and_stored_for_the_tab(make_settings: MakeSettings, tab: Tab) -> None:
     async with serve(create_app(make_settings(api_keys="correct-horse"))) as url:
         page = tab.page
         await page.goto(f"{url}/playground")
         dialog = page.get_by_role("dialog")
         await dialog.get_by_label("API key").fill("wrong")
         await dialog.get_by_role("button", name="Use this key").click()
-        await expect(dialog).to_contain_text("That key is not accepted.")
+        await expect(dialog).to_contain_text("This key is not valid.")
         await dialog.get_by_label("API key").fill("correct-horse")
         await dialog.get_by_role("button", name="Use this key").click()
         await expect(page.locator("#model option")).not_to_have_count(1)
@@ -154,23 +154,32 @@ async def test_the_bar_shows_health_and_queue(make_settings: MakeSettings, tab: 
         await expect(page.locator("#health-text")).to_have_text("Ollama is down")
 
 
+async def test_the_bar_says_what_is_not_up_in_its_own_words(make_settings: MakeSettings, tab: Tab) -> None:
+    async def check() -> bool:
+        return False
+
+    app = create_app(make_settings())
+    app.state.component_checks.register("crewai_agents", check, up="initialized", down="not_initialized")
+    async with serve(app) as url:
+        page = await open_playground(tab, url)
+        await expect(page.locator("#health-text")).to_have_text("crewai_agents is not initialized")
+
+
 async def test_the_simulator_is_not_shown_as_a_healthy_ollama(url: str, tab: Tab) -> None:
     page = await open_playground(tab, url)
-    await expect(page.locator("#health-simulator")).to_have_text("Simulator: answers are made up")
+    await expect(page.locator("#health-simulator")).to_have_text("Simulator: responses are placeholders")
     await expect(page.locator("#health-simulator")).to_be_visible()
     await expect(page.locator("#health")).to_have_attribute("data-state", "simulated")
     await expect(page.locator("#health")).not_to_contain_text("Healthy")
     await expect(page.locator(".dot")).to_be_hidden()
 
 
-async def test_the_queue_is_right_at_once_when_an_answer_begins_and_when_it_ends(
-    url: str, tab: Tab, simulator: Simulator
-) -> None:
+async def test_the_queue_is_updated_when_a_response_begins_and_ends(url: str, tab: Tab, simulator: Simulator) -> None:
     simulator.fault(Fault(stall_after=12))
     page = await open_playground(tab, url)
     queue = page.locator("#health-queue")
     await expect(queue).to_have_text("0 running · 0 waiting")
-    # The page's clock stands still, so that nothing is asked again because it is due.
+    # The page's clock is paused, so that nothing is polled on a timer.
     await page.clock.install(time=0)
     await page.reload()
     await expect(queue).to_have_text("0 running · 0 waiting")
@@ -216,7 +225,7 @@ async def test_on_a_touch_screen_the_focus_stays_in_the_composer_too(
         assert await page.evaluate("() => document.activeElement.closest('#composer') !== null")
 
 
-async def test_the_focus_goes_back_when_an_answer_ends_below_it(url: str, tab: Tab, simulator: Simulator) -> None:
+async def test_the_focus_returns_to_the_composer_after_a_response(url: str, tab: Tab, simulator: Simulator) -> None:
     simulator.seconds_per_token = 0.03
     page = await open_playground(tab, url)
     await say(page, "Focus the Stop button.")
@@ -225,7 +234,7 @@ async def test_the_focus_goes_back_when_an_answer_ends_below_it(url: str, tab: T
     await expect(page.get_by_label("Your message")).to_be_focused()
 
 
-async def test_escape_stops_the_model(url: str, tab: Tab, simulator: Simulator) -> None:
+async def test_escape_stops_the_generation(url: str, tab: Tab, simulator: Simulator) -> None:
     simulator.seconds_per_token = 0.02
     simulator.fault(Fault(endless=True))
     page = await open_playground(tab, url)
@@ -237,10 +246,10 @@ async def test_escape_stops_the_model(url: str, tab: Tab, simulator: Simulator) 
         await call.ended_event.wait()
     assert call.outcome == "client_gone"
     await expect(page.get_by_label("Your message")).to_be_focused()
-    await expect(page.locator("#announcement")).to_have_text("The answer was stopped.")
+    await expect(page.locator("#announcement")).to_have_text("The response was stopped.")
 
 
-async def test_enter_sends_and_shift_enter_starts_a_line(url: str, tab: Tab, simulator: Simulator) -> None:
+async def test_enter_sends_and_shift_enter_adds_a_line(url: str, tab: Tab, simulator: Simulator) -> None:
     simulator.fault(Fault(stall_after=12))
     page = await open_playground(tab, url)
     message = page.get_by_label("Your message")

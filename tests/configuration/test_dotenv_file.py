@@ -1,4 +1,4 @@
-"""`.env` files: every line counts, and the start says which were read."""
+"""Parsing of `.env` files: invalid lines are errors; and which files are read."""
 
 import os
 import shutil
@@ -28,8 +28,8 @@ def env_file(tmp_path: Path) -> Path:
     return tmp_path / ".env"
 
 
-def error_from_response(env_file: Path, content: str | bytes) -> str:
-    """Write the file, and return the one line that stops the start."""
+def startup_error(env_file: Path, content: str | bytes) -> str:
+    """Write the file and return the one-line error that stops the start."""
     env_file.write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(SystemExit) as caught:
         get_settings()
@@ -49,21 +49,21 @@ UNPARSABLE = [
     ('API_KEYS="hush\nTOP_P=0.5"', 1, "the quote after API_KEYS= is not closed"),
     ('OTHER="hush\nAPI_KEYS=hush\nANOTHER=1"', 1, "the quote after OTHER= is not closed"),
     ('OTHER="hush\nexport API_KEY = hush\nANOTHER=1"', 1, "the quote after OTHER= is not closed"),
-    ("API_KEYS: hush", 1, "no NAME=value"),
-    ("API_KEYS:", 1, "no NAME=value"),
-    ("API_KEYS", 1, "no NAME=value"),
-    ("export API_KEYS", 1, "no NAME=value"),
-    ("set API_KEYS=hush", 1, "no NAME=value"),
-    ("- API_KEYS=hush", 1, "no NAME=value"),
-    ('"API_KEYS"=hush', 1, "no NAME=value"),
-    ("{hush}=1", 1, "no NAME=value"),
-    ("TOP_P=0.5\r\n\r\nAPI_KEYS: hush\r\n", 3, "no NAME=value"),
-    ("=hush", 1, "no NAME=value"),
-    ("API_KEYS=${HUSHED}", 1, "API_KEYS has ${…}, which is not expanded"),
-    ('API_KEYS="a$${word}"', 1, "API_KEYS has ${…}, which is not expanded"),
-    ("API_KEYS=hush1\nTOP_P=0.5\nAPI_KEYS=hush2", 3, "API_KEYS has another value in line 1"),
-    ("API_KEYS=hush\nAPI_KEYS=", 2, "API_KEYS has another value in line 1"),
-    ("API_KEYS=hush\napi_keys=hush2", 2, "api_keys has another value in line 1"),
+    ("API_KEYS: hush", 1, "expected NAME=value"),
+    ("API_KEYS:", 1, "expected NAME=value"),
+    ("API_KEYS", 1, "expected NAME=value"),
+    ("export API_KEYS", 1, "expected NAME=value"),
+    ("set API_KEYS=hush", 1, "expected NAME=value"),
+    ("- API_KEYS=hush", 1, "expected NAME=value"),
+    ('"API_KEYS"=hush', 1, "expected NAME=value"),
+    ("{hush}=1", 1, "expected NAME=value"),
+    ("TOP_P=0.5\r\n\r\nAPI_KEYS: hush\r\n", 3, "expected NAME=value"),
+    ("=hush", 1, "expected NAME=value"),
+    ("API_KEYS=${HUSHED}", 1, "API_KEYS contains ${…}, which is not expanded"),
+    ('API_KEYS="a$${word}"', 1, "API_KEYS contains ${…}, which is not expanded"),
+    ("API_KEYS=hush1\nTOP_P=0.5\nAPI_KEYS=hush2", 3, "API_KEYS is already set to another value in line 1"),
+    ("API_KEYS=hush\nAPI_KEYS=", 2, "API_KEYS is already set to another value in line 1"),
+    ("API_KEYS=hush\napi_keys=hush2", 2, "api_keys is already set to another value in line 1"),
     ("API_KEYS=hush\0", 1, "a NUL byte"),
     ("TOP_P=0.5\nAPI_KEYS=hüsh".encode("latin-1"), 2, "not UTF-8"),
     ("API_KEYS=hush".encode("utf-16"), 1, "UTF-16"),
@@ -73,10 +73,10 @@ UNPARSABLE = [
 
 
 @pytest.mark.parametrize(("content", "line", "what"), UNPARSABLE)
-def test_a_line_that_cannot_be_understood_stops_the_start(
+def test_a_line_that_cannot_be_parsed_stops_the_start(
     env_file: Path, content: str | bytes, line: int, what: str
 ) -> None:
-    assert error_from_response(env_file, content).startswith(f"{env_file} line {line}: {what}")
+    assert startup_error(env_file, content).startswith(f"{env_file} line {line}: {what}")
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_line_that_cannot_be_understood_stops_the_start(
         ("", []),
     ],
 )
-def test_what_is_understood(env_file: Path, content: str, keys: list[str]) -> None:
+def test_valid_files_are_read(env_file: Path, content: str, keys: list[str]) -> None:
     env_file.write_bytes(content.encode())
     assert [key.get_secret_value() for key in get_settings().api_keys] == keys
 
@@ -112,13 +112,13 @@ def test_what_is_understood(env_file: Path, content: str, keys: list[str]) -> No
 @pytest.mark.parametrize(
     "name", ["API_KEY", "APIKEYS", "ApiKey", "API-KEYS", "API_KYES", "OLLAMA_API_KEYS", "ALLOWED_HOST", "ALLOW_HOSTS"]
 )
-def test_a_misspelt_name_of_what_closes_the_service_stops_the_start(env_file: Path, name: str) -> None:
+def test_a_misspelt_access_setting_stops_the_start(env_file: Path, name: str) -> None:
     meant = "API_KEYS" if "A" in name and "H" not in name.upper() else "ALLOWED_HOSTS"
-    line = error_from_response(env_file, f"TOP_P=0.5\n{name}=hush\nAPI_KEYS=")
-    assert line == f"{env_file} line 2: {name} is no setting, {meant} is; rename or remove it"
+    line = startup_error(env_file, f"TOP_P=0.5\n{name}=hush\nAPI_KEYS=")
+    assert line == f"{env_file} line 2: {name} is not a setting; rename it to {meant}, or remove it"
 
 
-def test_a_misspelt_name_beside_the_right_one_is_another_programs(
+def test_a_misspelt_access_setting_is_ignored_if_the_real_one_is_set(
     env_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     env_file.write_text("API_KEY=hush\nAPI_KEYS=one")
@@ -129,11 +129,11 @@ def test_a_misspelt_name_beside_the_right_one_is_another_programs(
     assert len(get_settings().api_keys) == 1
 
 
-def test_names_that_resemble_a_setting_are_told(env_file: Path) -> None:
+def test_names_that_resemble_a_setting_are_reported(env_file: Path) -> None:
     env_file.write_text("OLLAMA_URL=x\nMAX_TOKEN=1\nOPENAI_API_KEY=hush\nDATABASE_URL=x\nTOP_P=0.5\n")
     assert misspelt_names(env_file, FIELDS) == [
-        f"{env_file} line 1: OLLAMA_URL is no setting of the service; OLLAMA_BASE_URL is",
-        f"{env_file} line 2: MAX_TOKEN is no setting of the service; MAX_TOKENS is",
+        f"{env_file} line 1: OLLAMA_URL is not a setting; did you mean OLLAMA_BASE_URL?",
+        f"{env_file} line 2: MAX_TOKEN is not a setting; did you mean MAX_TOKENS?",
     ]
 
 
@@ -142,20 +142,20 @@ def test_names_of_other_programs_resemble_no_setting(name: str) -> None:
     assert nearest_setting(name, FIELDS) is None
 
 
-def test_a_folder_in_place_of_the_file_stops_the_start(env_file: Path) -> None:
+def test_a_directory_in_place_of_the_file_stops_the_start(env_file: Path) -> None:
     env_file.mkdir()
     with pytest.raises(SystemExit, match=r"\.env cannot be read: Is a directory"):
         get_settings()
 
 
-def test_a_link_to_nothing_stops_the_start(env_file: Path) -> None:
+def test_a_broken_link_stops_the_start(env_file: Path) -> None:
     env_file.symlink_to(env_file.with_name("gone"))
-    with pytest.raises(SystemExit, match="a link to a file that does not exist"):
+    with pytest.raises(SystemExit, match="is a link to a file that does not exist"):
         get_settings()
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read every file")
-def test_a_file_that_may_not_be_read_stops_the_start(env_file: Path) -> None:
+def test_an_unreadable_file_stops_the_start(env_file: Path) -> None:
     env_file.write_text("API_KEYS=one")
     env_file.chmod(0)
     with pytest.raises(SystemExit, match=r"\.env cannot be read: Permission denied"):
@@ -171,18 +171,18 @@ def test_a_named_pipe_is_read_to_its_end(env_file: Path) -> None:
     writer.join()
 
 
-def test_the_settings_class_reads_a_file_given_to_it_as_strictly(env_file: Path) -> None:
+def test_the_env_file_argument_is_parsed_as_strictly(env_file: Path) -> None:
     env_file.write_text("API_KEYS: hush")
     with pytest.raises(DotenvError):
         Settings(_env_file=env_file)
     assert Settings(_env_file=None).api_keys == ()
 
 
-def test_no_file_is_no_variables(env_file: Path) -> None:
+def test_a_missing_file_has_no_variables(env_file: Path) -> None:
     assert read_dotenv(env_file, FIELDS) == {}
 
 
-# Where the file is
+# Location of the file
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def settings_of(folder: Path, cwd: Path, **environment: str) -> str:
     return ended.stdout.strip() or ended.stderr.strip()
 
 
-def test_the_file_beside_the_code_is_read_from_everywhere(copy: Path, tmp_path: Path) -> None:
+def test_the_file_next_to_the_code_is_read_from_any_working_directory(copy: Path, tmp_path: Path) -> None:
     (copy / ".env").write_text("API_KEYS=one,two\n")
     assert settings_of(copy, Path("/")) == "127.0.0.1 8000 2"
     assert settings_of(copy, copy) == "127.0.0.1 8000 2"
@@ -216,7 +216,7 @@ def test_the_file_beside_the_code_is_read_from_everywhere(copy: Path, tmp_path: 
     assert settings_of(copy, tmp_path) == "127.0.0.1 8001 2"
 
 
-def test_the_environment_wins_over_the_working_directory_which_wins_over_the_code(copy: Path, tmp_path: Path) -> None:
+def test_precedence_is_environment_then_working_directory_then_code(copy: Path, tmp_path: Path) -> None:
     (copy / ".env").write_text("HOST=127.0.0.2\nPORT=8001\nAPI_KEYS=one\n")
     (tmp_path / ".env").write_text("PORT=8002\nAPI_KEYS=\n")
     assert settings_of(copy, tmp_path) == "127.0.0.2 8002 1"
@@ -226,11 +226,11 @@ def test_the_environment_wins_over_the_working_directory_which_wins_over_the_cod
 def test_a_bad_line_in_either_file_stops_the_start(copy: Path, tmp_path: Path) -> None:
     for folder in (copy, tmp_path):
         (folder / ".env").write_text("API_KEYS: hush")
-        assert settings_of(copy, tmp_path).startswith(f"{folder / '.env'} line 1: no NAME=value")
+        assert settings_of(copy, tmp_path).startswith(f"{folder / '.env'} line 1: expected NAME=value")
         (folder / ".env").unlink()
 
 
-def test_a_file_can_be_named_in_place_of_both(copy: Path, tmp_path: Path) -> None:
+def test_service_env_file_replaces_both_files(copy: Path, tmp_path: Path) -> None:
     for folder in (copy, tmp_path):
         (folder / ".env").write_text("PORT=8001")
     (tmp_path / "named").write_text("PORT=8002")
@@ -238,7 +238,7 @@ def test_a_file_can_be_named_in_place_of_both(copy: Path, tmp_path: Path) -> Non
     assert settings_of(copy, tmp_path, SERVICE_ENV_FILE=os.devnull) == "127.0.0.1 8000 0"
 
 
-def test_a_working_directory_that_is_gone_has_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deleted_working_directory_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SERVICE_ENV_FILE")
     gone = tmp_path / "gone"
     gone.mkdir()

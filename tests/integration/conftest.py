@@ -86,13 +86,13 @@ async def upstream(
 
 @pytest.fixture
 def direct(client: aiohttp.ClientSession, upstream: Upstream) -> Api:
-    """The upstream itself, asked without the service."""
+    """The upstream itself, without the service."""
     return Api(client, upstream.url)
 
 
 @pytest.fixture
 async def runs_llama_server(direct: Api) -> bool:
-    """Whether the upstream is an Ollama whose models run in llama-server, as since 0.30, by what it lists of models."""
+    """Whether the upstream is Ollama 0.30 or newer, whose models run in llama-server, according to its model list."""
     async with direct.get("/api/tags") as response:
         models = (await response.json())["models"]
     return any("capabilities" in model for model in models)
@@ -133,7 +133,7 @@ async def _start(executable: str, folder: Path) -> OllamaServer:
 
 
 async def _install_missing(url: str) -> None:
-    """Install the tiny models under those names that the given server does not have."""
+    """Install the tiny models under the names that the server does not have."""
     async with aiohttp.ClientSession() as session:
         async with session.get(f"{url}/api/tags") as response:
             installed = {model["name"] for model in (await response.json())["models"]}
@@ -144,7 +144,7 @@ async def _install_missing(url: str) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
-    """Say below all else that tests were skipped, and how to have them run."""
+    """Report at the end that tests were skipped, and how to run them."""
     yield
     reports = terminalreporter.stats.get("skipped", [])
     count = sum(HOW_TO_RUN in str(report.longrepr) for report in reports)

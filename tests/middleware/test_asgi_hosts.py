@@ -1,4 +1,4 @@
-"""The app behind other layers, within other apps, and in other servers than it is started with."""
+"""The app behind other middleware, mounted in other apps, and run by other servers."""
 
 import asyncio
 from collections.abc import Callable
@@ -121,7 +121,7 @@ async def test_every_route_is_served(
 
 @every_way
 @pytest.mark.parametrize("kind", [WHOLE, STREAMED_NDJSON, STREAMED_TEXT], ids=lambda kind: kind.name)
-async def test_a_client_that_leaves_is_noticed(
+async def test_a_disconnect_is_detected(
     client: aiohttp.ClientSession,
     make_settings: MakeSettings,
     simulator: Simulator,
@@ -138,7 +138,7 @@ async def test_a_client_that_leaves_is_noticed(
         assert upstream.outcome == "client_gone"
 
 
-async def test_a_layer_s_own_timeout_is_a_timeout(
+async def test_a_timeout_of_outer_middleware_is_raised_as_a_timeout(
     client: aiohttp.ClientSession, make_settings: MakeSettings, simulator: Simulator
 ) -> None:
     simulator.fault(Fault(hang=True))
@@ -161,7 +161,7 @@ async def test_a_layer_s_own_timeout_is_a_timeout(
     assert (await simulator.received(WHOLE.upstream)).outcome == "client_gone"
 
 
-async def test_a_layer_s_task_is_not_left_cancelled_when_a_client_has_left(
+async def test_a_disconnect_does_not_leave_the_task_of_outer_middleware_cancelled(
     client: aiohttp.ClientSession, make_settings: MakeSettings, simulator: Simulator
 ) -> None:
     simulator.fault(Fault(hang=True))
@@ -183,7 +183,7 @@ async def test_a_layer_s_task_is_not_left_cancelled_when_a_client_has_left(
     assert cancelling == [0]
 
 
-async def test_a_cancellation_that_comes_too_late_for_the_app_does_not_reach_the_layer_around_it() -> None:
+async def test_a_late_cancellation_does_not_reach_outer_middleware() -> None:
     reached: list[str] = []
     is_read, is_gone = asyncio.Event(), asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""A client that leaves: within a second nothing runs for it any more, wherever it was."""
+"""Client disconnects at any point of a request: within a second all work for it has stopped."""
 
 import asyncio
 import gc
@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from main import create_app
-from middleware import client_disconnect as client_watch
+from middleware import client_disconnect
 from middleware.client_disconnect import QUICK_SECONDS
 from services.ollama_service import OllamaService
 from simulator import Fault, Simulator
@@ -41,7 +41,7 @@ every_kind = pytest.mark.parametrize("kind", EVERY_KIND, ids=lambda kind: kind.n
 
 @pytest.fixture
 async def quiet(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
-    """See that leaving is no error in the log, nor a warning."""
+    """Check that disconnects log no errors and no tracebacks."""
     loud: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: loud.append(context))
     yield
@@ -55,7 +55,7 @@ pytestmark = pytest.mark.usefixtures("quiet")
 
 @asynccontextmanager
 async def asking(kind: Kind, client: aiohttp.ClientSession, url: str, **more: Any) -> AsyncIterator[asyncio.Task[Any]]:
-    """Have a request under way, and end it by closing its connection."""
+    """Start a request, and close its connection at the end."""
     task = asyncio.create_task(see(kind.ask(client, url, **more)))
     try:
         yield task
@@ -118,7 +118,7 @@ async def test_in_the_middle_of_a_stream(
 
 
 @pytest.mark.parametrize("kind", [kind for kind in EVERY_KIND if kind.is_stream], ids=lambda kind: kind.name)
-async def test_in_a_silence_of_the_model(
+async def test_while_the_model_is_silent(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind
 ) -> None:
     simulator.fault(Fault(stall_after=2))
@@ -158,7 +158,7 @@ async def test_while_queued(
     assert sum(len(simulator.calls_to(path)) for path in ("/api/generate", "/api/chat", "/api/embed")) == 1
 
 
-async def test_in_the_moment_its_place_comes_free(
+async def test_at_the_moment_a_slot_becomes_free(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
     simulator.seconds_per_token = 0.0005
@@ -173,7 +173,7 @@ async def test_in_the_moment_its_place_comes_free(
 
 
 @every_kind
-async def test_while_a_retry_sleeps(
+async def test_during_the_pause_before_a_retry(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, kind: Kind
 ) -> None:
     simulator.fault(Fault(status=503, message="busy", times=None))
@@ -259,7 +259,7 @@ async def test_in_the_middle_of_its_own_body(simulator: Simulator, client: aioht
     assert simulator.calls_to("/api/generate") == []
 
 
-async def test_after_a_body_that_came_slowly(simulator: Simulator, client: aiohttp.ClientSession, url: str) -> None:
+async def test_after_a_slowly_sent_body(simulator: Simulator, client: aiohttp.ClientSession, url: str) -> None:
     simulator.fault(Fault(hang=True))
     _reader, writer = await connect(url)
     head, _, body = wire(WHOLE).partition(b"\r\n\r\n")
@@ -276,7 +276,7 @@ def watching() -> list[asyncio.Task[Any]]:
     return [task for task in asyncio.all_tasks() if "_listen" in repr(task)]
 
 
-async def test_a_slow_request_is_watched(simulator: Simulator, client: aiohttp.ClientSession, url: str) -> None:
+async def test_a_slow_request_is_monitored(simulator: Simulator, client: aiohttp.ClientSession, url: str) -> None:
     simulator.fault(Fault(hang=True))
     async with asking(WHOLE, client, url):
         await until(lambda: len(watching()) == 1)
@@ -284,11 +284,11 @@ async def test_a_slow_request_is_watched(simulator: Simulator, client: aiohttp.C
 
 
 @pytest.mark.parametrize("kind", [WHOLE, STREAMED_SSE, EMBEDDINGS], ids=lambda kind: kind.name)
-async def test_before_the_watch_begins(
+async def test_before_monitoring_starts(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A quick request is not watched, yet one that turns out slow is seen to be nobody's any more."""
-    monkeypatch.setattr(client_watch, "QUICK_SECONDS", 1)
+    """Quick requests are not monitored; a disconnect in that time is detected when monitoring starts."""
+    monkeypatch.setattr(client_disconnect, "QUICK_SECONDS", 1)
     simulator.fault(Fault(hang=True))
     _reader, writer = await connect(url)
     writer.write(wire(kind))
@@ -312,10 +312,10 @@ async def test_with_a_reset(simulator: Simulator, client: aiohttp.ClientSession,
     await nothing_is_left(client, url, simulator)
 
 
-async def test_one_that_closes_its_writing_half_counts_as_gone(
+async def test_a_half_closed_connection_counts_as_a_disconnect(
     simulator: Simulator, client: aiohttp.ClientSession, url: str
 ) -> None:
-    """As in Go's server: whoever ends its side cannot be told from one that has left."""
+    """As in Go's server: a half-closed connection cannot be distinguished from a closed one."""
     simulator.fault(Fault(hang=True))
     _reader, writer = await connect(url)
     writer.write(wire(STREAMED_SSE))
@@ -328,7 +328,7 @@ async def test_one_that_closes_its_writing_half_counts_as_gone(
 
 
 @pytest.mark.parametrize("kind", [STREAMED_NDJSON, STREAMED_SSE], ids=lambda kind: kind.name)
-async def test_with_a_second_request_in_the_pipe_while_the_first_streams(
+async def test_with_a_pipelined_request_during_a_stream(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind
 ) -> None:
     simulator.seconds_per_token = 0.002
@@ -355,7 +355,7 @@ async def test_pipelined_requests_are_answered_in_order(simulator: Simulator, ur
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-async def test_an_http_1_0_client_gets_its_answer_and_the_end_of_the_connection(
+async def test_the_connection_of_an_http_1_0_client_is_closed_after_the_response(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind
 ) -> None:
     reader, writer = await connect(url)
@@ -392,7 +392,7 @@ async def test_one_connection_serves_many_requests(simulator: Simulator, url: st
     assert all(call.outcome == "completed" for call in simulator.calls)
 
 
-async def test_leaving_counts_against_nothing(
+async def test_a_disconnect_does_not_count_as_a_failure(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
     simulator.fault(Fault(hang=True, times=20))
@@ -403,7 +403,7 @@ async def test_leaving_counts_against_nothing(
         assert (await see(WHOLE.ask(client, url))).status == 200
 
 
-async def test_leaving_is_one_quiet_line_in_the_log(
+async def test_a_disconnect_logs_one_line_without_a_warning(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     simulator.fault(Fault(hang=True))
@@ -443,7 +443,7 @@ async def test_a_stream_closed_early_closes_its_upstream(
     await service.disconnect()
 
 
-async def test_a_stream_dropped_unread_gives_its_place_back(make_settings: MakeSettings, simulator: Simulator) -> None:
+async def test_a_stream_dropped_unread_releases_its_slot(make_settings: MakeSettings, simulator: Simulator) -> None:
     simulator.seconds_per_token = 0.002
     simulator.fault(Fault(endless=True))
     service = OllamaService(make_settings())
@@ -479,7 +479,9 @@ async def test_a_cancelled_task_closes_its_upstream(make_settings: MakeSettings,
     await service.disconnect()
 
 
-async def test_a_caller_s_own_timeout_is_a_timeout(make_settings: MakeSettings, simulator: Simulator) -> None:
+async def test_a_timeout_of_the_caller_is_raised_as_a_timeout(
+    make_settings: MakeSettings, simulator: Simulator
+) -> None:
     simulator.fault(Fault(hang=True))
     service = OllamaService(make_settings())
     with pytest.raises(TimeoutError):

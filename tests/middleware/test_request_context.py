@@ -1,4 +1,4 @@
-"""Request ids, API keys, the limit of bodies, CORS."""
+"""Request ids, API keys, body size limit and CORS."""
 
 import asyncio
 import io
@@ -32,7 +32,7 @@ def request_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 @pytest.fixture
 def log(make_settings: MakeSettings) -> Iterator[io.StringIO]:
-    """What the service's own handler writes."""
+    """The output of the service's log handler."""
     configure_logging(make_settings())
     (handler,) = [handler for handler in logging.getLogger().handlers if type(handler).__module__ == "server.logging"]
     assert isinstance(handler, logging.StreamHandler)
@@ -53,7 +53,7 @@ async def test_a_request_id_is_kept(client: aiohttp.ClientSession, url: str, giv
 
 
 @pytest.mark.parametrize("given", [None, "", "x" * 129, "a b", "a/b", "ä", "a;b"])
-async def test_a_request_id_is_made_where_none_can_be_kept(
+async def test_a_missing_or_invalid_request_id_is_replaced(
     client: aiohttp.ClientSession, url: str, given: str | None
 ) -> None:
     headers = {} if given is None else {"X-Request-ID": given}
@@ -72,7 +72,7 @@ async def test_the_request_id_is_in_the_problem_and_in_the_log_lines(
     assert problem_in(refused, "invalid_request")["request_id"] == "two"
     lines = [json.loads(line) for line in log.getvalue().splitlines() if line.startswith("{")]
     fallback, done = [line for line in lines if line["request_id"] == "one"]
-    assert fallback["message"] == "model unknown is not installed; gpt-oss:latest answers"
+    assert fallback["message"] == "model unknown is not installed; gpt-oss:latest responds instead"
     assert fallback["level"] == "WARNING"
     expected = {"method": "POST", "path": "/api/ollama/generate", "status": 200, "model": "gpt-oss", "fallback": True}
     assert expected.items() <= done.items()
@@ -173,12 +173,12 @@ KEYED = [
 
 
 @pytest.mark.parametrize("headers", GOOD, ids=str)
-async def test_a_right_key_opens(client: aiohttp.ClientSession, locked: str, headers: dict[str, str]) -> None:
+async def test_a_valid_key_is_accepted(client: aiohttp.ClientSession, locked: str, headers: dict[str, str]) -> None:
     assert (await get(client, f"{locked}/api/ollama/models", headers=headers)).status == 200
 
 
 @pytest.mark.parametrize("headers", BAD, ids=str)
-async def test_a_wrong_key_and_none_are_answered_alike(
+async def test_a_wrong_and_a_missing_key_get_the_same_response(
     client: aiohttp.ClientSession, locked: str, simulator: Simulator, headers: dict[str, str]
 ) -> None:
     answer = await post(client, locked, "generate", GENERATE, headers=headers)
@@ -189,13 +189,13 @@ async def test_a_wrong_key_and_none_are_answered_alike(
 
 
 @pytest.mark.parametrize(("method", "path"), KEYED)
-async def test_every_api_path_needs_a_key_also_one_that_is_not_there(
+async def test_every_api_path_needs_a_key_even_if_it_does_not_exist(
     client: aiohttp.ClientSession, locked: str, method: str, path: str
 ) -> None:
     problem_in(await call(client, method, URL(locked + path, encoded=True), allow_redirects=False), "unauthorized")
 
 
-async def test_the_key_is_asked_for_before_the_body_is_looked_at(client: aiohttp.ClientSession, locked: str) -> None:
+async def test_the_key_is_checked_before_the_body(client: aiohttp.ClientSession, locked: str) -> None:
     for body in (b"{", b"x" * 2000):
         answer = await call(client, "POST", f"{locked}/api/ollama/generate", data=body)
         problem_in(answer, "unauthorized")
@@ -240,7 +240,7 @@ async def in_pieces(body: bytes) -> AsyncIterator[bytes]:
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize(("size", "fits"), [(999, True), (1000, True), (1001, False), (5000, False)])
 @pytest.mark.parametrize("endpoint", ["generate", "nowhere"])
-async def test_larger_bodies_are_refused(
+async def test_larger_bodies_are_rejected(
     client: aiohttp.ClientSession,
     narrow: str,
     simulator: Simulator,
@@ -262,7 +262,7 @@ async def test_larger_bodies_are_refused(
     assert len(simulator.calls_to("/api/generate")) == (fits and endpoint == "generate")
 
 
-async def test_a_small_announcement_does_not_let_a_large_body_in(narrow: str, simulator: Simulator) -> None:
+async def test_a_small_content_length_does_not_admit_a_large_body(narrow: str, simulator: Simulator) -> None:
     host, port = narrow.removeprefix("http://").split(":")
     body = body_of(5000)
     lengths = b"Content-Length: 10\r\nTransfer-Encoding: chunked\r\n"
@@ -277,7 +277,7 @@ async def test_a_small_announcement_does_not_let_a_large_body_in(narrow: str, si
     await writer.wait_closed()
 
 
-async def test_a_body_that_is_announced_too_large_is_not_waited_for(narrow: str) -> None:
+async def test_a_too_large_content_length_is_rejected_without_the_body(narrow: str) -> None:
     host, port = narrow.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"POST /api/ollama/generate HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n")
@@ -314,9 +314,7 @@ async def test_a_preflight_needs_no_key(client: aiohttp.ClientSession, locked: s
 
 
 @pytest.mark.parametrize("key", ["first-key", "wrong"])
-async def test_answers_and_refusals_can_be_read_by_the_origin(
-    client: aiohttp.ClientSession, locked: str, key: str
-) -> None:
+async def test_responses_and_errors_have_cors_headers(client: aiohttp.ClientSession, locked: str, key: str) -> None:
     answer = await post(client, locked, "generate", GENERATE, headers={"Origin": ORIGIN, "X-API-Key": key})
     assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
     exposed = answer.headers["Access-Control-Expose-Headers"].lower()

@@ -1,4 +1,4 @@
-"""Clients that read slowly, or not at all, against the service in a process of its own."""
+"""Clients that read slowly or not at all; the service runs in its own process."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ STREAMS = [STREAMED_SSE, STREAMED_NDJSON, STREAMED_TEXT]
 
 @contextmanager
 def reader(service: ServiceProcess, kind: Kind, receive_buffer: int = 16_384) -> Iterator[socket.socket]:
-    """Send a request over a socket that takes little at a time."""
+    """Send a request over a socket with a small receive buffer."""
     with socket.socket() as tcp:
         tcp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         tcp.connect(("127.0.0.1", service.port))
@@ -54,7 +54,7 @@ def reader(service: ServiceProcess, kind: Kind, receive_buffer: int = 16_384) ->
 
 
 async def read(tcp: socket.socket, size: int) -> int:
-    """Read what is there, up to a size."""
+    """Read the available bytes, up to a maximum."""
     loop = asyncio.get_running_loop()
     return len(await loop.sock_recv(tcp, size))
 
@@ -99,10 +99,10 @@ async def test_twenty_slow_readers_cost_little_memory_and_slow_nobody_else(
         await nothing_is_left(client, service.url, simulator)
 
 
-async def test_upstream_waits_for_a_slow_reader(
+async def test_a_slow_reader_slows_the_upstream_down(
     simulator: Simulator, client: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
-    """What nobody reads is not fetched: the model's side stands still."""
+    """Backpressure: the service reads no more from Ollama than the client reads."""
     async with service_of(simulator, tmp_path) as service:
         simulator.fault(FLOOD)
         with reader(service, STREAMED_NDJSON):
@@ -114,7 +114,7 @@ async def test_upstream_waits_for_a_slow_reader(
 
 
 @pytest.mark.parametrize("kind", STREAMS, ids=lambda kind: kind.name)
-async def test_one_that_reads_nothing_is_dropped_and_its_place_given_back(
+async def test_a_client_that_reads_nothing_is_dropped_and_its_slot_released(
     simulator: Simulator, client: aiohttp.ClientSession, tmp_path: Path, kind: Kind
 ) -> None:
     async with service_of(simulator, tmp_path, client_write_timeout=0.6) as service:
@@ -132,7 +132,7 @@ async def test_one_that_reads_nothing_is_dropped_and_its_place_given_back(
             assert not rest.endswith(b"0\r\n\r\n")  # it cannot be taken for the end of the answer
 
 
-async def test_one_that_reads_slowly_and_steadily_is_not_dropped(
+async def test_a_client_that_reads_slowly_is_not_dropped(
     simulator: Simulator, client: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     async with service_of(simulator, tmp_path, client_write_timeout=1) as service:
@@ -148,10 +148,10 @@ async def test_one_that_reads_slowly_and_steadily_is_not_dropped(
         await nothing_is_left(client, service.url, simulator)
 
 
-async def test_a_finished_answer_waits_for_nobody(
+async def test_a_finished_response_releases_its_slot_before_it_is_read(
     simulator: Simulator, client: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
-    """Once the model is done its place is free, whether the client has read or not."""
+    """The slot is free once the model has finished."""
     async with service_of(simulator, tmp_path) as service:
         simulator.answer_tokens = 200
         with reader(service, STREAMED_SSE):

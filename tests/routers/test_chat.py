@@ -1,4 +1,4 @@
-"""What chat has that generate has not."""
+"""Features of chat that generate does not have."""
 
 import json
 from typing import Any
@@ -20,7 +20,7 @@ TOOL = {
 }
 
 
-async def test_the_conversation_goes_upstream_as_it_came(
+async def test_the_conversation_is_sent_upstream_unchanged(
     client: aiohttp.ClientSession, url: str, simulator: Simulator
 ) -> None:
     messages = [
@@ -36,7 +36,7 @@ async def test_the_conversation_goes_upstream_as_it_came(
     assert seen.body["messages"] == messages
 
 
-async def test_the_answer_has_a_message_that_can_be_sent_back(client: aiohttp.ClientSession, url: str) -> None:
+async def test_the_response_has_a_message_that_can_be_sent_back(client: aiohttp.ClientSession, url: str) -> None:
     answer = await succeed(client, url, "chat", CHAT | {"model": "gpt-oss"})
     assert answer["message"] == {
         "role": "assistant",
@@ -49,7 +49,7 @@ async def test_the_answer_has_a_message_that_can_be_sent_back(client: aiohttp.Cl
     await succeed(client, url, "chat", {"messages": [*CHAT["messages"], answer["message"], *CHAT["messages"]]})
 
 
-async def test_the_answer_has_the_fields_of_generate(client: aiohttp.ClientSession, url: str) -> None:
+async def test_the_response_has_the_fields_of_generate(client: aiohttp.ClientSession, url: str) -> None:
     chat = await succeed(client, url, "chat", CHAT)
     generate = await succeed(client, url, "generate", {"prompt": "Hi"})
     assert chat.keys() == generate.keys() | {"message"}
@@ -72,7 +72,7 @@ async def test_a_tool_call_is_an_object(
     await succeed(client, url, "chat", {"messages": [*messages, answer["message"], result], "tools": [TOOL]})
 
 
-async def test_a_tool_nested_too_deeply_is_refused(
+async def test_a_tool_nested_too_deeply_is_rejected(
     client: aiohttp.ClientSession, url: str, simulator: Simulator
 ) -> None:
     parameters: dict[str, Any] = {}

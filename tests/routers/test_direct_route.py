@@ -1,4 +1,4 @@
-"""Routes that leave FastAPI's dependency solving out: to a client they are like any other."""
+"""`DirectRoute` behaves like FastAPI's own routes."""
 
 from typing import Any
 
@@ -60,7 +60,7 @@ async def answers_of(
 
 
 @pytest.mark.parametrize(("endpoint", "body", "media_type"), BODIES)
-async def test_a_bad_body_is_refused_in_fastapi_s_words(
+async def test_an_invalid_body_gets_the_same_errors_as_in_fastapi(
     client: aiohttp.ClientSession,
     make_settings: MakeSettings,
     simulator: Simulator,
@@ -69,7 +69,7 @@ async def test_a_bad_body_is_refused_in_fastapi_s_words(
     media_type: str,
 ) -> None:
     direct, overridden = create_app(make_settings()), create_app(make_settings())
-    overridden.dependency_overrides[get_component_checks] = get_component_checks  # so that FastAPI serves
+    overridden.dependency_overrides[get_component_checks] = get_component_checks  # so that FastAPI's handler is used
     async with serve(direct) as url:
         ours = await answers_of(client, url, endpoint, body, media_type)
     async with serve(overridden) as url:
@@ -79,7 +79,7 @@ async def test_a_bad_body_is_refused_in_fastapi_s_words(
 
 
 @pytest.mark.parametrize(("endpoint", "body"), [*COMPLETIONS, ("embeddings", EMBEDDINGS)])
-async def test_an_overridden_service_answers(
+async def test_a_dependency_override_is_used(
     client: aiohttp.ClientSession, make_settings: MakeSettings, simulator: Simulator, endpoint: str, body: Any
 ) -> None:
     app = create_app(make_settings(ollama_base_url="http://127.0.0.1:9", ollama_retry_attempts=1))
@@ -92,7 +92,7 @@ async def test_an_overridden_service_answers(
 
 
 @pytest.mark.parametrize(("endpoint", "body"), [("generate", GENERATE), ("chat", CHAT), ("embeddings", EMBEDDINGS)])
-async def test_a_mounted_app_serves_them_too(
+async def test_routes_work_in_a_mounted_app(
     client: aiohttp.ClientSession, make_settings: MakeSettings, endpoint: str, body: Any
 ) -> None:
     app = create_app(make_settings())
@@ -103,12 +103,12 @@ async def test_a_mounted_app_serves_them_too(
 
 
 @pytest.mark.parametrize("path", ["/api/ollama/chat//", "/api/ollama/chats", "/ollama/chat", "/api/ollama/%63hat/x"])
-async def test_only_the_exact_path_is_one(client: aiohttp.ClientSession, url: str, path: str) -> None:
+async def test_only_the_exact_path_matches(client: aiohttp.ClientSession, url: str, path: str) -> None:
     problem_in(await call(client, "POST", url + path, json=CHAT), "not_found")
 
 
 @pytest.mark.parametrize(("endpoint", "body"), [*COMPLETIONS, ("embeddings", EMBEDDINGS)])
-async def test_telemetry_sees_the_route(
+async def test_telemetry_reports_the_route(
     client: aiohttp.ClientSession,
     make_settings: MakeSettings,
     monkeypatch: pytest.MonkeyPatch,
@@ -125,14 +125,14 @@ async def test_telemetry_sees_the_route(
     assert f"/api/ollama/{endpoint}" in routes
 
 
-async def test_another_method_is_not_allowed(client: aiohttp.ClientSession, url: str) -> None:
+async def test_other_methods_are_405(client: aiohttp.ClientSession, url: str) -> None:
     answer = await call(client, "PUT", f"{url}/api/ollama/chat", json=CHAT)
     problem_in(answer, "method_not_allowed")
     assert answer.headers["Allow"] == "POST"
 
 
-async def test_an_endpoint_of_another_form_stops_the_start() -> None:
+async def test_an_endpoint_with_other_parameters_is_a_type_error() -> None:
     async def malformed(body: GenerateRequest, service: OllamaServiceDep, accept: str) -> None: ...
 
-    with pytest.raises(TypeError, match="malformed has to take body, service and shutdown"):
+    with pytest.raises(TypeError, match="malformed must have the parameters body, service and shutdown"):
         DirectRoute("/there", malformed, methods=["POST"])

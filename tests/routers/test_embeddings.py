@@ -19,7 +19,7 @@ def length(vector: list[float]) -> float:
     return math.hypot(*vector)
 
 
-async def test_a_text_gives_one_flat_vector(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
+async def test_a_text_returns_a_single_vector(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
     answer = await post(client, url, "embeddings", EMBEDDINGS)
     document = answer.json()
     vector = document.pop("embeddings")
@@ -41,9 +41,7 @@ async def test_a_text_gives_one_flat_vector(client: aiohttp.ClientSession, url: 
     assert (answer.headers["X-Model"], answer.headers["X-Model-Fallback"]) == ("nomic-embed-text", "false")
 
 
-async def test_a_list_gives_a_vector_each_in_order(
-    client: aiohttp.ClientSession, url: str, simulator: Simulator
-) -> None:
+async def test_a_list_returns_vectors_in_order(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
     texts = ["quarterback", "running back", "quarterback"]
     many = await succeed(client, url, "embeddings", {"text": texts})
     assert len(simulator.calls_to(EMBED)) == 1
@@ -54,7 +52,7 @@ async def test_a_list_gives_a_vector_each_in_order(
     assert one["embeddings"] == many["embeddings"][:1]
 
 
-async def test_fields_go_upstream(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
+async def test_fields_are_sent_upstream(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
     simulator.install("bge-m3", width=32)
     more = {"model": "BGE-M3", "dimensions": 8, "truncate": False, "keep_alive": "1m"}
     answer = await succeed(client, url, "embeddings", EMBEDDINGS | more)
@@ -70,22 +68,24 @@ async def test_fields_go_upstream(client: aiohttp.ClientSession, url: str, simul
     assert (answer["dimension"], len(answer["embeddings"]), answer["model"]) == (8, 8, "bge-m3")
 
 
-async def test_the_setting_names_the_model(client: aiohttp.ClientSession, make_settings: MakeSettings) -> None:
+async def test_the_default_is_the_embedding_model_setting(
+    client: aiohttp.ClientSession, make_settings: MakeSettings
+) -> None:
     async with Simulator(models=["bge-m3"]) as other:
         settings = make_settings(ollama_base_url=other.url, embedding_model="bge-m3")
         async with serve(create_app(settings)) as url:
             assert (await succeed(client, url, "embeddings", EMBEDDINGS))["model"] == "bge-m3"
 
 
-async def test_an_unknown_model_is_never_replaced(
-    client: aiohttp.ClientSession, url: str, simulator: Simulator
-) -> None:
+async def test_an_unknown_model_has_no_fallback(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
     document = problem_in(await post(client, url, "embeddings", EMBEDDINGS | {"model": "unknown"}), "model_not_found")
     assert set(document["available"]) == {"gpt-oss", "llama3.1", "nomic-embed-text"}
     assert simulator.calls_to(EMBED) == simulator.calls_to(LEGACY) == []
 
 
-async def test_a_model_removed_since_is_404(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
+async def test_a_model_removed_after_the_list_was_cached_is_404(
+    client: aiohttp.ClientSession, url: str, simulator: Simulator
+) -> None:
     await succeed(client, url, "embeddings", EMBEDDINGS)
     simulator.remove("nomic-embed-text")
     document = problem_in(await post(client, url, "embeddings", EMBEDDINGS), "model_not_found")
@@ -112,7 +112,7 @@ async def test_a_model_removed_since_is_404(client: aiohttp.ClientSession, url: 
     ],
     ids=fault_id,
 )
-async def test_upstream_trouble_has_its_status_and_code(
+async def test_upstream_failures_have_their_status_and_code(
     client: aiohttp.ClientSession,
     make_settings: MakeSettings,
     simulator: Simulator,
@@ -140,7 +140,7 @@ async def test_upstream_trouble_has_its_status_and_code(
     ],
     ids=fault_id,
 )
-async def test_bad_field_is_422_by_its_name_and_nothing_sent(
+async def test_an_invalid_field_is_422_and_nothing_is_sent(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, fields: dict[str, Any], field: str
 ) -> None:
     document = problem_in(await post(client, url, "embeddings", fields), "invalid_request")
@@ -152,7 +152,7 @@ async def test_bad_field_is_422_by_its_name_and_nothing_sent(
 
 
 @pytest.mark.parametrize("dimensions", [None, 16])
-async def test_vectors_of_an_old_server_are_those_of_a_new_one(
+async def test_an_old_server_returns_the_same_vectors(
     client: aiohttp.ClientSession, make_settings: MakeSettings, simulator: Simulator, dimensions: int | None
 ) -> None:
     texts = ["quarterback", "running back"]
@@ -172,7 +172,9 @@ async def test_vectors_of_an_old_server_are_those_of_a_new_one(
     ]
 
 
-async def test_one_text_of_an_old_server_is_flat(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
+async def test_an_old_server_returns_a_single_vector_for_a_text(
+    client: aiohttp.ClientSession, url: str, simulator: Simulator
+) -> None:
     simulator.fault(TOO_OLD)
     answer = await succeed(client, url, "embeddings", EMBEDDINGS)
     assert length(answer["embeddings"]) == pytest.approx(1, abs=1e-6)
@@ -188,7 +190,7 @@ async def test_one_text_of_an_old_server_is_flat(client: aiohttp.ClientSession, 
     ],
     ids=fault_id,
 )
-async def test_trouble_of_an_old_server(
+async def test_failures_of_an_old_server(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, fault: Fault, code: str
 ) -> None:
     simulator.fault(TOO_OLD)

@@ -1,4 +1,4 @@
-"""Every fault of the upstream against every kind of request: what the client is told, and what is left behind."""
+"""Every fault of the upstream with every kind of request: the response, and that no resources leak."""
 
 import asyncio
 import logging
@@ -15,12 +15,12 @@ from tests.serving import serve
 
 ATTEMPTS = 3
 IDLE_CONNECTIONS = 3
-"""One for generation and two for health and lists: what one client after the other needs."""
+"""Connections that consecutive requests need: one for generations, two for health and model lists."""
 
 
 @dataclass(frozen=True)
 class Expected:
-    """The outcome: the status (200 and a code is a failure after the first byte), and the attempts it took."""
+    """The expected status, error code and number of attempts; 200 with a code is an error after the first byte."""
 
     status: int
     code: str | None = None
@@ -38,7 +38,7 @@ HTML = b"<html><body>nginx at http://10.1.2.3:8080</body></html>"
 
 @dataclass(frozen=True)
 class Case:
-    """A fault, and what comes of it for each form of answer."""
+    """A fault and the expected outcome for each response format."""
 
     name: str
     fault: Fault
@@ -99,7 +99,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-async def test_what_comes_of_a_fault(
+async def test_the_response_to_a_fault(
     make_settings: MakeSettings,
     simulator: Simulator,
     client: aiohttp.ClientSession,
@@ -176,7 +176,7 @@ async def test_a_fresh_connection_that_dies_is_not_replaced(
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.tells_more], ids=lambda kind: kind.name)
-async def test_what_comes_after_the_last_line_is_no_second_end(
+async def test_data_after_the_last_line_is_ignored(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind
 ) -> None:
     done = b'{"response":"","message":{"content":""},"done":true,"done_reason":"stop"}\n'

@@ -1,4 +1,4 @@
-"""Whole answers of /generate, and what generate and chat have in common."""
+"""Complete responses of generate, and common features of generate and chat."""
 
 import asyncio
 import base64
@@ -41,17 +41,17 @@ DEFAULT_OPTIONS = {
 both = pytest.mark.parametrize(("endpoint", "body"), COMPLETIONS, ids=["generate", "chat"])
 
 
-# What goes upstream
+# Requests to the upstream
 
 
-async def test_the_defaults_go_upstream(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
+async def test_the_defaults_are_sent_upstream(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
     await succeed(client, url, "generate", {"prompt": "Hi"})
     (seen,) = simulator.calls_to(UPSTREAM)
     assert seen.body == {"model": "gpt-oss:latest", "prompt": "Hi", "stream": False, "options": DEFAULT_OPTIONS}
 
 
 @both
-async def test_the_settings_go_upstream(
+async def test_the_settings_are_sent_upstream(
     client: aiohttp.ClientSession,
     make_settings: MakeSettings,
     simulator: Simulator,
@@ -86,7 +86,7 @@ async def test_the_settings_go_upstream(
 
 
 @both
-async def test_the_request_wins_over_the_settings(
+async def test_the_request_takes_precedence_over_the_settings(
     client: aiohttp.ClientSession,
     make_settings: MakeSettings,
     simulator: Simulator,
@@ -102,14 +102,16 @@ async def test_the_request_wins_over_the_settings(
     assert (seen.body["keep_alive"], seen.body["think"], seen.body["format"]) == (-1, False, SCHEMA)
 
 
-async def test_system_and_images_go_upstream(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
+async def test_system_and_images_are_sent_upstream(
+    client: aiohttp.ClientSession, url: str, simulator: Simulator
+) -> None:
     more = {"system": "Be brief.", "images": [PIXEL, f"data:image/png;base64,{PIXEL}"]}
     await succeed(client, url, "generate", GENERATE | more)
     (seen,) = simulator.calls_to(UPSTREAM)
     assert (seen.body["system"], seen.body["images"]) == ("Be brief.", [PIXEL, PIXEL])
 
 
-async def test_a_large_image_goes_upstream(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
+async def test_a_large_image_is_sent_upstream(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
     image = base64.b64encode(bytes(3_000_000)).decode()
     data = io.BytesIO(json.dumps({"prompt": "Hi", "images": [image]}).encode())
     headers = {"Content-Type": "application/json"}
@@ -135,7 +137,7 @@ async def test_num_ctx_cannot_differ_from_the_setting(
 
 
 @both
-async def test_nothing_of_the_clients_headers_goes_upstream(
+async def test_no_header_of_the_client_is_sent_upstream(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, endpoint: str, body: dict[str, Any]
 ) -> None:
     theirs = {
@@ -155,10 +157,10 @@ async def test_nothing_of_the_clients_headers_goes_upstream(
         assert seen.headers.get("User-Agent") != "browser"
 
 
-# What comes back
+# Responses
 
 
-async def test_the_answer_has_all_its_fields(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
+async def test_the_response_has_all_fields(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
     answer = await succeed(client, url, "generate", GENERATE | {"seed": 7})
     text, usage, timings = answer.pop("response"), answer.pop("usage"), answer.pop("timings")
     assert text.startswith("[simulated llama3.1]")
@@ -179,7 +181,7 @@ async def test_the_answer_has_all_its_fields(client: aiohttp.ClientSession, url:
     assert timings["completion_ms"] < timings["total_ms"] < 60_000
 
 
-async def test_numbers_ollama_does_not_give_are_null(
+async def test_numbers_missing_from_ollamas_response_are_null(
     client: aiohttp.ClientSession, url: str, simulator: Simulator
 ) -> None:
     body = b'{"model":"llama3.1","response":"Hi","done":true}'
@@ -190,7 +192,7 @@ async def test_numbers_ollama_does_not_give_are_null(
 
 
 @both
-async def test_thinking_is_apart_from_the_text(
+async def test_thinking_is_separate_from_the_text(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, endpoint: str, body: dict[str, Any]
 ) -> None:
     answer = await succeed(client, url, endpoint, body | {"model": "gpt-oss", "think": "low"})
@@ -201,7 +203,7 @@ async def test_thinking_is_apart_from_the_text(
 
 
 @both
-async def test_an_answer_that_was_all_thinking_is_warned_about(
+async def test_a_response_with_only_thinking_has_a_warning(
     client: aiohttp.ClientSession, url: str, endpoint: str, body: dict[str, Any]
 ) -> None:
     answer = await succeed(client, url, endpoint, body | {"model": "gpt-oss", "max_tokens": 4})
@@ -212,7 +214,7 @@ async def test_an_answer_that_was_all_thinking_is_warned_about(
 
 @both
 @pytest.mark.parametrize("format_", ["json", SCHEMA])
-async def test_json_that_is_as_asked_has_no_warning(
+async def test_valid_json_has_no_warning(
     client: aiohttp.ClientSession, url: str, endpoint: str, body: dict[str, Any], format_: Any
 ) -> None:
     assert (await succeed(client, url, endpoint, body | {"format": format_}))["warnings"] == []
@@ -220,7 +222,7 @@ async def test_json_that_is_as_asked_has_no_warning(
 
 @both
 @pytest.mark.parametrize("format_", ["json", SCHEMA])
-async def test_json_cut_short_is_warned_about(
+async def test_truncated_json_has_a_warning(
     client: aiohttp.ClientSession, url: str, endpoint: str, body: dict[str, Any], format_: Any
 ) -> None:
     answer = await succeed(client, url, endpoint, body | {"format": format_, "max_tokens": 1})
@@ -228,7 +230,7 @@ async def test_json_cut_short_is_warned_about(
 
 
 @both
-async def test_the_answer_names_its_model_in_the_headers(
+async def test_the_headers_name_the_model(
     client: aiohttp.ClientSession, url: str, endpoint: str, body: dict[str, Any]
 ) -> None:
     answer = await post(client, url, endpoint, body | {"model": "LLAMA3.1:latest"})
@@ -238,7 +240,7 @@ async def test_the_answer_names_its_model_in_the_headers(
 
 
 @both
-async def test_without_a_model_the_default_answers(
+async def test_without_a_model_the_default_model_is_used(
     client: aiohttp.ClientSession, make_settings: MakeSettings, endpoint: str, body: dict[str, Any]
 ) -> None:
     async with serve(create_app(make_settings(default_model="llama3.1"))) as url:
@@ -246,10 +248,10 @@ async def test_without_a_model_the_default_answers(
     assert (answer["model"], answer["requested_model"], answer["fallback"]) == ("llama3.1", "llama3.1", False)
 
 
-# Names and fallback
+# Model names and fallback
 
 
-async def test_a_tag_is_not_guessed(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
+async def test_another_tag_is_not_used(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
     simulator.install("gpt-oss:20b")
     await succeed(client, url, "generate", GENERATE | {"model": "gpt-oss"})
     await succeed(client, url, "generate", GENERATE | {"model": "gpt-oss:20B"})
@@ -261,7 +263,7 @@ async def test_a_tag_is_not_guessed(client: aiohttp.ClientSession, url: str, sim
 
 
 @both
-async def test_the_default_model_answers_for_one_that_is_not_installed(
+async def test_the_default_model_replaces_one_that_is_not_installed(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, endpoint: str, body: dict[str, Any]
 ) -> None:
     answer = await post(client, url, endpoint, body | {"model": "unknown:7b"})
@@ -275,7 +277,7 @@ async def test_the_default_model_answers_for_one_that_is_not_installed(
 
 
 @both
-async def test_fallback_can_be_refused(
+async def test_fallback_can_be_disabled(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, endpoint: str, body: dict[str, Any]
 ) -> None:
     answer = await post(client, url, endpoint, body | {"model": "unknown:7b", "fallback": False})
@@ -298,7 +300,7 @@ async def test_without_the_default_model_there_is_no_fallback(
 
 
 @both
-async def test_without_a_list_a_name_is_tried_as_it_came(
+async def test_without_a_model_list_the_requested_name_is_sent(
     client: aiohttp.ClientSession,
     make_settings: MakeSettings,
     simulator: Simulator,
@@ -312,7 +314,7 @@ async def test_without_a_list_a_name_is_tried_as_it_came(
     assert simulator.calls_to(PATHS[endpoint])[0].body["model"] == "LLAMA3.1:latest"
 
 
-# Bad requests
+# Invalid requests
 
 BAD_BODIES: list[tuple[bytes, str]] = [
     (b"", "body"),
@@ -348,7 +350,7 @@ BAD_BODIES: list[tuple[bytes, str]] = [
 
 
 @pytest.mark.parametrize(("body", "field"), BAD_BODIES, ids=lambda value: str(value)[:60])
-async def test_bad_body_is_422_with_its_field_named_and_nothing_sent(
+async def test_an_invalid_body_is_422_with_its_field_and_nothing_is_sent(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, body: bytes, field: str
 ) -> None:
     headers = {"Content-Type": "application/json"}
@@ -361,14 +363,14 @@ async def test_bad_body_is_422_with_its_field_named_and_nothing_sent(
     assert simulator.calls_to(UPSTREAM) == []
 
 
-async def test_all_bad_fields_are_named(client: aiohttp.ClientSession, url: str) -> None:
+async def test_all_invalid_fields_are_reported(client: aiohttp.ClientSession, url: str) -> None:
     answer = await post(client, url, "chat", {"messages": [{"role": "robot"}, {"content": 5}], "top_p": 2, "x": 1})
     fields = [line["field"] for line in problem_in(answer, "invalid_request")["errors"]]
     assert sorted(fields) == ["messages.0.role", "messages.1.content", "messages.1.role", "top_p", "x"]
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
-async def test_a_body_that_is_not_called_json_is_told_so(
+async def test_a_body_without_json_content_type_is_422_with_a_hint(
     client: aiohttp.ClientSession, url: str, content_type: str
 ) -> None:
     answer = await call(
@@ -377,7 +379,7 @@ async def test_a_body_that_is_not_called_json_is_told_so(
     assert "Content-Type: application/json" in problem_in(answer, "invalid_request")["detail"]
 
 
-# Upstream trouble: the table of errors
+# Upstream failures
 
 DIAL = 'Post "http://127.0.0.1:41234/completion": dial tcp 127.0.0.1:41234: connect: connection refused'
 HTML = b"<html><body><h1>502 Bad Gateway</h1>nginx</body></html>"
@@ -415,7 +417,7 @@ TROUBLE: list[tuple[Fault, str, int]] = [
 
 @both
 @pytest.mark.parametrize(("fault", "code", "attempts"), TROUBLE, ids=fault_id)
-async def test_upstream_trouble_has_its_status_and_code(
+async def test_upstream_failures_have_their_status_and_code(
     client: aiohttp.ClientSession,
     make_settings: MakeSettings,
     simulator: Simulator,
@@ -435,7 +437,7 @@ async def test_upstream_trouble_has_its_status_and_code(
 
 
 @both
-async def test_ollamas_own_400_is_told_in_its_words(
+async def test_a_400_of_ollama_keeps_its_message(
     client: aiohttp.ClientSession, url: str, endpoint: str, body: dict[str, Any]
 ) -> None:
     answer = await post(client, url, endpoint, body | {"model": "nomic-embed-text"})
@@ -451,7 +453,7 @@ async def test_an_unreachable_ollama_is_503(
     assert document["retryable"] is True
 
 
-async def test_a_busy_ollama_is_asked_again(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
+async def test_a_busy_ollama_is_retried(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
     simulator.fault(Fault(status=503, message="server busy", times=2))
     await succeed(client, url, "generate", GENERATE)
     assert [seen.status for seen in simulator.calls_to(UPSTREAM)] == [503, 503, 200]
@@ -498,7 +500,7 @@ MESSAGES = [
 
 @pytest.mark.parametrize("status", [400, 500])
 @pytest.mark.parametrize("message", MESSAGES)
-async def test_no_address_or_host_of_ollamas_message_is_shown(
+async def test_addresses_and_hosts_are_removed_from_ollamas_message(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, message: str, status: int
 ) -> None:
     await _load(simulator, client, "llama3.1")
@@ -511,17 +513,15 @@ async def test_no_address_or_host_of_ollamas_message_is_shown(
 STATUS_CODES = {400: "rejected_by_ollama", 500: "ollama_error"}
 
 
-async def test_the_runners_own_message_is_unwrapped(
-    client: aiohttp.ClientSession, url: str, simulator: Simulator
-) -> None:
+async def test_the_runners_message_is_unwrapped(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
     wrapped = '{"error":{"code":400,"message":"request (9999 tokens) exceeds the context","type":"x"}}'
     simulator.fault(Fault(status=400, message=wrapped))
     document = problem_in(await post(client, url, "generate", GENERATE), "rejected_by_ollama")
-    assert document["detail"] == "Ollama refused the request: request (9999 tokens) exceeds the context"
+    assert document["detail"] == "Ollama rejected the request: request (9999 tokens) exceeds the context"
 
 
 async def _load(simulator: Simulator, client: aiohttp.ClientSession, model: str) -> None:
-    """Have the model running, so that a 500 is no failure to load it."""
+    """Load the model, so that a 500 is not a failed load."""
     await call(client, "POST", f"{simulator.url}/api/generate", json={"model": model})
 
 

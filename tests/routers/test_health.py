@@ -1,7 +1,5 @@
-import asyncio
 import logging
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import aiohttp
 import pytest
@@ -38,7 +36,7 @@ async def test_healthy(client: aiohttp.ClientSession, url: str, simulator: Simul
     assert answer.headers["X-Request-ID"]
 
 
-async def test_a_missing_model_shows_and_does_no_harm(
+async def test_a_missing_model_is_reported_and_healthy(
     client: aiohttp.ClientSession, make_settings: MakeSettings
 ) -> None:
     settings = make_settings(default_model="GPT-OSS:latest", quality_model="unknown:70b")
@@ -48,7 +46,7 @@ async def test_a_missing_model_shows_and_does_no_harm(
     assert answer.json()["ollama"]["models"] == {"GPT-OSS:latest": True, "unknown:70b": False, "nomic-embed-text": True}
 
 
-async def test_degraded_while_ollama_is_gone_and_back_by_itself(
+async def test_degraded_while_ollama_is_down_and_healthy_again_after(
     client: aiohttp.ClientSession, make_settings: MakeSettings, simulator: Simulator
 ) -> None:
     async with serve_quietly(make_settings(), simulator) as url:
@@ -68,7 +66,7 @@ async def test_degraded_while_ollama_is_gone_and_back_by_itself(
 @pytest.mark.parametrize(
     ("body", "status"), [(b"<html>proxy</html>", 200), (b'{"hello": 1}', 200), (b"[]", 200), (b"{}", 500)]
 )
-async def test_what_is_not_ollama_is_down(
+async def test_a_server_that_is_not_ollama_is_down(
     client: aiohttp.ClientSession, make_settings: MakeSettings, simulator: Simulator, body: bytes, status: int
 ) -> None:
     async with serve_quietly(make_settings(), simulator) as url:
@@ -77,7 +75,7 @@ async def test_what_is_not_ollama_is_down(
     assert (answer.status, answer.json()["services"]) == (503, {"ollama": "down"})
 
 
-async def test_live_touches_nothing(
+async def test_live_sends_nothing_upstream(
     client: aiohttp.ClientSession, make_settings: MakeSettings, simulator: Simulator
 ) -> None:
     async with serve_quietly(make_settings(), simulator) as url:
@@ -91,37 +89,26 @@ async def test_ready_is_small(client: aiohttp.ClientSession, url: str) -> None:
     assert (answer.status, answer.json()) == (200, {"ready": True})
 
 
-async def _raise() -> bool:
-    raise RuntimeError("no")
-
-
-async def _hang() -> bool:
-    await asyncio.sleep(60)
-    return True
-
-
-async def _true() -> bool:
-    return True
-
-
-async def _false() -> bool:
-    return False
-
-
-@pytest.mark.parametrize(("check", "state"), [(_true, "up"), (_false, "down"), (_raise, "down"), (_hang, "down")])
-async def test_a_component_registers_itself(
-    client: aiohttp.ClientSession, make_settings: MakeSettings, check: Any, state: str
+@pytest.mark.parametrize("is_up", [True, False])
+async def test_a_registered_component_is_reported_in_its_own_words(
+    client: aiohttp.ClientSession, make_settings: MakeSettings, is_up: bool
 ) -> None:
-    app = create_app(make_settings(ollama_health_timeout=0.3))
+    async def check() -> bool:
+        return is_up
+
+    app = create_app(make_settings())
+    app.state.component_checks.register("crewai_agents", check, up="initialized", down="not_initialized")
     app.state.component_checks.register("vectors", check)
     async with serve(app) as url:
-        answer = await get(client, f"{url}/health")
-    assert answer.json()["services"] == {"ollama": "up", "vectors": state}
-    assert answer.json()["status"] == ("healthy" if state == "up" else "degraded")
-    assert answer.status == (200 if state == "up" else 503)
+        answer, ready = await get(client, f"{url}/health"), await get(client, f"{url}/health/ready")
+    words = ("initialized", "up") if is_up else ("not_initialized", "down")
+    assert answer.json()["services"] == {"ollama": "up", "crewai_agents": words[0], "vectors": words[1]}
+    assert answer.json()["status"] == ("healthy" if is_up else "degraded")
+    assert answer.status == (200 if is_up else 503)
+    assert ready.status == 200
 
 
-async def test_the_log_says_once_why_a_probe_fails(
+async def test_the_reason_of_a_failed_probe_is_logged_once(
     client: aiohttp.ClientSession,
     make_settings: MakeSettings,
     simulator: Simulator,

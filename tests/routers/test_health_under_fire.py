@@ -1,4 +1,4 @@
-"""Health answers in time whatever Ollama and the other requests do."""
+"""Health responds in time whatever Ollama and other requests do."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ from tests.kinds import KINDS, WHOLE, load_is, nothing_is_left, see
 from tests.serving import serve
 
 LIMIT = 0.2
-SLACK = 4  # for a busy machine; the default of the setting is 5 s
+SLACK = 4  # seconds, for a busy machine; the setting defaults to 5 s
 
 
 async def probe(client: aiohttp.ClientSession, url: str, path: str = "/health") -> tuple[int, Any]:
@@ -29,7 +29,7 @@ async def probe(client: aiohttp.ClientSession, url: str, path: str = "/health") 
 
 @asynccontextmanager
 async def deaf_server() -> AsyncIterator[str]:
-    """Accept connections and say nothing."""
+    """Accept connections and send nothing."""
     ended = asyncio.Event()
 
     async def accept(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -41,7 +41,7 @@ async def deaf_server() -> AsyncIterator[str]:
         ended.set()
 
 
-async def test_while_every_place_and_the_queue_are_full(
+async def test_health_responds_while_all_slots_and_the_queue_are_full(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
     simulator.fault(Fault(hang=True, times=None))
@@ -58,7 +58,7 @@ async def test_while_every_place_and_the_queue_are_full(
         await nothing_is_left(client, url, simulator)
 
 
-async def test_while_ollama_accepts_and_stays_silent(
+async def test_health_responds_while_ollama_accepts_and_sends_nothing(
     make_settings: MakeSettings, client: aiohttp.ClientSession
 ) -> None:
     async with (
@@ -74,9 +74,7 @@ async def test_while_ollama_accepts_and_stays_silent(
             assert await probe(client, url, "/health/live") == (200, {"alive": True})
 
 
-async def test_while_ollama_is_silent_and_requests_hang(
-    make_settings: MakeSettings, client: aiohttp.ClientSession
-) -> None:
+async def test_health_responds_while_requests_hang(make_settings: MakeSettings, client: aiohttp.ClientSession) -> None:
     settings: dict[str, Any] = {"ollama_health_timeout": LIMIT, "ollama_max_connections": 2, "ollama_queue_size": 2}
     async with deaf_server() as upstream, serve(create_app(make_settings(ollama_base_url=upstream, **settings))) as url:
         tasks = [asyncio.create_task(see(WHOLE.ask(client, url))) for _ in range(6)]
@@ -87,7 +85,7 @@ async def test_while_ollama_is_silent_and_requests_hang(
         await load_is(client, url, running=0, queued=0)
 
 
-async def test_while_ollama_is_gone_and_when_it_is_back(
+async def test_health_responds_while_ollama_is_down_and_recovers(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
     async with serve(create_app(make_settings(ollama_health_timeout=LIMIT))) as url:
@@ -97,12 +95,12 @@ async def test_while_ollama_is_gone_and_when_it_is_back(
             await simulator.stop()
             status, answer = await probe(client, url)
             assert (status, answer["status"]) == (503, "degraded")
-            assert answer["ollama"]["models"]["gpt-oss"] is True  # the last list is remembered
+            assert answer["ollama"]["models"]["gpt-oss"] is True  # from the cached list
             assert await probe(client, url, "/health/ready") == (503, {"ready": False})
             await simulator.start()
 
 
-async def test_a_hundred_probes_cost_one_call(make_settings: MakeSettings, simulator: Simulator) -> None:
+async def test_concurrent_probes_share_one_call(make_settings: MakeSettings, simulator: Simulator) -> None:
     async with (
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client,
         serve(create_app(make_settings(ollama_health_timeout=2))) as url,
@@ -118,7 +116,7 @@ async def test_a_hundred_probes_cost_one_call(make_settings: MakeSettings, simul
         assert [call.path for call in simulator.calls[before:]] == ["/api/version"]
 
 
-async def test_a_prober_that_leaves_does_not_spoil_it_for_the_others(
+async def test_a_disconnected_probe_does_not_affect_the_others(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
     async with serve(create_app(make_settings(ollama_health_timeout=2))) as url:
@@ -132,7 +130,7 @@ async def test_a_prober_that_leaves_does_not_spoil_it_for_the_others(
         assert len(simulator.calls_to("/api/version")) == before + 1
 
 
-async def test_probes_load_no_model_and_hold_no_place(
+async def test_probes_load_no_model_and_use_no_slot(
     simulator: Simulator, client: aiohttp.ClientSession, url: str
 ) -> None:
     for path in ("/health", "/health/ready", "/health/live"):
@@ -149,14 +147,14 @@ async def test_probes_load_no_model_and_hold_no_place(
         Fault(path="/api/version", body=b"<html>a proxy</html>"),
         Fault(path="/api/version", body=b'{"hello": "world"}', content_type="application/json"),
         Fault(path="/api/version", body=b"[]", content_type="application/json"),
-        Fault(path="/api/version", reset_after=0, times=2),  # a GET on a connection used before is sent again
+        Fault(path="/api/version", reset_after=0, times=2),  # a GET on a reused connection is retried
         Fault(path="/api/version", truncate_body=True),
         Fault(path="/api/version", garbage_status_line=True),
         Fault(path="/api/version", stall_after=0),
     ],
     ids=["500", "404", "html", "other-json", "array", "reset", "cut", "garbage", "stall"],
 )
-async def test_what_is_not_ollama_s_version_is_down(
+async def test_an_invalid_version_response_is_down(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, fault: Fault
 ) -> None:
     async with serve(create_app(make_settings(ollama_health_timeout=LIMIT))) as url:
@@ -167,7 +165,7 @@ async def test_what_is_not_ollama_s_version_is_down(
         assert (await probe(client, url))[0] == 200
 
 
-async def test_an_unreadable_model_list_is_no_illness(
+async def test_an_unreadable_model_list_is_healthy(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
     simulator.fault(Fault(path="/api/tags", hang=True, times=None))
@@ -177,7 +175,7 @@ async def test_an_unreadable_model_list_is_no_illness(
         assert set(answer["ollama"]["models"].values()) == {None}
 
 
-async def test_a_missing_model_is_no_illness(simulator: Simulator, client: aiohttp.ClientSession, url: str) -> None:
+async def test_a_missing_model_is_healthy(simulator: Simulator, client: aiohttp.ClientSession, url: str) -> None:
     simulator.remove("llama3.1")
     await see(client.get(f"{url}/api/ollama/models?force_refresh=true"))
     status, answer = await probe(client, url)

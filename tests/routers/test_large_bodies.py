@@ -1,4 +1,4 @@
-"""No body stops the event loop for long, or takes much more memory than its size."""
+"""No body blocks the event loop for long or takes much more memory than its size."""
 
 import asyncio
 import base64
@@ -29,9 +29,9 @@ from tests.event_loop_probe import longest_stall
 from tests.service_process import run_service
 
 SIZE = 20_900_000  # just under MAX_REQUEST_BYTES
-ALLOCATOR_BYTES = 30_000_000  # what a process keeps for itself, whatever the body
-STALL_SECONDS = 1.0  # 0.1 on a quiet machine
-STEP_SECONDS = 0.4  # of processor time; 0.05 as measured
+ALLOCATOR_BYTES = 30_000_000  # memory that a process keeps, independent of the body
+STALL_SECONDS = 1.0  # 0.1 on an idle machine
+STEP_SECONDS = 0.4  # of processor time; measured: 0.05
 SCOPE: Scope = {"type": "http", "headers": [(b"content-type", b"application/json")]}
 
 CALLS = b'{"messages":[{"role":"assistant","tool_calls":['
@@ -40,7 +40,7 @@ PROMPT = b'{"prompt":"'
 
 
 def filled(before: bytes, item: bytes, after: bytes, size: int = SIZE) -> bytes:
-    """Repeat an item between two ends until the size is reached."""
+    """Repeat an item between a start and an end until the size is reached."""
     count = (size - len(before) - len(after)) // len(item) - 1
     return before + item * count + item.removesuffix(b",") + after
 
@@ -112,7 +112,7 @@ WORST: dict[str, tuple[str, Callable[[], bytes], set[int]]] = {
 }
 
 
-async def test_the_worst_known_bodies_neither_stop_the_service_nor_fill_its_memory(
+async def test_the_worst_known_bodies_neither_block_the_service_nor_exhaust_memory(
     client: aiohttp.ClientSession, simulator: Simulator, tmp_path: Path
 ) -> None:
     async with run_service(simulator.url, tmp_path) as service:
@@ -131,7 +131,7 @@ async def test_the_worst_known_bodies_neither_stop_the_service_nor_fill_its_memo
 
 
 def reset_peak(pid: int) -> int:
-    """Let the kernel forget a process's peak of memory, and return what it uses now."""
+    """Reset the peak memory of a process and return its current memory."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
     return peak(pid)
 
@@ -141,12 +141,12 @@ def peak(pid: int) -> int:
     return int(kilobytes) * 1024
 
 
-# A search: any item of JSON, repeated at any place of a body
+# Search: any JSON item, repeated at any place of a body
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _frozen_heap() -> Iterator[None]:
-    """Keep the garbage collector off what pytest has loaded, as a served process does with its imports."""
+    """Freeze the objects of pytest for the garbage collector, as a server process does with its imports."""
     gc.collect()
     gc.freeze()
     yield
@@ -180,7 +180,7 @@ BASE: dict[str, Any] = {"prompt": "a", "text": "a", "role": "user", "function": 
 
 
 def body_with(path: list[str | int], items: list[Any]) -> Any:
-    """Return a body with a list at a place, and what is needed on the way there."""
+    """Return a valid body with a list at a place."""
     value: Any = items
     for part in reversed(path):
         if isinstance(part, int):
@@ -191,7 +191,7 @@ def body_with(path: list[str | int], items: list[Any]) -> Any:
 
 
 def longest_step(model: type[BaseModel], data: bytes) -> float:
-    """Return the seconds of processor time that reading a body takes between two turns of the event loop."""
+    """Return the longest processor time, in seconds, that reading a body takes without yielding."""
     longest = 0.0
     reading = validated_body(model, SCOPE, data)
     while True:
@@ -210,7 +210,7 @@ def longest_step(model: type[BaseModel], data: bytes) -> float:
 
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(item=ITEMS, place=st.sampled_from(LISTS), size=st.sampled_from([200_000, 15_000_000]))
-def test_no_item_repeated_anywhere_takes_long(
+def test_repeated_items_are_validated_quickly(
     item: Any, place: tuple[type[BaseModel], list[str | int]], size: int
 ) -> None:
     model, path = place

@@ -15,7 +15,7 @@ REFRESH = "?force_refresh=true"
 
 @pytest.fixture
 async def url(make_settings: MakeSettings, simulator: Simulator) -> AsyncIterator[str]:
-    """The service before it has seen a list."""
+    """The service before it has a cached list."""
     async with serve_quietly(make_settings(), simulator) as url:
         yield url
 
@@ -67,7 +67,7 @@ async def test_the_list_is_cached_until_a_refresh_is_forced(
 
 
 @pytest.mark.parametrize("query", ["", REFRESH])
-async def test_twenty_at_once_cost_one_call(
+async def test_concurrent_requests_share_one_call(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, query: str
 ) -> None:
     simulator.fault(Fault(path=TAGS, delay_seconds=0.1))
@@ -76,7 +76,7 @@ async def test_twenty_at_once_cost_one_call(
     assert all(listed["models"] == seen[0]["models"] for listed in seen)
 
 
-async def test_no_model_is_an_empty_list(client: aiohttp.ClientSession, make_settings: MakeSettings) -> None:
+async def test_no_models_is_an_empty_list(client: aiohttp.ClientSession, make_settings: MakeSettings) -> None:
     async with (
         Simulator(models=[]) as empty,
         serve_quietly(make_settings(ollama_base_url=empty.url), empty) as url,
@@ -84,7 +84,7 @@ async def test_no_model_is_an_empty_list(client: aiohttp.ClientSession, make_set
         assert (await models(client, url))["models"] == []
 
 
-async def test_without_any_list_an_unreachable_ollama_is_503(
+async def test_503_if_ollama_is_unreachable_and_no_list_is_cached(
     client: aiohttp.ClientSession, url: str, simulator: Simulator
 ) -> None:
     await simulator.stop()
@@ -92,7 +92,7 @@ async def test_without_any_list_an_unreachable_ollama_is_503(
     assert problem_in(answer, "ollama_unavailable")["retryable"] is True
 
 
-async def test_the_last_list_is_shown_as_stale(
+async def test_the_last_list_is_returned_as_stale(
     client: aiohttp.ClientSession, make_settings: MakeSettings, simulator: Simulator
 ) -> None:
     async with serve_quietly(make_settings(ollama_models_ttl=0.01), simulator) as url:
@@ -109,7 +109,7 @@ async def test_the_last_list_is_shown_as_stale(
     assert (again["cached"], again["stale"]) == (False, False)
 
 
-async def test_a_forced_refresh_of_a_fresh_list_fails_with_503_too(
+async def test_a_forced_refresh_fails_with_503_despite_a_cached_list(
     client: aiohttp.ClientSession, url: str, simulator: Simulator
 ) -> None:
     await models(client, url)
@@ -132,7 +132,7 @@ async def test_a_forced_refresh_of_a_fresh_list_fails_with_503_too(
     ],
     ids=fault_id,
 )
-async def test_a_failure_is_no_empty_list(
+async def test_a_failure_is_not_cached_as_an_empty_list(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, fault: Fault, code: str
 ) -> None:
     simulator.fault(fault)
@@ -142,7 +142,7 @@ async def test_a_failure_is_no_empty_list(
     assert listed["cached"] is False
 
 
-async def test_force_refresh_has_to_be_a_bool(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
+async def test_force_refresh_must_be_a_bool(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
     document = problem_in(await get(client, f"{url}/api/ollama/models?force_refresh=soon"), "invalid_request")
     assert [line["field"] for line in document["errors"]] == ["force_refresh"]
     assert simulator.calls == []

@@ -1,4 +1,4 @@
-"""Ollama's own API when something fails: Ollama's failures as they came, ours as `{"error": …}`, streams cut."""
+"""Errors of Ollama's own API: Ollama's are passed on, the service's are `{"error": …}`, and streams are closed."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ every_kind = pytest.mark.parametrize("kind", NATIVES, ids=lambda kind: kind.name
 
 
 def error_in(seen: Seen) -> str:
-    """Return the text of a failure of the service itself."""
+    """Return the message of an error of the service."""
     assert seen.headers["Content-Type"] == "application/json"
     assert not seen.cut
     document = json.loads(seen.body)
@@ -38,7 +38,7 @@ def error_in(seen: Seen) -> str:
 
 @dataclass(frozen=True)
 class Case:
-    """A fault, and what comes of it: a status, words of a failure of ours, and whether a stream is cut."""
+    """A fault and the expected status, error message of the service, and whether a stream is closed."""
 
     name: str
     fault: Fault
@@ -89,7 +89,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-async def test_what_comes_of_a_fault(
+async def test_the_response_to_a_fault(
     make_settings: MakeSettings,
     simulator: Simulator,
     client: aiohttp.ClientSession,
@@ -130,7 +130,7 @@ def check(seen: Seen, kind: Kind, case: Case) -> None:
         assert json.loads(seen.body) == {"error": case.fault.message}
 
 
-async def test_an_error_in_a_stream_passes_and_counts(
+async def test_an_error_line_in_a_stream_is_passed_on_and_counted(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -145,7 +145,7 @@ async def test_an_error_in_a_stream_passes_and_counts(
     assert any("path=/api/chat status=200 outcome=failed error=ollama_error" in line for line in caplog.messages)
 
 
-async def test_a_stream_that_ends_early_and_cleanly_passes_as_it_is(
+async def test_a_stream_that_ends_early_is_passed_on_unchanged(
     simulator: Simulator, client: aiohttp.ClientSession, url: str
 ) -> None:
     simulator.fault(Fault(end_after=2))
@@ -154,7 +154,7 @@ async def test_a_stream_that_ends_early_and_cleanly_passes_as_it_is(
 
 
 @every_kind
-async def test_outcomes_show_in_health(
+async def test_outcomes_are_reported_in_health(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind
 ) -> None:
     simulator.fault(Fault(status=400, message="no"))
@@ -181,7 +181,7 @@ async def test_a_dead_connection_is_replaced_once(
 
 
 @every_kind
-async def test_an_unreachable_ollama_is_refused_at_once_for_a_while(
+async def test_requests_are_rejected_at_once_during_the_cooldown(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, kind: Kind
 ) -> None:
     async with serve(create_app(make_settings(ollama_down_cooldown=30))) as url:
@@ -195,12 +195,12 @@ async def test_an_unreachable_ollama_is_refused_at_once_for_a_while(
         refused = await get(client, f"{url}/api/tags")
         assert (refused.status, list(refused.json())) == (503, ["error"])
         await simulator.start()
-        assert (await get(client, f"{url}/api/version")).status == 200  # a sign of life
+        assert (await get(client, f"{url}/api/version")).status == 200  # a success ends the cooldown
         assert (await see(kind.ask(client, url))).status == 200
 
 
 @every_kind
-async def test_the_queue_is_the_one_of_all_requests(
+async def test_all_requests_share_the_queue(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, kind: Kind
 ) -> None:
     simulator.fault(Fault(path="/api/generate", hang=True))
@@ -223,7 +223,7 @@ async def test_the_queue_is_the_one_of_all_requests(
         assert (await see(kind.ask(client, url))).status == 200
 
 
-async def test_a_client_that_reads_slowly_holds_no_place_once_the_answer_is_there(
+async def test_a_slow_reader_holds_no_slot_after_a_complete_response(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
     simulator.fault(Fault(body=b"x" * 30_000_000, content_type="application/json"))
@@ -234,7 +234,7 @@ async def test_a_client_that_reads_slowly_holds_no_place_once_the_answer_is_ther
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/api/show"), ("GET", "/api/tags"), ("GET", "/api/ps")])
-async def test_what_runs_no_model_has_the_time_of_health(
+async def test_requests_without_a_model_use_the_health_timeout(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, method: str, path: str
 ) -> None:
     async with serve(create_app(make_settings(ollama_health_timeout=0.2))) as url:
@@ -248,7 +248,7 @@ async def test_what_runs_no_model_has_the_time_of_health(
         assert (answer.status, answer.json()) == (500, {"error": TEXT})
 
 
-async def test_a_404_of_ollama_makes_the_model_list_old(
+async def test_a_404_of_ollama_invalidates_the_model_list(
     simulator: Simulator, client: aiohttp.ClientSession, url: str
 ) -> None:
     await get(client, f"{url}/api/ollama/models")
@@ -258,7 +258,7 @@ async def test_a_404_of_ollama_makes_the_model_list_old(
     assert "llama3.1" not in names
 
 
-async def test_a_bug_is_told_in_the_same_form(
+async def test_a_bug_has_the_same_error_format(
     make_settings: MakeSettings, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(*_: object) -> None:
@@ -268,10 +268,10 @@ async def test_a_bug_is_told_in_the_same_form(
     async with serve(create_app(make_settings())) as url:
         seen = await see(NATIVE_WHOLE.ask(client, url))
         assert seen.status == 500
-        assert error_in(seen) == "The service failed; its log says why."
+        assert error_in(seen) == "The service failed; see its log for the reason."
 
 
-async def test_shutdown_cuts_streams_and_refuses_new_requests(
+async def test_shutdown_closes_streams_and_rejects_new_requests(
     simulator: Simulator, client: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     simulator.seconds_per_token = 0.01
@@ -286,11 +286,11 @@ async def test_shutdown_cuts_streams_and_refuses_new_requests(
                 await asyncio.sleep(0.01)
         refused = await see(NATIVE_WHOLE.ask(client, service.url))
         assert refused.status == 503
-        assert "is ending" in error_in(refused)
+        assert "is shutting down" in error_in(refused)
         stream, whole = await asyncio.gather(*asking)
         assert (stream.status, stream.cut) == (200, True)
         assert whole.status == 503
-        assert "no longer" in error_in(whole)
+        assert "grace period" in error_in(whole)
         assert await service.exit_code(5) == 0
     assert {call.outcome for call in simulator.calls_to("/api/chat")} == {"client_gone"}
 

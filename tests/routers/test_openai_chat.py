@@ -1,4 +1,4 @@
-"""Whole chat completions, and how their requests reach Ollama."""
+"""Complete chat completions and their requests to Ollama."""
 
 import json
 from typing import Any
@@ -14,7 +14,7 @@ SCHEMA = {"type": "object", "properties": {"start": {"type": "string"}}, "requir
 HARMFUL_SCHEMA = {"type": "string", "minLength": 3, "maxLength": 2}
 
 
-async def test_an_answer_has_openais_form(client: aiohttp.ClientSession, url: str) -> None:
+async def test_a_response_has_openais_format(client: aiohttp.ClientSession, url: str) -> None:
     answer = await complete(client, url, CHAT)
     assert answer.keys() == {"id", "object", "created", "model", "choices", "usage", "warnings"}
     assert answer["model"] == "llama3.1"
@@ -27,22 +27,20 @@ async def test_an_answer_has_openais_form(client: aiohttp.ClientSession, url: st
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"] > 0
 
 
-async def test_thinking_goes_by_both_its_names(client: aiohttp.ClientSession, url: str) -> None:
+async def test_reasoning_has_both_field_names(client: aiohttp.ClientSession, url: str) -> None:
     message = (await complete(client, url, CHAT | {"model": "gpt-oss"}))["choices"][0]["message"]
     assert message["reasoning_content"] == message["reasoning"]
     assert message["reasoning"].startswith("[simulated thinking]")
 
 
-async def test_an_answer_cut_off_by_its_length_says_so(client: aiohttp.ClientSession, url: str) -> None:
+async def test_a_truncated_response_has_finish_reason_length(client: aiohttp.ClientSession, url: str) -> None:
     answer = await complete(client, url, CHAT | {"model": "gpt-oss", "max_completion_tokens": 2})
     assert answer["choices"][0]["finish_reason"] == "length"
     assert answer["choices"][0]["message"]["content"] == ""
     assert answer["warnings"] == ["empty_response_thinking"]
 
 
-async def test_counts_that_ollama_did_not_give_are_zero(
-    client: aiohttp.ClientSession, url: str, simulator: Simulator
-) -> None:
+async def test_missing_token_counts_are_zero(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
     body = json.dumps({"message": {"role": "assistant", "content": "Hi"}, "done": True}).encode()
     simulator.fault(Fault(body=body, content_type="application/json"))
     answer = await complete(client, url, CHAT)
@@ -50,7 +48,7 @@ async def test_counts_that_ollama_did_not_give_are_zero(
     assert answer["choices"][0]["finish_reason"] == "stop"
 
 
-async def test_without_parameters_the_settings_hold(
+async def test_without_parameters_the_settings_are_used(
     client: aiohttp.ClientSession, url: str, simulator: Simulator
 ) -> None:
     seen = await sent(client, url, simulator, {"messages": MESSAGES})
@@ -68,7 +66,9 @@ async def test_without_parameters_the_settings_hold(
     }
 
 
-async def test_parameters_go_by_ollamas_names(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
+async def test_parameters_are_converted_to_ollamas_names(
+    client: aiohttp.ClientSession, url: str, simulator: Simulator
+) -> None:
     body = {
         "max_tokens": 9,
         "max_completion_tokens": 7,
@@ -115,7 +115,7 @@ async def test_parameters_go_by_ollamas_names(client: aiohttp.ClientSession, url
     ],
     ids=["null", "zero", "more zero", "asking for nothing", "unknown", "no tools wanted"],
 )
-async def test_what_asks_for_nothing_changes_nothing(
+async def test_unsupported_parameters_without_effect_are_ignored(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, harmless: dict[str, Any]
 ) -> None:
     plain = await sent(client, url, simulator, {"messages": MESSAGES})
@@ -141,7 +141,7 @@ async def test_what_asks_for_nothing_changes_nothing(
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-async def test_what_cannot_be_done_is_refused_by_name(
+async def test_an_unsupported_parameter_is_named_in_the_error(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, body: dict[str, Any], param: str
 ) -> None:
     answer = await ask(client, url, "chat/completions", CHAT | body)
@@ -172,13 +172,13 @@ async def test_what_cannot_be_done_is_refused_by_name(
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-async def test_what_is_not_valid_is_refused_by_name(
+async def test_an_invalid_parameter_is_named_in_the_error(
     client: aiohttp.ClientSession, url: str, body: dict[str, Any], param: str
 ) -> None:
     error_in(await ask(client, url, "chat/completions", CHAT | body), "invalid_request", param)
 
 
-async def test_what_is_no_json_is_refused(client: aiohttp.ClientSession, url: str) -> None:
+async def test_invalid_json_is_rejected(client: aiohttp.ClientSession, url: str) -> None:
     headers = {"Content-Type": "application/json"}
     async with client.post(f"{url}/v1/chat/completions", data=b"{", headers=headers) as response:
         assert response.status == 422
@@ -188,9 +188,7 @@ async def test_what_is_no_json_is_refused(client: aiohttp.ClientSession, url: st
 # Structured output
 
 
-async def test_a_json_schema_goes_on_as_the_format(
-    client: aiohttp.ClientSession, url: str, simulator: Simulator
-) -> None:
+async def test_a_json_schema_is_sent_as_format(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
     wanted = {"type": "json_schema", "json_schema": {"name": "s", "strict": True, "schema": SCHEMA}}
     answer = await complete(client, url, CHAT | {"response_format": wanted})
     assert json.loads(answer["choices"][0]["message"]["content"]).keys() == {"start"}
@@ -198,9 +196,7 @@ async def test_a_json_schema_goes_on_as_the_format(
     assert answer["warnings"] == []
 
 
-async def test_a_json_object_goes_on_as_the_format(
-    client: aiohttp.ClientSession, url: str, simulator: Simulator
-) -> None:
+async def test_json_object_is_sent_as_format(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
     seen = await sent(client, url, simulator, CHAT | {"response_format": {"type": "json_object"}})
     assert seen["format"] == "json"
 
@@ -208,7 +204,7 @@ async def test_a_json_object_goes_on_as_the_format(
 # Fallback
 
 
-async def test_another_model_answers_and_is_named(client: aiohttp.ClientSession, url: str) -> None:
+async def test_the_fallback_model_is_named(client: aiohttp.ClientSession, url: str) -> None:
     answer = await ask(client, url, "chat/completions", CHAT | {"model": "gpt-4o"})
     assert answer.json()["model"] == answer.headers["X-Model"] == "gpt-oss"
     assert answer.headers["X-Model-Fallback"] == "true"
@@ -219,7 +215,7 @@ async def test_another_model_answers_and_is_named(client: aiohttp.ClientSession,
 @pytest.mark.parametrize(
     ("body", "headers"), [({"fallback": False}, {}), ({}, {"X-Fallback": "false"}), ({}, {"x-fallback": "False "})]
 )
-async def test_unless_the_request_says_no(
+async def test_fallback_can_be_disabled(
     client: aiohttp.ClientSession, url: str, stream: bool, body: dict[str, Any], headers: dict[str, str]
 ) -> None:
     asked = CHAT | {"model": "gpt-4o", "stream": stream} | body

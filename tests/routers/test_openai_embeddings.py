@@ -23,7 +23,7 @@ async def embed(client: aiohttp.ClientSession, url: str, **body: Any) -> Answer:
     return await ask(client, url, "embeddings", body)
 
 
-async def test_vectors_are_those_of_the_other_api(client: aiohttp.ClientSession, url: str) -> None:
+async def test_vectors_equal_those_of_api_ollama(client: aiohttp.ClientSession, url: str) -> None:
     texts = ["waiver wire", "trade deadline"]
     answer = await embed(client, url, input=texts, model="nomic-embed-text")
     document = answer.json()
@@ -45,7 +45,7 @@ async def test_base64_is_float32_in_little_endian(client: aiohttp.ClientSession,
     assert unpacked == pytest.approx(numbers, abs=1e-6)
 
 
-async def test_parameters_go_on(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
+async def test_parameters_are_sent_upstream(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
     answer = await embed(
         client, url, input="a", dimensions=8, truncate=False, keep_alive=60, user="u", encoding_format="float"
     )
@@ -73,13 +73,13 @@ async def test_null_and_zero_are_unset(client: aiohttp.ClientSession, url: str, 
     assert (await embed(client, url, input="a", **harmless)).json() == plain
 
 
-async def test_as_many_texts_as_openai_takes(client: aiohttp.ClientSession, url: str) -> None:
+async def test_up_to_2048_texts_are_accepted(client: aiohttp.ClientSession, url: str) -> None:
     assert len((await embed(client, url, input=["a"] * 2048, dimensions=2)).json()["data"]) == 2048
     error_in(await embed(client, url, input=["a"] * 2049), "invalid_request", "input")
 
 
 @pytest.mark.parametrize("tokens", [[1, 2, 3], [[1, 2], [3]], [7] * 3000])
-async def test_tokens_are_refused_with_the_way_out(
+async def test_token_ids_are_rejected_with_a_hint(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, tokens: list[Any]
 ) -> None:
     message = error_in(await embed(client, url, input=tokens), "unsupported_parameter", "input")
@@ -101,18 +101,18 @@ async def test_tokens_are_refused_with_the_way_out(
         ({"input": "a", "dimensions": -1}, "dimensions"),
     ],
 )
-async def test_what_is_not_valid_is_refused_by_name(
+async def test_an_invalid_parameter_is_named_in_the_error(
     client: aiohttp.ClientSession, url: str, body: dict[str, Any], param: str
 ) -> None:
     error_in(await embed(client, url, **body), "invalid_request", param)
 
 
-async def test_no_other_model_answers(client: aiohttp.ClientSession, url: str) -> None:
+async def test_there_is_no_fallback_model(client: aiohttp.ClientSession, url: str) -> None:
     answer = await embed(client, url, input="a", model="text-embedding-3-small")
     assert "text-embedding-3-small" in error_in(answer, "model_not_found", "model")
 
 
-async def test_a_number_too_large_for_float32_is_a_failure(
+async def test_a_number_that_exceeds_float32_is_an_error(
     client: aiohttp.ClientSession, url: str, simulator: Simulator
 ) -> None:
     simulator.fault(Fault(path=UPSTREAM, body=b'{"embeddings": [[1e300]]}', content_type="application/json"))
@@ -122,7 +122,7 @@ async def test_a_number_too_large_for_float32_is_a_failure(
 # Models
 
 
-async def test_models_are_those_installed(client: aiohttp.ClientSession, url: str) -> None:
+async def test_models_are_the_installed_ones(client: aiohttp.ClientSession, url: str) -> None:
     listed = (await get(client, f"{url}/v1/models")).json()
     known = (await get(client, f"{url}/api/ollama/models")).json()["models"]
     assert listed["object"] == "list"
@@ -137,15 +137,13 @@ async def test_models_are_those_installed(client: aiohttp.ClientSession, url: st
 @pytest.mark.parametrize(
     "name", ["gpt-oss", "GPT-OSS:latest", "library/gpt-oss", "registry.ollama.ai/library/gpt-oss", "gpt-oss/"]
 )
-async def test_a_model_is_found_by_any_of_its_names(client: aiohttp.ClientSession, url: str, name: str) -> None:
+async def test_a_model_is_found_by_all_its_names(client: aiohttp.ClientSession, url: str, name: str) -> None:
     answer = await get(client, f"{url}/v1/models/{name}")
     assert answer.status == 200
     assert answer.json()["id"] == "gpt-oss"
 
 
-async def test_a_model_of_another_namespace_is_named_by_it(
-    client: aiohttp.ClientSession, make_settings: MakeSettings
-) -> None:
+async def test_the_owner_is_the_namespace(client: aiohttp.ClientSession, make_settings: MakeSettings) -> None:
     async with (
         Simulator(models=["acme/writer:7b"]) as simulator,
         serve(create_app(make_settings(ollama_base_url=simulator.url))) as url,
@@ -154,18 +152,18 @@ async def test_a_model_of_another_namespace_is_named_by_it(
     assert (model["id"], model["owned_by"]) == ("acme/writer:7b", "acme")
 
 
-async def test_a_model_in_ollamas_cloud_is_there_without_being_listed(client: aiohttp.ClientSession, url: str) -> None:
+async def test_a_cloud_model_is_found_without_being_listed(client: aiohttp.ClientSession, url: str) -> None:
     model = (await get(client, f"{url}/v1/models/gpt-oss:120b-cloud")).json()
     assert (model["id"], model["created"], model["owned_by"]) == ("gpt-oss:120b-cloud", 0, "library")
 
 
 @pytest.mark.parametrize("name", ["gpt-4o", "gpt-oss:20b", "a/b/c/d/e", "%20", "x" * 500])
-async def test_a_model_that_is_not_installed(client: aiohttp.ClientSession, url: str, name: str) -> None:
+async def test_a_model_that_is_not_installed_is_404(client: aiohttp.ClientSession, url: str, name: str) -> None:
     error_in(await get(client, f"{url}/v1/models/{name}"), "model_not_found", "model")
 
 
 @pytest.mark.parametrize("modified_at", ["2026-11-25T03:00:00.123456789+02:00", None, "yesterday", 7])
-async def test_a_date_that_cannot_be_read_is_zero(
+async def test_an_invalid_date_is_zero(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, modified_at: object
 ) -> None:
     body = b'{"models": [{"name": "a:latest", "modified_at": %s}]}'

@@ -15,7 +15,7 @@ SCRIPTS = [path for path in OURS if path.suffix == ".js"]
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/redoc", "/playground"])
-async def test_a_page_may_load_only_what_the_service_serves(path: str, url: str, client: aiohttp.ClientSession) -> None:
+async def test_pages_may_load_only_assets_of_the_service(path: str, url: str, client: aiohttp.ClientSession) -> None:
     async with client.get(f"{url}{path}") as response:
         assert response.status == 200
         assert response.content_type == "text/html"
@@ -34,19 +34,19 @@ async def test_a_page_may_load_only_what_the_service_serves(path: str, url: str,
             assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
-async def test_only_redoc_may_write_styles_into_the_page(url: str, client: aiohttp.ClientSession) -> None:
+async def test_only_redoc_may_use_inline_styles(url: str, client: aiohttp.ClientSession) -> None:
     for path in ("/", "/docs", "/playground"):
         async with client.get(f"{url}{path}") as response:
             assert "unsafe" not in response.headers["Content-Security-Policy"]
 
 
 @pytest.mark.parametrize("path", OURS, ids=lambda path: path.name)
-def test_our_files_name_no_other_server(path: Path) -> None:
+def test_pages_reference_no_other_server(path: Path) -> None:
     found = set(re.findall(r"https?://[\w.]+", path.read_text()))
     assert found <= {"http://www.w3.org"}
 
 
-async def test_an_unchanged_asset_is_not_sent_again(url: str, client: aiohttp.ClientSession) -> None:
+async def test_an_unchanged_asset_is_304(url: str, client: aiohttp.ClientSession) -> None:
     asset = f"{url}/assets/base.css"
     async with client.get(asset) as response:
         assert response.headers["Cache-Control"] == "no-cache"
@@ -62,7 +62,7 @@ async def test_nothing_but_assets_is_served(path: str, url: str, client: aiohttp
         assert (await response.json(content_type="application/problem+json"))["code"] == "not_found"
 
 
-async def test_docs_can_be_switched_off(make_settings: MakeSettings, client: aiohttp.ClientSession) -> None:
+async def test_docs_can_be_disabled(make_settings: MakeSettings, client: aiohttp.ClientSession) -> None:
     async with serve(create_app(make_settings(docs_enabled=False))) as url:
         for path in ("/docs", "/redoc", "/openapi.json"):
             async with client.get(f"{url}{path}") as response:
@@ -71,7 +71,7 @@ async def test_docs_can_be_switched_off(make_settings: MakeSettings, client: aio
             assert re.findall(r'<a href="([^"]+)"', await response.text()) == ["playground", "health"]
 
 
-async def test_the_playground_can_be_switched_off(make_settings: MakeSettings, client: aiohttp.ClientSession) -> None:
+async def test_the_playground_can_be_disabled(make_settings: MakeSettings, client: aiohttp.ClientSession) -> None:
     async with serve(create_app(make_settings(playground_enabled=False))) as url:
         async with client.get(f"{url}/playground") as response:
             assert response.status == 404
@@ -81,9 +81,7 @@ async def test_the_playground_can_be_switched_off(make_settings: MakeSettings, c
             assert response.status == 200
 
 
-async def test_a_page_that_is_switched_off_is_not_linked(
-    make_settings: MakeSettings, client: aiohttp.ClientSession
-) -> None:
+async def test_a_disabled_page_is_not_linked(make_settings: MakeSettings, client: aiohttp.ClientSession) -> None:
     async with serve(create_app(make_settings(playground_enabled=False))) as url:
         for path in ("docs", "redoc"):
             async with client.get(f"{url}/{path}") as response:
@@ -93,19 +91,19 @@ async def test_a_page_that_is_switched_off_is_not_linked(
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
-def test_scripts_never_read_text_as_html(path: Path) -> None:
+def test_scripts_never_parse_text_as_html(path: Path) -> None:
     dangerous = ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "DOMParser", "eval(", "srcdoc")
     assert [name for name in dangerous if name in path.read_text()] == []
 
 
-async def test_pages_need_no_key(make_settings: MakeSettings, client: aiohttp.ClientSession) -> None:
+async def test_pages_require_no_key(make_settings: MakeSettings, client: aiohttp.ClientSession) -> None:
     async with serve(create_app(make_settings(api_keys="correct-horse"))) as url:
         for path in ("/", "/docs", "/redoc", "/openapi.json", "/playground"):
             async with client.get(f"{url}{path}") as response:
                 assert response.status == 200
 
 
-async def test_a_probe_may_ask_for_headers_alone(url: str, client: aiohttp.ClientSession) -> None:
+async def test_pages_support_head(url: str, client: aiohttp.ClientSession) -> None:
     for path in ("/", "/playground"):
         async with client.head(f"{url}{path}") as response:
             assert response.status == 200

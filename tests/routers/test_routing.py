@@ -1,4 +1,4 @@
-"""Methods, paths and prefixes, and which of them need a key."""
+"""Methods, paths, API keys, CORS and path prefixes."""
 
 import asyncio
 import os
@@ -56,14 +56,14 @@ async def test_head_has_the_headers_of_get_and_no_body(client: aiohttp.ClientSes
             names = {name.lower() for name in whole.headers}
             assert answer.headers.keys() == names
             assert int(answer.headers["content-length"]) > 0
-            if path not in {"/health", "/api/ollama/models"}:  # whose bodies tell times
+            if path not in {"/health", "/api/ollama/models"}:  # whose bodies contain times
                 assert answer.headers["content-length"] == str(len(whole.body))
         await connection.send(b"GET /health/live HTTP/1.1\r\nHost: service\r\n\r\n")
         assert (await connection.answer()).json() == {"alive": True}
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/api/ollama/generate"])
-async def test_head_has_the_status_of_get_where_that_fails(client: aiohttp.ClientSession, url: str, path: str) -> None:
+async def test_head_has_the_error_status_of_get(client: aiohttp.ClientSession, url: str, path: str) -> None:
     assert (await call(client, "HEAD", url + path)).status == (await get(client, url + path)).status
 
 
@@ -81,7 +81,7 @@ async def test_head_has_the_status_of_get_where_that_fails(client: aiohttp.Clien
         ("TRACE", "/openapi.json", "GET, HEAD"),
     ],
 )
-async def test_a_405_says_what_is_allowed(
+async def test_a_405_has_an_allow_header(
     client: aiohttp.ClientSession, url: str, method: str, path: str, allow: str
 ) -> None:
     answer = await call(client, method, url + path)
@@ -92,13 +92,13 @@ async def test_a_405_says_what_is_allowed(
 
 
 @pytest.mark.parametrize("path", ["/api/ollama/models/", "/health/", "/health/live/", "/openapi.json/"])
-async def test_a_slash_at_the_end_makes_no_difference(client: aiohttp.ClientSession, url: str, path: str) -> None:
+async def test_a_trailing_slash_is_ignored(client: aiohttp.ClientSession, url: str, path: str) -> None:
     for method in ("GET", "HEAD"):
         assert (await call(client, method, url + path, allow_redirects=False)).status == 200
 
 
 @pytest.mark.parametrize(("endpoint", "body"), POSTS)
-async def test_nor_does_it_after_a_path_that_takes_a_body(
+async def test_a_trailing_slash_is_ignored_for_post(
     client: aiohttp.ClientSession, make_settings: MakeSettings, endpoint: str, body: Any
 ) -> None:
     app, overridden = create_app(make_settings()), create_app(make_settings())
@@ -109,14 +109,14 @@ async def test_nor_does_it_after_a_path_that_takes_a_body(
 
 
 @pytest.mark.parametrize("path", ["/docs/", "/redoc/", "/playground/"])
-async def test_a_page_is_sent_for_again_without_it(client: aiohttp.ClientSession, url: str, path: str) -> None:
+async def test_a_page_with_a_trailing_slash_is_redirected(client: aiohttp.ClientSession, url: str, path: str) -> None:
     answer = await get(client, url + path, allow_redirects=False)
     assert (answer.status, answer.headers["Location"]) == (308, f"..{path.rstrip('/')}")
     assert (await get(client, url + path)).status == 200
 
 
 @pytest.mark.parametrize("path", ["//", "/health//", "//health", "/HEALTH", "/health/.", "/x/../health", "/nowhere/"])
-async def test_no_other_spelling_is_a_path(client: aiohttp.ClientSession, url: str, path: str) -> None:
+async def test_other_spellings_of_a_path_are_404(client: aiohttp.ClientSession, url: str, path: str) -> None:
     problem_in(await get(client, URL(url + path, encoded=True)), "not_found")  # type: ignore[arg-type]
 
 
@@ -154,29 +154,27 @@ CLOSED = [
 
 @pytest.mark.parametrize("path", CLOSED)
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS", "QUERY"])
-async def test_whatever_is_not_opened_by_name_needs_a_key(locked: str, path: str, method: str) -> None:
+async def test_paths_require_a_key_unless_listed_as_open(locked: str, path: str, method: str) -> None:
     async with connect(locked) as connection:
         await connection.send(f"{method} {path} HTTP/1.1\r\nHost: service\r\nContent-Length: 0\r\n\r\n".encode())
         assert (await connection.answer(to_head=method == "HEAD")).status == 401
 
 
 @pytest.mark.parametrize("path", [*GETS, "/health/", "/health/live/", "/docs/"])
-async def test_probes_and_pages_need_none(client: aiohttp.ClientSession, locked: str, path: str) -> None:
+async def test_probes_and_pages_require_no_key(client: aiohttp.ClientSession, locked: str, path: str) -> None:
     for method in ("GET", "HEAD"):
         expected = 401 if path.startswith("/api/") else 200
         assert (await call(client, method, locked + path)).status == expected
 
 
 @pytest.mark.parametrize("path", ["/assets/../api/ollama/models", "/assets/%2e%2e/api/ollama/models", "/assets//etc"])
-async def test_an_open_folder_leads_nowhere_else(locked: str, path: str) -> None:
+async def test_an_open_folder_does_not_open_other_paths(locked: str, path: str) -> None:
     async with connect(locked) as connection:
         await connection.send(f"GET {path} HTTP/1.1\r\nHost: service\r\n\r\n".encode())
         assert (await connection.answer()).status == 404
 
 
-async def test_a_page_that_is_switched_off_is_not_open(
-    client: aiohttp.ClientSession, make_settings: MakeSettings
-) -> None:
+async def test_a_disabled_page_requires_a_key(client: aiohttp.ClientSession, make_settings: MakeSettings) -> None:
     settings = make_settings(api_keys="right", docs_enabled=False, playground_enabled=False)
     async with serve(create_app(settings)) as url:
         for path in ("/docs", "/redoc", "/openapi.json", "/playground"):
@@ -186,7 +184,7 @@ async def test_a_page_that_is_switched_off_is_not_open(
 
 
 async def ask(app: ASGIApp, path: str, root_path: str, kind: str = "http", key: str = "") -> Any:
-    """Send a request as any ASGI server may put it; return its status, or what a WebSocket is told."""
+    """Send an ASGI request directly; return its status, or the close code of a WebSocket."""
     sent: list[Message] = []
     scope = {
         "type": kind,
@@ -208,7 +206,7 @@ async def ask(app: ASGIApp, path: str, root_path: str, kind: str = "http", key: 
 
     async def receive() -> Message:
         if not messages:
-            await asyncio.Event().wait()  # as a client does that stays
+            await asyncio.Event().wait()  # a client that stays connected
         return messages.pop()
 
     async def send(message: Message) -> None:
@@ -220,7 +218,7 @@ async def ask(app: ASGIApp, path: str, root_path: str, kind: str = "http", key: 
 
 ROOTS = [
     ("", ""),
-    ("/a", ""),  # which leaves a path of `pi/ollama/models` to who cuts by length
+    ("/a", ""),  # cutting by length would leave `pi/ollama/models`
     ("/api", ""),
     ("/ai", "/ai"),
     ("/ai", ""),
@@ -232,7 +230,7 @@ ROOTS = [
 
 
 @pytest.mark.parametrize(("root_path", "prefix"), ROOTS)
-async def test_the_check_reads_a_path_as_the_router_does(
+async def test_the_key_check_parses_paths_like_the_router(
     make_settings: MakeSettings, root_path: str, prefix: str
 ) -> None:
     app = create_app(make_settings(api_keys="right"))
@@ -247,14 +245,12 @@ async def test_the_check_reads_a_path_as_the_router_does(
     await app.state.ollama_service.disconnect()
 
 
-async def test_a_websocket_needs_a_key_too(make_settings: MakeSettings) -> None:
+async def test_a_websocket_requires_a_key(make_settings: MakeSettings) -> None:
     app = create_app(make_settings(api_keys="right"))
     assert await ask(app, "/ws", "", kind="websocket") == "websocket.close"
 
 
-async def test_a_mounted_service_keeps_its_door_shut(
-    client: aiohttp.ClientSession, make_settings: MakeSettings
-) -> None:
+async def test_a_mounted_service_requires_keys(client: aiohttp.ClientSession, make_settings: MakeSettings) -> None:
     app = create_app(make_settings(api_keys="right"))
     for prefix in ("/a", "/api", "/health"):
         async with serve(Starlette(routes=[Mount(prefix, app)])) as url:
@@ -268,7 +264,7 @@ async def test_a_mounted_service_keeps_its_door_shut(
 # CORS
 
 
-async def test_a_bug_can_be_read_by_the_origin(client: aiohttp.ClientSession, make_settings: MakeSettings) -> None:
+async def test_a_500_has_cors_headers(client: aiohttp.ClientSession, make_settings: MakeSettings) -> None:
     def broken() -> None:
         raise RuntimeError("a secret")
 
@@ -297,7 +293,7 @@ async def test_a_bug_can_be_read_by_the_origin(client: aiohttp.ClientSession, ma
         ("DELETE", "/health", {}, 405),
     ],
 )
-async def test_every_refusal_can_be_read_by_the_origin(
+async def test_every_error_has_cors_headers(
     client: aiohttp.ClientSession, make_settings: MakeSettings, method: str, path: str, how: Any, status: int
 ) -> None:
     settings = make_settings(api_keys="right", cors_origins=(ORIGIN,), max_request_bytes=1000)
@@ -323,7 +319,7 @@ http {{
 
 @asynccontextmanager
 async def nginx(upstream: str, directory: Path) -> AsyncIterator[str]:
-    """Run nginx, which serves an upstream under `/ai/`."""
+    """Run nginx as a proxy of an upstream under `/ai/`."""
     assert NGINX is not None
     port = free_port()
     config = directory / "nginx.conf"
@@ -345,7 +341,7 @@ async def nginx(upstream: str, directory: Path) -> AsyncIterator[str]:
 
 
 async def check_everything_is_inside(client: aiohttp.ClientSession, base: str) -> None:
-    """Follow what the pages and the API's description name, as a browser does."""
+    """Request the assets of the pages and the paths of openapi.json, as a browser does."""
     for path in ("/", "/docs", "/redoc", "/playground"):
         answer = await get(client, base + path)
         assert answer.status == 200
@@ -361,12 +357,12 @@ async def check_everything_is_inside(client: aiohttp.ClientSession, base: str) -
 
 
 @pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
-async def test_a_proxy_may_serve_it_under_a_prefix(client: aiohttp.ClientSession, url: str, tmp_path: Path) -> None:
+async def test_pages_work_behind_a_proxy_with_a_prefix(client: aiohttp.ClientSession, url: str, tmp_path: Path) -> None:
     async with nginx(url, tmp_path) as base:
         await check_everything_is_inside(client, base)
 
 
-async def test_another_app_may_serve_it_under_a_prefix(
+async def test_the_service_works_mounted_under_a_prefix(
     client: aiohttp.ClientSession, make_settings: MakeSettings
 ) -> None:
     app = create_app(make_settings())
@@ -375,7 +371,7 @@ async def test_another_app_may_serve_it_under_a_prefix(
     await app.state.ollama_service.disconnect()
 
 
-async def test_a_server_may_name_the_prefix(client: aiohttp.ClientSession, make_settings: MakeSettings) -> None:
+async def test_a_server_may_set_root_path(client: aiohttp.ClientSession, make_settings: MakeSettings) -> None:
     app = create_app(make_settings())
 
     async def with_root_path(scope: Scope, receive: Receive, send: Send) -> None:

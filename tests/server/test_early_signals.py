@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT while the service starts, as PID 1, where a signal without a handler is ignored."""
+"""SIGTERM and SIGINT during startup as PID 1, which ignores signals without a handler."""
 
 import os
 import random
@@ -31,7 +31,7 @@ def children(pid: int) -> list[int]:
 
 
 def catches(pid: int, number: int) -> bool:
-    """Tell whether a process has a handler for a signal."""
+    """Return whether a process has a handler for a signal."""
     (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt:")]
     return bool(int(line.split()[1], 16) >> (number - 1) & 1)
 
@@ -52,7 +52,7 @@ def starting_service(cwd: Path, prefix: list[str]) -> Iterator[subprocess.Popen[
 
 @pytest.mark.skipif(not can_unshare(), reason="needs unshare(1) and the right to make a PID namespace")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_as_pid_1_a_signal_ends_the_start_whenever_it_comes(number: signal.Signals, tmp_path: Path) -> None:
+def test_a_signal_during_startup_ends_pid_1(number: signal.Signals, tmp_path: Path) -> None:
     moments = [0.0, 0.05, *(random.uniform(0, START_SECONDS) for _ in range(6))]
     for moment in moments:
         with starting_service(tmp_path, UNSHARE) as unshare:
@@ -67,7 +67,7 @@ def test_as_pid_1_a_signal_ends_the_start_whenever_it_comes(number: signal.Signa
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc")
-def test_a_handler_is_there_before_the_imports(tmp_path: Path) -> None:
+def test_signal_handlers_are_installed_before_the_imports(tmp_path: Path) -> None:
     with starting_service(tmp_path, []) as process:
         give_up_at = time.monotonic() + END_SECONDS
         while not catches(process.pid, signal.SIGTERM):

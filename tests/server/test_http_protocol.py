@@ -1,4 +1,4 @@
-"""Requests as HTTP/1.1 allows them, and as it does not."""
+"""Valid and invalid HTTP/1.1 requests."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ OFFERS = [
 
 
 async def alive(connection: Connection) -> bool:
-    """Tell whether the next request on the connection is answered as itself."""
+    """Return whether the next request on the connection gets its own response."""
     await connection.send(b"GET /health/live HTTP/1.1\r\nHost: service\r\n\r\n")
     answer = await connection.answer()
     return answer.status == 200 and answer.json() == {"alive": True}
@@ -41,7 +41,7 @@ async def alive(connection: Connection) -> bool:
 
 @pytest.mark.parametrize("offer", OFFERS, ids=str)
 @pytest.mark.parametrize("pieces", ["together", "apart", "chunked", "byte by byte"])
-async def test_an_offer_to_upgrade_is_ignored(
+async def test_an_upgrade_header_is_ignored(
     url: str, simulator: Simulator, offer: tuple[str, ...], pieces: str
 ) -> None:
     async with connect(url) as connection:
@@ -67,7 +67,7 @@ async def test_an_offer_to_upgrade_is_ignored(
     assert [call.body["prompt"] for call in simulator.calls_to("/api/generate")] == [GENERATE["prompt"]]
 
 
-async def test_a_stream_is_answered_beside_an_offer(url: str) -> None:
+async def test_a_streamed_request_with_an_upgrade_header_is_served(url: str) -> None:
     async with connect(url) as connection:
         await connection.send(post_head(GENERATE_PATH, *OFFERS[0], length=len(STREAM)) + STREAM)
         answer = await connection.answer()
@@ -76,7 +76,7 @@ async def test_a_stream_is_answered_beside_an_offer(url: str) -> None:
         assert await alive(connection)
 
 
-async def test_many_offers_in_one_packet_are_answered_in_order(url: str) -> None:
+async def test_pipelined_requests_with_upgrade_headers_are_served_in_order(url: str) -> None:
     request = "GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nX-Request-ID: {}\r\n\r\n"
     async with connect(url) as connection:
         await connection.send("".join(request.format(number) for number in range(500)).encode())
@@ -86,7 +86,7 @@ async def test_many_offers_in_one_packet_are_answered_in_order(url: str) -> None
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 @pytest.mark.parametrize("options", [["--http2"], ["--http1.0"], ["--http1.1", "-H", "Expect: 100-continue"]], ids=str)
-async def test_curl_is_answered(url: str, options: list[str]) -> None:
+async def test_curl_is_served(url: str, options: list[str]) -> None:
     command = ["curl", "-sS", "--noproxy", "*", *options, "-d", BODY.decode(), "-H", "Content-Type: application/json"]
     done = await asyncio.to_thread(
         subprocess.run, [*command, url + GENERATE_PATH], capture_output=True, timeout=20, check=True
@@ -113,7 +113,7 @@ JAVA = """
 
 
 @pytest.mark.skipif(shutil.which("java") is None, reason="Java is not installed")
-async def test_java_is_answered(url: str, tmp_path: Path) -> None:
+async def test_java_is_served(url: str, tmp_path: Path) -> None:
     source = tmp_path / "Ask.java"
     source.write_text(textwrap.dedent(JAVA))
     command = ["java", "-XX:TieredStopAtLevel=1", str(source), url + GENERATE_PATH, BODY.decode()]
@@ -126,7 +126,7 @@ async def test_java_is_answered(url: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("headers", [b"", b"Connection: keep-alive\r\n", b"Expect: 100-continue\r\n"])
 @pytest.mark.parametrize("body", [BODY, STREAM])
-async def test_http_1_0_is_answered_without_chunks(url: str, headers: bytes, body: bytes) -> None:
+async def test_http_1_0_responses_are_not_chunked(url: str, headers: bytes, body: bytes) -> None:
     head = b"POST /api/ollama/generate HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
     async with connect(url) as connection:
         await connection.send(head + headers + b"\r\n" + body)
@@ -139,9 +139,7 @@ async def test_http_1_0_is_answered_without_chunks(url: str, headers: bytes, bod
 
 
 @pytest.mark.parametrize("version", [b"HTTP/1.0", b"HTTP/1.1"])
-async def test_a_stream_that_is_cut_can_be_told_from_one_that_ended(
-    url: str, simulator: Simulator, version: bytes
-) -> None:
+async def test_an_http_1_0_client_can_detect_a_truncated_stream(url: str, simulator: Simulator, version: bytes) -> None:
     simulator.fault(Fault(end_after=3))
     async with connect(url) as connection:
         head = post_head(GENERATE_PATH, length=len(STREAM)).replace(b"HTTP/1.1", version)
@@ -150,7 +148,7 @@ async def test_a_stream_that_is_cut_can_be_told_from_one_that_ended(
             await connection.answer()
 
 
-# What is unusual, and allowed
+# Unusual but valid requests
 
 
 @pytest.mark.parametrize(
@@ -164,7 +162,7 @@ async def test_a_stream_that_is_cut_can_be_told_from_one_that_ended(
         (b"GET /health/l%69ve HTTP/1.1", 200),
     ],
 )
-async def test_an_unusual_request_is_answered(url: str, head: bytes, status: int) -> None:
+async def test_an_unusual_but_valid_request_is_served(url: str, head: bytes, status: int) -> None:
     async with connect(url) as connection:
         await connection.send(head + b"\r\nHost: service\r\n\r\n")
         assert (await connection.answer()).status == status
@@ -179,7 +177,7 @@ async def test_empty_lines_between_requests_are_skipped(url: str) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_trailer_is_no_header(url: str) -> None:
+async def test_trailers_are_not_headers(url: str) -> None:
     chunk = b"%x\r\n%b\r\n0\r\nX-Request-ID: from-a-trailer\r\n\r\n" % (len(BODY), BODY)
     async with connect(url) as connection:
         await connection.send(post_head(GENERATE_PATH, "Transfer-Encoding: chunked") + chunk)
@@ -188,7 +186,7 @@ async def test_a_trailer_is_no_header(url: str) -> None:
         assert answer.headers["x-request-id"] != "from-a-trailer"
 
 
-# What is not HTTP/1.1
+# Invalid requests
 
 
 @pytest.mark.parametrize(
@@ -207,9 +205,7 @@ async def test_a_trailer_is_no_header(url: str) -> None:
         post_head(GENERATE_PATH, "Transfer-Encoding: chunked") + b"z\r\n",
     ],
 )
-async def test_what_is_not_http_is_refused_with_a_problem_document(
-    url: str, simulator: Simulator, request_: bytes
-) -> None:
+async def test_invalid_http_gets_a_problem_document(url: str, simulator: Simulator, request_: bytes) -> None:
     async with connect(url) as connection:
         await connection.send(request_)
         answer = await connection.answer()
@@ -222,7 +218,7 @@ async def test_what_is_not_http_is_refused_with_a_problem_document(
     assert simulator.calls_to("/api/generate") == []
 
 
-async def test_a_request_before_a_broken_one_is_answered(url: str) -> None:
+async def test_a_request_before_an_invalid_one_is_served(url: str) -> None:
     async with connect(url) as connection:
         await connection.send(post_head(GENERATE_PATH, length=len(BODY)) + BODY + b"NONSENSE\r\n\r\n")
         answer = await connection.answer()
@@ -243,7 +239,7 @@ async def test_a_request_before_a_broken_one_is_answered(url: str) -> None:
     ],
     ids=["large", "huge", "many", "many and large"],
 )
-async def test_large_heads_are_refused(url: str, head: bytes) -> None:
+async def test_large_heads_are_rejected(url: str, head: bytes) -> None:
     async with connect(url) as connection:
         sending = asyncio.create_task(connection.send(b"GET /health/live HTTP/1.1\r\n" + head + b"\r\n\r\n"))
         answer = await connection.answer()
@@ -252,13 +248,13 @@ async def test_large_heads_are_refused(url: str, head: bytes) -> None:
         await sending
 
 
-async def test_a_long_path_is_refused(url: str) -> None:
+async def test_a_long_path_is_rejected(url: str) -> None:
     async with connect(url) as connection:
         await connection.send(b"GET /" + b"x" * 200_000 + b" HTTP/1.1\r\n\r\n")
         assert (await connection.answer()).status == 431
 
 
-async def test_a_head_within_the_limits_is_read_however_it_is_cut(url: str) -> None:
+async def test_a_head_within_the_limits_is_read_in_any_number_of_pieces(url: str) -> None:
     head = (
         b"GET /health/live HTTP/1.1\r\n" + b"\r\n".join(b"X-%d: %b" % (n, b"x" * 300) for n in range(99)) + b"\r\n\r\n"
     )
@@ -270,7 +266,7 @@ async def test_a_head_within_the_limits_is_read_however_it_is_cut(url: str) -> N
         assert await alive(connection)
 
 
-async def test_trailers_are_limited_too(url: str, simulator: Simulator) -> None:
+async def test_trailers_are_limited(url: str, simulator: Simulator) -> None:
     async with connect(url) as connection:
         await connection.send(post_head(GENERATE_PATH, "Transfer-Encoding: chunked") + b"1\r\n{\r\n0\r\n")
         sending = asyncio.create_task(connection.send(b"X-Huge: " + b"x" * 3_000_000))
@@ -279,7 +275,7 @@ async def test_trailers_are_limited_too(url: str, simulator: Simulator) -> None:
     assert simulator.calls_to("/api/generate") == []
 
 
-async def test_a_head_that_drips_is_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_head_that_arrives_too_slowly_is_rejected(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.3)
     async with connect(url) as connection:
 
@@ -296,7 +292,7 @@ async def test_a_head_that_drips_is_refused(url: str, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("sent", [b"", b"\r\n"])
-async def test_a_connection_on_which_nothing_is_asked_is_closed(
+async def test_a_connection_without_requests_is_closed(
     make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
     monkeypatch.setitem(UVICORN_OPTIONS, "timeout_keep_alive", 1)
@@ -305,7 +301,7 @@ async def test_a_connection_on_which_nothing_is_asked_is_closed(
         assert await connection.is_closed()
 
 
-async def test_the_service_as_it_is_run_ignores_offers_too(simulator: Simulator, tmp_path: Path) -> None:
+async def test_main_py_ignores_upgrade_headers(simulator: Simulator, tmp_path: Path) -> None:
     async with run_service(simulator.url, tmp_path) as service, connect(service.url) as connection:
         await connection.send(post_head(GENERATE_PATH, *OFFERS[0], length=len(BODY)) + BODY)
         assert (await connection.answer()).status == 200

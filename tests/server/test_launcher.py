@@ -1,4 +1,4 @@
-"""`make run`, as far as its launcher goes: which upstream, and what it says."""
+"""The launcher of `make run`: choice of the upstream, output and process lifetimes."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from server.launcher import answers
+from server.launcher import is_ollama_running
 from simulator import Simulator
 from tests.service_process import START_SECONDS, free_port
 
@@ -24,7 +24,7 @@ DEFAULT_OLLAMA = "http://127.0.0.1:11434"
 DEAD_PROXY = "http://127.0.0.1:9"
 
 without_ollama = pytest.mark.skipif(
-    answers(DEFAULT_OLLAMA), reason="an Ollama answers on 11434, so the simulator is not started"
+    is_ollama_running(DEFAULT_OLLAMA), reason="Ollama runs on port 11434, so the simulator is not started"
 )
 with_terminal = pytest.mark.skipif(shutil.which("setsid") is None, reason="needs setsid(1)")
 
@@ -67,7 +67,7 @@ async def version_behind(port: int) -> str:
                 await asyncio.sleep(0.05)
 
 
-async def test_a_named_ollama_is_used(simulator: Simulator, tmp_path: Path) -> None:
+async def test_a_configured_ollama_is_used(simulator: Simulator, tmp_path: Path) -> None:
     port = free_port()
     async with launched(tmp_path, PORT=str(port), OLLAMA_BASE_URL=simulator.url) as process:
         assert await version_behind(port) == "0.0.0-simulator"
@@ -79,7 +79,7 @@ async def test_a_named_ollama_is_used(simulator: Simulator, tmp_path: Path) -> N
 
 
 async def simulator_behind(process: Process) -> str:
-    """Wait until the launcher's simulator serves, and return its address."""
+    """Wait until the launcher's simulator runs, and return its URL."""
     assert process.stdout is not None
     async with asyncio.timeout(START_SECONDS):
         while True:
@@ -90,24 +90,24 @@ async def simulator_behind(process: Process) -> str:
 
 
 async def rest_of_output(process: Process) -> str:
-    """Return what is written from now on, until all who hold the output have ended."""
+    """Return the remaining output, until all processes that can write it have ended."""
     assert process.stdout is not None
     async with asyncio.timeout(START_SECONDS):
         return (await process.stdout.read()).decode()
 
 
 @without_ollama
-async def test_without_an_ollama_the_simulator_is_started_and_announced_and_ends_too(tmp_path: Path) -> None:
+async def test_without_ollama_the_simulator_is_started_announced_and_stopped(tmp_path: Path) -> None:
     port = free_port()
     async with launched(tmp_path, PORT=str(port)) as process:
         assert await version_behind(port) == "0.0.0-simulator"
         process.send_signal(signal.SIGTERM)
-        out, _ = await process.communicate()  # at its end, all who held its output have ended
+        out, _ = await process.communicate()  # it ends when all processes that have the pipe have ended
     assert process.returncode == 0
     assert b"S I M U L A T O R" in out
 
 
-async def test_a_port_in_use_is_named_with_what_to_do(tmp_path: Path) -> None:
+async def test_the_error_for_a_port_in_use_suggests_a_fix(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -123,22 +123,22 @@ async def test_a_bad_setting_stops_the_start_with_one_line(tmp_path: Path) -> No
         out, _ = await process.communicate()
     assert process.returncode == 1
     (line,) = out.decode().splitlines()
-    assert line.startswith("OLLAMA_MAX_CONNECTIONS got 'none', takes a valid integer")
+    assert line.startswith("OLLAMA_MAX_CONNECTIONS got 'none', expected a valid integer")
 
 
-async def test_a_host_that_cannot_be_listened_on_is_no_port_in_use(tmp_path: Path) -> None:
+async def test_a_foreign_host_is_not_reported_as_a_port_in_use(tmp_path: Path) -> None:
     async with launched(tmp_path, HOST="192.0.2.1") as process:
         out, _ = await process.communicate()
     assert process.returncode == 1
     (line,) = out.decode().splitlines()
-    assert line.startswith("HOST got '192.0.2.1', takes an address of this machine")
+    assert line.startswith("HOST got '192.0.2.1', expected an address or host name of this machine")
 
 
-# What is started ends
+# No process is left behind
 
 
 @without_ollama
-async def test_a_killed_launcher_leaves_nothing_behind(tmp_path: Path) -> None:
+async def test_a_killed_launcher_leaves_no_process_behind(tmp_path: Path) -> None:
     port = free_port()
     async with launched(tmp_path, PORT=str(port)) as process:
         simulator = await simulator_behind(process)
@@ -147,11 +147,11 @@ async def test_a_killed_launcher_leaves_nothing_behind(tmp_path: Path) -> None:
         await rest_of_output(process)
         await process.wait()
     for url in (simulator, f"http://127.0.0.1:{port}"):
-        assert not await asyncio.to_thread(answers, url)
+        assert not await asyncio.to_thread(is_ollama_running, url)
 
 
 @without_ollama
-async def test_a_launcher_that_is_killed_while_it_waits_for_the_simulator_leaves_nothing_behind(tmp_path: Path) -> None:
+async def test_a_launcher_killed_during_the_start_of_the_simulator_leaves_no_process_behind(tmp_path: Path) -> None:
     async with launched(tmp_path, PORT=str(free_port())) as process:
         async with asyncio.timeout(START_SECONDS):
             while not children(process.pid):
@@ -163,7 +163,7 @@ async def test_a_launcher_that_is_killed_while_it_waits_for_the_simulator_leaves
 @without_ollama
 @with_terminal
 @pytest.mark.parametrize("how", ["closed", "interrupted"])
-async def test_nothing_outlives_the_terminal(how: str, tmp_path: Path) -> None:
+async def test_no_process_outlives_the_terminal(how: str, tmp_path: Path) -> None:
     port = free_port()
     master, slave = os.openpty()
     try:
@@ -185,7 +185,7 @@ async def test_nothing_outlives_the_terminal(how: str, tmp_path: Path) -> None:
 
 
 @without_ollama
-async def test_a_service_that_fails_at_its_start_ends_the_simulator_and_gives_its_exit_code(tmp_path: Path) -> None:
+async def test_a_failed_start_stops_the_simulator_and_returns_the_exit_code(tmp_path: Path) -> None:
     (tmp_path / "uvicorn.py").write_text("raise SystemExit(7)\n")
     path = os.pathsep.join([str(ROOT), str(tmp_path)])
     async with launched(tmp_path, PORT=str(free_port()), PYTHONPATH=path) as process:
@@ -195,7 +195,9 @@ async def test_a_service_that_fails_at_its_start_ends_the_simulator_and_gives_it
 
 
 @without_ollama
-async def test_a_simulator_that_dies_is_an_ollama_that_is_down(tmp_path: Path, client: aiohttp.ClientSession) -> None:
+async def test_a_killed_simulator_is_reported_as_an_unavailable_ollama(
+    tmp_path: Path, client: aiohttp.ClientSession
+) -> None:
     port = free_port()
     async with launched(tmp_path, PORT=str(port)) as process:
         await simulator_behind(process)
@@ -216,13 +218,13 @@ def children(pid: int) -> list[int]:
 # Proxies in the environment
 
 
-async def test_an_ollama_is_seen_past_a_proxy(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_ollama_is_detected_without_the_proxy(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", DEAD_PROXY)
-    assert await asyncio.to_thread(answers, simulator.url)
+    assert await asyncio.to_thread(is_ollama_running, simulator.url)
 
 
 @without_ollama
-async def test_the_simulator_is_seen_past_a_proxy(tmp_path: Path) -> None:
+async def test_the_simulator_is_detected_without_the_proxy(tmp_path: Path) -> None:
     port = free_port()
     async with launched(tmp_path, PORT=str(port), http_proxy=DEAD_PROXY, HTTP_PROXY=DEAD_PROXY) as process:
         assert await version_behind(port) == "0.0.0-simulator"
@@ -230,7 +232,7 @@ async def test_the_simulator_is_seen_past_a_proxy(tmp_path: Path) -> None:
         await process.communicate()
 
 
-async def test_what_speaks_no_http_is_no_ollama() -> None:
+async def test_a_server_without_http_is_not_ollama() -> None:
     async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"SSH-2.0-OpenSSH\r\n")
         writer.close()
@@ -238,4 +240,4 @@ async def test_what_speaks_no_http_is_no_ollama() -> None:
 
     async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        assert not await asyncio.to_thread(answers, f"http://127.0.0.1:{port}")
+        assert not await asyncio.to_thread(is_ollama_running, f"http://127.0.0.1:{port}")

@@ -1,4 +1,4 @@
-"""The one log line of a request: how it ended, for whom, and what it took."""
+"""The log line of a request: outcome, client and timings."""
 
 import asyncio
 import io
@@ -38,7 +38,7 @@ def _at_info(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, str]]:
-    """Return the request lines so far, by their text."""
+    """Return the request log lines so far, parsed from their text."""
     records = [record for record in caplog.records if record.name == "middleware.request_context"]
     texts = [record.getMessage() for record in records if record.levelno <= logging.INFO]
     assert all(text.isprintable() for text in texts)
@@ -54,7 +54,7 @@ async def the_line(caplog: pytest.LogCaptureFixture) -> dict[str, str]:
 
 @pytest.fixture
 def json_log(make_settings: MakeSettings) -> Iterator[io.StringIO]:
-    """What the service's own handler writes."""
+    """The output of the service's log handler."""
     configure_logging(make_settings())
     (handler,) = [handler for handler in logging.getLogger().handlers if type(handler).__module__ == "server.logging"]
     assert isinstance(handler, logging.StreamHandler)
@@ -64,11 +64,11 @@ def json_log(make_settings: MakeSettings) -> Iterator[io.StringIO]:
     handler.setStream(before)
 
 
-# How it ended
+# Outcome
 
 
 @every_kind
-async def test_a_whole_answer(
+async def test_a_complete_response(
     client: aiohttp.ClientSession, url: str, caplog: pytest.LogCaptureFixture, kind: Kind
 ) -> None:
     assert (await see(kind.ask(client, url))).status == 200
@@ -84,7 +84,7 @@ async def test_a_whole_answer(
 
 
 @every_stream
-async def test_a_client_that_leaves_in_mid_stream(
+async def test_a_disconnect_during_a_stream(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, caplog: pytest.LogCaptureFixture, kind: Kind
 ) -> None:
     simulator.fault(Fault(stall_after=2))
@@ -98,7 +98,7 @@ async def test_a_client_that_leaves_in_mid_stream(
 
 
 @every_kind
-async def test_a_client_that_leaves_before_the_first_byte(
+async def test_a_disconnect_before_the_first_byte(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, caplog: pytest.LogCaptureFixture, kind: Kind
 ) -> None:
     simulator.fault(Fault(hang=True))
@@ -110,7 +110,7 @@ async def test_a_client_that_leaves_before_the_first_byte(
     assert (line["status"], line["outcome"], line["attempts"]) == ("499", "left", "1")
 
 
-async def test_a_client_that_leaves_the_queue(
+async def test_a_disconnect_in_the_queue(
     make_settings: MakeSettings, client: aiohttp.ClientSession, simulator: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serve(create_app(make_settings(ollama_max_connections=1))) as url:
@@ -129,7 +129,7 @@ async def test_a_client_that_leaves_the_queue(
     assert "attempts" not in line
 
 
-async def test_a_client_that_leaves_while_it_sends(url: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_disconnect_during_the_body(url: str, caplog: pytest.LogCaptureFixture) -> None:
     host, port = url.removeprefix("http://").split(":")
     _, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"POST /api/ollama/chat HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
@@ -145,7 +145,7 @@ async def test_a_client_that_leaves_while_it_sends(url: str, caplog: pytest.LogC
 @pytest.mark.parametrize(
     ("fault", "code"), [(Fault(reset_after=2), "ollama_error"), (Fault(stall_after=2), "timeout")], ids=["cut", "stall"]
 )
-async def test_a_stream_that_fails_midway(
+async def test_a_stream_that_fails(
     make_settings: MakeSettings,
     client: aiohttp.ClientSession,
     simulator: Simulator,
@@ -171,7 +171,7 @@ async def test_a_stream_that_fails_midway(
         ("POST", "/api/ollama/chat", CHAT | {"model": "nomic-embed-text"}, 400, "rejected_by_ollama"),
     ],
 )
-async def test_a_refusal(
+async def test_a_rejected_request(
     client: aiohttp.ClientSession,
     url: str,
     caplog: pytest.LogCaptureFixture,
@@ -187,7 +187,7 @@ async def test_a_refusal(
     assert (line["client"], line["method"]) == ("127.0.0.1", method)
 
 
-async def test_a_bug(
+async def test_an_unexpected_error(
     make_settings: MakeSettings, client: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken() -> NoReturn:
@@ -201,9 +201,7 @@ async def test_a_bug(
     assert (line["status"], line["outcome"], line["error"]) == ("500", "failed", "internal_error")
 
 
-async def test_a_response_that_is_left_unfinished(
-    client: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_an_incomplete_response(client: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture) -> None:
     async def unfinished(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - ASGI's signature
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"half", "more_body": True})
@@ -214,7 +212,7 @@ async def test_a_response_that_is_left_unfinished(
     assert (line["status"], line["outcome"]) == ("200", "failed")
 
 
-async def test_an_answer_without_a_body_and_a_page_are_whole(
+async def test_a_response_without_a_body_and_a_page_are_complete(
     make_settings: MakeSettings, client: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serve(create_app(make_settings(cors_origins=("https://app.example",)))) as url:
@@ -236,7 +234,7 @@ async def test_probes_are_logged_at_debug(
     assert (await the_line(caplog))["outcome"] == "whole"
 
 
-# What it took
+# Timings and attempts
 
 
 @every_kind
@@ -258,7 +256,7 @@ async def test_attempts_of_a_failure_are_counted(
 
 
 @pytest.mark.parametrize("kind", [WHOLE, STREAMED_NDJSON, EMBEDDINGS], ids=lambda kind: kind.name)
-async def test_the_wait_in_the_queue_is_told(
+async def test_the_time_in_the_queue_is_logged(
     make_settings: MakeSettings,
     client: aiohttp.ClientSession,
     simulator: Simulator,
@@ -281,7 +279,7 @@ async def test_the_wait_in_the_queue_is_told(
     assert waits[1] >= 50
 
 
-# For whom
+# Client and key
 
 
 KEY = "first-key"
@@ -300,7 +298,7 @@ FINGERPRINT = sha256(KEY.encode()).hexdigest()[:8]
         ({}, "missing", "failed"),
     ],
 )
-async def test_a_key_is_named_by_its_fingerprint(
+async def test_a_key_is_logged_by_its_fingerprint(
     make_settings: MakeSettings,
     client: aiohttp.ClientSession,
     caplog: pytest.LogCaptureFixture,
@@ -346,7 +344,7 @@ async def test_a_trusted_proxy_names_the_client(
 @pytest.mark.parametrize(
     ("trusted", "named"), [("127.0.0.1", "203.0.113.7"), ("127.0.0.0/8", "203.0.113.7"), ("10.0.0.0/8", "127.0.0.1")]
 )
-async def test_the_setting_names_the_proxies_that_are_trusted(
+async def test_forwarded_allow_ips_selects_the_trusted_proxies(
     client: aiohttp.ClientSession, simulator: Simulator, tmp_path: Path, trusted: str, named: str
 ) -> None:
     async with run_service(simulator.url, tmp_path, forwarded_allow_ips=trusted) as service:
@@ -371,7 +369,7 @@ async def test_the_setting_names_the_proxies_that_are_trusted(
         ("", None),
     ],
 )
-async def test_an_id_that_is_not_kept_is_logged(
+async def test_a_replaced_request_id_is_logged(
     client: aiohttp.ClientSession, url: str, caplog: pytest.LogCaptureFixture, given: str, shown: str | None
 ) -> None:
     await get(client, f"{url}/api/ollama/models", headers={"X-Request-ID": given})
@@ -395,14 +393,14 @@ async def test_an_id_that_is_not_kept_is_logged(
         ("", None),
     ],
 )
-async def test_the_trace_is_named(
+async def test_the_trace_id_is_logged(
     client: aiohttp.ClientSession, url: str, caplog: pytest.LogCaptureFixture, traceparent: str, trace_id: str | None
 ) -> None:
     await post(client, url, "generate", GENERATE, headers={"traceparent": traceparent})
     assert (await the_line(caplog)).get("trace_id") == trace_id
 
 
-async def test_a_trace_that_is_named_twice_is_not_believed(
+async def test_a_repeated_traceparent_is_ignored(
     client: aiohttp.ClientSession, url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     headers = [("traceparent", f"00-{TRACE}-{PARENT}-01"), ("traceparent", f"00-{TRACE}-{PARENT}-01")]

@@ -1,4 +1,4 @@
-"""The end of the process, as Docker and Kubernetes ask for it."""
+"""Graceful shutdown, as Docker and Kubernetes request it."""
 
 import asyncio
 import json
@@ -51,7 +51,7 @@ async def ready(client: aiohttp.ClientSession, service: ServiceProcess) -> int:
 
 
 async def ending(client: aiohttp.ClientSession, service: ServiceProcess, sig: signal.Signals = signal.SIGTERM) -> None:
-    """Send the signal, and see that it has an effect."""
+    """Send the signal, and wait until it has an effect."""
     service.process.send_signal(sig)
     await no_longer_ready(client, service)
 
@@ -62,7 +62,7 @@ async def no_longer_ready(client: aiohttp.ClientSession, service: ServiceProcess
             await asyncio.sleep(0.01)
 
 
-async def test_an_idle_service_ends_at_once(
+async def test_an_idle_service_ends_immediately(
     simulator: Simulator, client: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     async with run_service(simulator.url, tmp_path) as service:
@@ -74,7 +74,7 @@ async def test_an_idle_service_ends_at_once(
 
 
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT], ids=lambda sig: sig.name)
-async def test_streams_may_finish_while_new_requests_are_refused(
+async def test_streams_may_finish_while_new_requests_are_rejected(
     simulator: Simulator, client: aiohttp.ClientSession, tmp_path: Path, sig: signal.Signals
 ) -> None:
     simulator.seconds_per_token = 0.02
@@ -102,7 +102,7 @@ async def test_streams_may_finish_while_new_requests_are_refused(
     await until(lambda: simulator.open_connections == 0)
 
 
-async def test_what_is_not_done_in_time_is_told_so(
+async def test_clients_are_notified_when_the_grace_period_ends(
     simulator: Simulator, client: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     simulator.seconds_per_token = 0.01
@@ -137,7 +137,7 @@ def check_refusals(kinds: list[Kind], answers: list[Seen]) -> None:
             assert seen.json["retryable"] is False
 
 
-async def test_a_stream_that_only_had_heartbeats_is_told_so_too(
+async def test_a_stream_that_only_had_heartbeats_is_notified_too(
     simulator: Simulator, client: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     simulator.fault(Fault(hang=True))
@@ -163,7 +163,7 @@ async def raw(service: ServiceProcess, kind: Kind, *, body_bytes: int | None = N
     return reader, writer
 
 
-async def test_clients_that_do_not_read_or_do_not_write_hold_up_nothing(
+async def test_clients_that_neither_read_nor_write_do_not_delay_the_shutdown(
     simulator: Simulator, client: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     flood = (b'{"model":"llama3.1","response":"' + b"x" * 16_384 + b'"}\n') * 1500
@@ -176,14 +176,14 @@ async def test_clients_that_do_not_read_or_do_not_write_hold_up_nothing(
         await see(client.get(f"{service.url}/health/live"))
         await asyncio.sleep(0.3)
         service.terminate()
-        # The server counts what it has to cancel at its end, and says so: no failure, but a thing to know.
+        # uvicorn logs how many tasks it cancels at the end; that is expected here.
         await ends_cleanly(service, seconds=END_SECONDS, loud=TROUBLE)
         await until(call.ended_event.is_set)
         for writer in (deaf, mute, idle):
             writer.transport.abort()
 
 
-async def test_a_load_balancer_has_time_to_notice(
+async def test_requests_are_accepted_during_the_shutdown_delay(
     simulator: Simulator, client: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     async with run_service(simulator.url, tmp_path, shutdown_delay=60) as service:
@@ -195,7 +195,7 @@ async def test_a_load_balancer_has_time_to_notice(
         assert (seen.status, seen.headers["Connection"]) == (200, "close")
 
 
-async def test_after_the_delay_it_ends(simulator: Simulator, tmp_path: Path) -> None:
+async def test_the_shutdown_continues_after_the_delay(simulator: Simulator, tmp_path: Path) -> None:
     async with run_service(simulator.url, tmp_path, shutdown_delay=0.7) as service:
         began = time.monotonic()
         service.terminate()
@@ -206,7 +206,7 @@ async def test_after_the_delay_it_ends(simulator: Simulator, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("first", "second"), [(signal.SIGINT, None), (signal.SIGTERM, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT)]
 )
-async def test_the_delay_is_skipped_for_ctrl_c_and_by_a_second_signal(
+async def test_ctrl_c_and_a_second_signal_skip_the_delay(
     simulator: Simulator,
     client: aiohttp.ClientSession,
     tmp_path: Path,
@@ -221,7 +221,7 @@ async def test_the_delay_is_skipped_for_ctrl_c_and_by_a_second_signal(
         await ends_cleanly(service)
 
 
-async def test_a_second_signal_ends_the_time_of_grace(
+async def test_a_second_signal_ends_the_grace_period(
     simulator: Simulator, client: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     simulator.fault(Fault(hang=True))
@@ -238,7 +238,7 @@ async def test_a_second_signal_ends_the_time_of_grace(
         await ends_cleanly(service)
 
 
-async def test_with_ollama_gone_it_ends_at_once(
+async def test_without_ollama_it_ends_immediately(
     simulator: Simulator, client: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     async with run_service(simulator.url, tmp_path, ollama_retry_backoff=0.01) as service:
@@ -249,9 +249,11 @@ async def test_with_ollama_gone_it_ends_at_once(
         await ends_cleanly(service, loud=TROUBLE)
 
 
-async def test_several_workers_end_alike(simulator: Simulator, client: aiohttp.ClientSession, tmp_path: Path) -> None:
+async def test_several_workers_shut_down_gracefully(
+    simulator: Simulator, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
     simulator.seconds_per_token = 0.02
-    # Not with warnings as errors: the parent's listening socket is one that uvicorn leaves to the interpreter's end.
+    # Without warnings as errors, as uvicorn does not close the listening socket of the parent process.
     settings: dict[str, Any] = {"shutdown_grace": 60, "web_concurrency": 2, "pythonwarnings": "default::UserWarning"}
     async with run_service(simulator.url, tmp_path, **settings) as service:
         asking = [asyncio.create_task(see(STREAMED_SSE.ask(client, service.url))) for _ in range(6)]
@@ -266,8 +268,8 @@ async def test_several_workers_end_alike(simulator: Simulator, client: aiohttp.C
     await until(lambda: simulator.open_connections == 0)
 
 
-def test_in_a_thread_other_than_the_main_one_the_service_starts_too() -> None:
-    """There it has no signals to hear: a test client's thread, a server inside another program."""
+def test_the_service_starts_outside_the_main_thread() -> None:
+    """Signal handlers cannot be set in other threads, such as that of a test client."""
 
     async def start_and_end() -> None:
         settings = Settings(_env_file=None, ollama_base_url=f"http://127.0.0.1:{free_port()}")

@@ -1,4 +1,4 @@
-"""What the service says when it starts, and when it does not."""
+"""Log lines at startup, and errors that prevent it."""
 
 import asyncio
 import errno
@@ -23,7 +23,7 @@ SECRET = "hush-hush-hush-hush"
 
 
 def start(cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `python main.py` where it should not start."""
+    """Run `python main.py` with settings that prevent the start."""
     variables = {"PATH": os.environ["PATH"], "SERVICE_ENV_FILE": os.devnull, "PORT": str(free_port())}
     return subprocess.run(
         [sys.executable, ROOT / "main.py"],
@@ -36,13 +36,13 @@ def start(cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-async def test_the_start_says_which_file_was_read_and_what_was_set(simulator: Simulator, tmp_path: Path) -> None:
+async def test_the_env_file_and_changed_settings_are_logged(simulator: Simulator, tmp_path: Path) -> None:
     file = tmp_path / "settings"
     file.write_text(f"API_KEYS={SECRET},another-{SECRET}\nOLLAMA_API_KEY={SECRET}\nTOP_P=0.5\nMAX_TOKEN=1\n")
     async with run_service(simulator.url, tmp_path, service_env_file=file, max_tokens=7) as service:
         log = service.log
     assert f"settings from the environment and {file}" in log
-    (changed,) = re.findall("settings that are not at their defaults: (.*)", log)
+    (changed,) = re.findall("settings that differ from the defaults: (.*)", log)
     assert changed.split() == [
         f"OLLAMA_BASE_URL={simulator.url}",
         "OLLAMA_API_KEY=(secret)",
@@ -53,31 +53,29 @@ async def test_the_start_says_which_file_was_read_and_what_was_set(simulator: Si
         "secrets)",
         f"PORT={service.port}",
     ]
-    assert "API keys are needed: 2 set" in log
-    assert f"{file} line 4: MAX_TOKEN is no setting of the service; MAX_TOKENS is" in log
+    assert "API keys are required: 2 are set" in log
+    assert f"{file} line 4: MAX_TOKEN is not a setting; did you mean MAX_TOKENS?" in log
     assert SECRET not in log
 
 
-async def test_the_start_says_that_no_keys_are_needed_and_that_a_key_has_another_name(
-    simulator: Simulator, tmp_path: Path
-) -> None:
+async def test_missing_and_misspelt_api_keys_are_logged(simulator: Simulator, tmp_path: Path) -> None:
     upstream = simulator.url.replace("://", f"://user:{SECRET}@")
     async with run_service(upstream, tmp_path, api_key=SECRET) as service:
         log = service.log
-    assert "no API keys: every program on this machine may call the service (API_KEYS)" in log
-    assert "API_KEY is set, which is no setting of the service; API_KEYS is" in log
+    assert "no API_KEYS are set: any program on this machine can use the service" in log
+    assert "API_KEY is set but is not a setting; did you mean API_KEYS?" in log
     assert SECRET not in log
 
 
-async def test_several_processes_say_it_too(simulator: Simulator, tmp_path: Path) -> None:
+async def test_each_worker_logs_missing_api_keys(simulator: Simulator, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"web_concurrency": 2, "pythonwarnings": "default::UserWarning", "host": "0.0.0.0"}
     async with run_service(simulator.url, tmp_path, **settings) as service:
         async with asyncio.timeout(START_SECONDS):
-            while service.log.count("no API keys: whoever reaches 0.0.0.0 may call the service") < 2:
+            while service.log.count("no API_KEYS are set: anyone who can reach 0.0.0.0 can use the service") < 2:
                 await asyncio.sleep(0.05)
 
 
-async def test_keys_beside_the_code_close_the_service_from_any_working_directory(
+async def test_keys_next_to_the_code_apply_in_any_working_directory(
     simulator: Simulator, client: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     folder = tmp_path / "service"
@@ -104,7 +102,7 @@ def test_a_host_that_cannot_be_listened_on_stops_the_start_with_one_line(host: s
     ended = start(tmp_path, HOST=host)
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()
-    assert line.startswith(f"HOST got {host!r}, takes an address of this machine or a name for one: ")
+    assert line.startswith(f"HOST got {host!r}, expected an address or host name of this machine: ")
 
 
 def test_a_port_in_use_stops_the_start_with_one_line(tmp_path: Path) -> None:
@@ -112,7 +110,7 @@ def test_a_port_in_use_stops_the_start_with_one_line(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         ended = start(tmp_path, PORT=str(port))
     assert ended.returncode == 1
-    assert ended.stderr == f"Port {port} of 127.0.0.1 is in use. Free it, or choose another with PORT.\n"
+    assert ended.stderr == f"Port {port} of 127.0.0.1 is in use. Stop the other program, or set another PORT.\n"
 
 
 @pytest.mark.parametrize("workers", ["0", "two"])
@@ -120,7 +118,7 @@ def test_a_bad_number_of_processes_stops_the_start_with_one_line(workers: str, t
     ended = start(tmp_path, WEB_CONCURRENCY=workers)
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()
-    assert line.startswith(f"WEB_CONCURRENCY got {workers!r}, takes ")
+    assert line.startswith(f"WEB_CONCURRENCY got {workers!r}, expected ")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])
@@ -128,13 +126,13 @@ def test_hosts_that_can_be_listened_on(host: str) -> None:
     assert listen_problem(host, free_port()) is None
 
 
-def test_a_port_that_needs_rights_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_privileged_port_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(socket.socket, "bind", refuse)
     problem = listen_problem("127.0.0.1", 80)
-    assert problem == "PORT got 80, takes one that this user may listen on, such as 8000: Permission denied."
+    assert problem == "PORT got 80, expected a port that this user may listen on, such as 8000: Permission denied."
 
 
 @pytest.mark.parametrize(
@@ -145,7 +143,7 @@ def test_loopback_hosts(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
 
 
-async def test_a_worker_ends_with_the_process_that_started_it(simulator: Simulator, tmp_path: Path) -> None:
+async def test_a_worker_ends_with_its_parent_process(simulator: Simulator, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"web_concurrency": 2, "pythonwarnings": "default::UserWarning"}
     async with run_service(simulator.url, tmp_path, **settings) as service:
         service.process.send_signal(signal.SIGKILL)

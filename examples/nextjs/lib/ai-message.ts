@@ -1,6 +1,6 @@
 import type { UIMessage } from "ai";
 
-/** Which model answered, and whether it did so in place of the one that was asked for. */
+/** The model that responded, and whether it is a fallback. */
 export type Served = { model: string; fallback: boolean };
 
 export type AIMessage = UIMessage<Served>;

@@ -1,10 +1,10 @@
-/** The sentence of a problem document; every failed response of the service is one. */
+/** The error message of a failed response, which is a problem document. */
 export async function failure(response: Response): Promise<string> {
   const problem = (await response.json().catch(() => null)) as { detail?: unknown } | null;
-  return typeof problem?.detail === "string" ? problem.detail : `The server answered with status ${response.status}.`;
+  return typeof problem?.detail === "string" ? problem.detail : `The server responded with status ${response.status}.`;
 }
 
-/** What to show of an error; the browser's TypeError says that a connection failed, in words of its own. */
+/** The message to show for an error; browsers report a failed connection as a TypeError with different messages. */
 export function sentence(error: unknown): string {
   if (error instanceof TypeError || !(error instanceof Error)) return "The connection to the server was lost.";
   return error.message;

@@ -1,6 +1,6 @@
 import { failure } from "@/lib/errors";
 
-/** The events of a streamed answer that this app shows; see the service's openapi.json for all of them. */
+/** The stream events that this app uses; the service's openapi.json has all of them. */
 export type StreamEvent =
   | { type: "start"; model: string; requested_model: string; fallback: boolean; request_id: string }
   | { type: "thinking" | "token"; text: string }
@@ -11,7 +11,7 @@ export type StreamEvent =
 /**
  * Read the Server-Sent Events of a response.
  *
- * @throws Error with a sentence for people, if the response failed or ended before its last event.
+ * @throws Error with a message for the user, if the response failed or ended before its last event.
  */
 export async function* readEvents(response: Response): AsyncGenerator<StreamEvent> {
   if (!response.ok || response.body === null) throw new Error(await failure(response));
@@ -19,7 +19,7 @@ export async function* readEvents(response: Response): AsyncGenerator<StreamEven
   let buffer = "";
   for (;;) {
     const { done, value } = await reader.read();
-    if (done) throw new Error("The answer was cut off.");
+    if (done) throw new Error("The response was interrupted.");
     buffer += value;
     const frames = buffer.split("\n\n");
     buffer = frames.pop() ?? "";

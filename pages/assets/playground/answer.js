@@ -1,4 +1,4 @@
-// One answer on the page: who answers, thinking, text, figures.
+// A response on the page: model, thinking, text and timings.
 
 import { Problem, call, events } from "./api.js";
 import { copyText } from "./clipboard.js";
@@ -6,9 +6,9 @@ import { byId, failure, figures, make, milliseconds } from "./elements.js";
 import { MarkdownStream } from "./markdown/stream.js";
 
 const WARNINGS = {
-  empty_response_thinking: "The model used up its tokens while thinking and wrote no answer. Allow more tokens, or turn thinking off.",
-  model_reloaded: "The model hung, and was loaded anew before it answered.",
-  invalid_json: "The answer is not the JSON that was asked for.",
+  empty_response_thinking: "The model used all tokens for thinking and returned no text. Increase max tokens or turn thinking off.",
+  model_reloaded: "The model hung and was reloaded before it responded.",
+  invalid_json: "The response is not the requested JSON.",
 };
 const DONE_REASONS = { stop: "finished", length: "token limit reached", load: "model loaded", unload: "model unloaded" };
 
@@ -18,11 +18,11 @@ export class Answer {
     this.onStart = onStart;
     this.model = make("p", { class: "answered-by" }, make("b", {}, byId("model").value || "Default model"), "waiting…");
     this.text = make("div", { class: "text" });
-    this.copy = make("button", { type: "button", class: "copy", "aria-label": "Copy answer", hidden: true }, "Copy");
-    this.copy.addEventListener("click", () => copyText(this.content, this.copy, "Answer"));
+    this.copy = make("button", { type: "button", class: "copy", "aria-label": "Copy response", hidden: true }, "Copy");
+    this.copy.addEventListener("click", () => copyText(this.content, this.copy, "Response"));
     this.live = figures([]);
     this.foot = make("div", { class: "foot" }, this.live, this.copy);
-    this.element = make("article", { class: "answer", "data-state": "running", "aria-label": "Answer" }, this.model, this.text, this.foot);
+    this.element = make("article", { class: "answer", "data-state": "running", "aria-label": "Response" }, this.model, this.text, this.foot);
     this.markdown = new MarkdownStream(this.text, {
       onRender: () => {
         if (!this.isOver) this.showProgress();
@@ -39,7 +39,7 @@ export class Answer {
   async fill(body, signal) {
     const response = await call("api/ollama/chat", { body, signal, accept: "text/event-stream" });
     for await (const event of events(response)) this.take(event);
-    if (!this.isOver) throw new Problem("The answer broke off.");
+    if (!this.isOver) throw new Problem("The response was interrupted.");
   }
 
   take(event) {

@@ -1,8 +1,8 @@
-// Calls to the service: the key, its problem documents, its streams.
+// Requests to the service: API key, problem documents and streams.
 
 const KEY = "ollama-service-key";
 
-/** A failure as the service tells it. */
+/** An error reported by the service. */
 export class Problem extends Error {
   constructor(detail, { code = "", requestId = "", status = 0 } = {}) {
     super(detail);
@@ -20,7 +20,7 @@ export function hasKey() {
   return sessionStorage.getItem(KEY) !== null;
 }
 
-/** Sends a request and returns the response; a status that is no success becomes a Problem. */
+/** Sends a request and returns the response; an error status is thrown as a Problem. */
 export async function call(path, { body, accept = "application/json", signal } = {}) {
   const headers = { Accept: accept };
   const key = sessionStorage.getItem(KEY);
@@ -49,11 +49,11 @@ async function problemOf(response) {
     const { detail, code, request_id: requestId } = await response.json();
     return new Problem(detail, { code, requestId, status });
   } catch {
-    return new Problem(`The service answered with status ${status}.`, { status });
+    return new Problem(`The service responded with status ${status}.`, { status });
   }
 }
 
-/** Gives the events of a Server-Sent Events response as they arrive. */
+/** Yields the events of a Server-Sent Events response as they arrive. */
 export async function* events(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
@@ -70,7 +70,7 @@ export async function* events(response) {
     }
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Problem("The connection broke before the answer was whole.");
+    throw new Problem("The connection was lost before the response was complete.");
   } finally {
     reader.cancel().catch(() => {});
   }

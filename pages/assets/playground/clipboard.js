@@ -1,4 +1,4 @@
-// Copies text and says so, to the eye on the button and to screen readers in a live region.
+// Copies text, with feedback on the button and in a live region for screen readers.
 
 import { byId } from "./elements.js";
 
@@ -11,7 +11,7 @@ export async function copyText(text, button, name) {
   show(button, isCopied ? "Copied" : "Not copied");
 }
 
-/** Lets screen readers say a sentence, also when it was the last one they said. */
+/** Announces a sentence to screen readers, even if it equals the previous one. */
 export function announce(sentence) {
   const region = byId("announcement");
   region.textContent = "";
@@ -40,7 +40,7 @@ async function write(text) {
   }
 }
 
-/** The way that works on pages without TLS too, where browsers have no `navigator.clipboard`. */
+/** Fallback for pages without TLS, where browsers have no `navigator.clipboard`. */
 function writeBySelection(text) {
   const field = document.createElement("textarea");
   const focused = document.activeElement;

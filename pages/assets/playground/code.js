@@ -1,4 +1,4 @@
-// The third tab: the conversation as a program that asks the same.
+// Code tab: the conversation as a program that sends the same request.
 
 import { hasKey } from "./api.js";
 import { copyText } from "./clipboard.js";
@@ -18,7 +18,7 @@ export function startCode() {
   byId("copy-snippet").addEventListener("click", () => copyText(byId("snippet").textContent, byId("copy-snippet"), "Code"));
 }
 
-/** Writes the program for what stands on the first tab now. */
+/** Shows the program for the current conversation. */
 export function showCode() {
   const chosen = document.querySelector("input[name=snippet]:checked").value;
   const { system, ...settings } = currentSettings();
@@ -32,11 +32,11 @@ export function showCode() {
   });
 }
 
-/** A program ends with a question: the one in the composer, else the last one asked. */
+/** The messages of the program: up to the draft in the composer, otherwise up to the last user message. */
 function messagesOf({ turns, draft }) {
   if (draft) {
-    return { messages: [...turns, { role: "user", content: draft }], source: "Sends what is in the composer, with the conversation before it." };
+    return { messages: [...turns, { role: "user", content: draft }], source: "Sends the draft and the conversation before it." };
   }
-  if (turns.length) return { messages: turns.slice(0, -1), source: "Asks the last question of the conversation again." };
-  return { messages: [{ role: "user", content: EXAMPLE }], source: "An example, until there is a prompt on the first tab." };
+  if (turns.length) return { messages: turns.slice(0, -1), source: "Repeats the last message of the conversation." };
+  return { messages: [{ role: "user", content: EXAMPLE }], source: "An example; it changes once there is a conversation or draft." };
 }

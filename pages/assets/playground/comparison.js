@@ -1,4 +1,4 @@
-// The second tab: how similar several texts are, as a heat map.
+// Comparison tab: similarity of several texts as a heat map.
 
 import { Problem, call } from "./api.js";
 import { byId, failure, figures, make, milliseconds } from "./elements.js";
@@ -11,7 +11,7 @@ export function startComparison({ onUnauthorized }) {
     const texts = byId("texts").value.split("\n").map((line) => line.trim()).filter(Boolean);
     const button = byId("compare");
     if (button.ariaDisabled === "true") return;
-    // Not `disabled`, which would take the focus away from it.
+    // Not `disabled`, which would remove the focus.
     button.ariaDisabled = "true";
     try {
       show(...(await compare(texts)));
@@ -31,7 +31,7 @@ function show(...children) {
 }
 
 async function compare(texts) {
-  if (texts.length < 2 || texts.length > MOST_TEXTS) throw new Problem(`Write 2 to ${MOST_TEXTS} texts, one a line.`);
+  if (texts.length < 2 || texts.length > MOST_TEXTS) throw new Problem(`Enter 2 to ${MOST_TEXTS} texts, one per line.`);
   const askedAt = performance.now();
   const body = { text: texts, model: byId("embedding-model").value || undefined };
   const answer = await (await call("api/ollama/embeddings", { body })).json();
@@ -41,7 +41,7 @@ async function compare(texts) {
   return [
     make("h2", {}, "Similarity"),
     make("p", {}, summary(pairs)),
-    make("p", { class: "hint" }, "Cosine similarity of each pair: 1 is the same meaning."),
+    make("p", { class: "hint" }, "Cosine similarity of each pair; 1 means the same."),
     table(texts, similarities, pairs.at(-1).value),
     legend(pairs.at(-1).value),
     figures([
@@ -53,7 +53,7 @@ async function compare(texts) {
   ];
 }
 
-/** The cosine, as the service's vectors have unit length. */
+/** Dot product; equals the cosine, as the vectors have unit length. */
 function dot(one, other) {
   return one.reduce((sum, value, at) => sum + value * other[at], 0);
 }

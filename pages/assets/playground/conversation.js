@@ -1,4 +1,4 @@
-// The first tab: a conversation whose answers appear as they are written.
+// Chat tab: a conversation with streamed responses.
 
 import { Answer } from "./answer.js";
 import { Problem } from "./api.js";
@@ -14,7 +14,7 @@ let history = [];
 let running = null;
 
 export function startConversation({ onUnauthorized }) {
-  byId("composer-hint").textContent = isTouch ? "" : "Enter sends, Shift+Enter starts a new line, Escape stops";
+  byId("composer-hint").textContent = isTouch ? "" : "Enter sends, Shift+Enter adds a line, Escape stops";
   prompt.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing && !isTouch) {
       event.preventDefault();
@@ -53,12 +53,12 @@ export function startConversation({ onUnauthorized }) {
   });
 }
 
-/** The conversation so far: finished turns, and what stands in the composer. */
+/** The conversation so far: finished turns, and the draft in the composer. */
 export function currentConversation() {
   return { turns: [...history], draft: prompt.value.trim() };
 }
 
-/** The settings that were changed, by the names they have in a request. */
+/** The changed settings, by their names in a request. */
 export function currentSettings() {
   const number = (id) => (byId(id).value === "" || !byId(id).validity.valid ? undefined : Number(byId(id).value));
   const think = byId("think").value;
@@ -77,7 +77,7 @@ function stop() {
   keepFocus();
 }
 
-/** Puts the focus into the composer: into the text, or on touch screens, where that opens a keyboard, on the button. */
+/** Focuses the composer: its text, or on touch screens its button, as the text would open a keyboard. */
 function keepFocus() {
   if (!isTouch) prompt.focus();
   else if (document.activeElement !== prompt) byId("send").focus();
@@ -98,12 +98,12 @@ async function ask(text, onUnauthorized) {
   try {
     await answer.fill(request([...conversation, turn]), stopper.signal);
     if (answer.content) conversation.push(turn, { role: "assistant", content: answer.content });
-    announce("The answer is complete.");
+    announce("The response is complete.");
   } catch (error) {
     if (error.name === "AbortError") {
       answer.stopped();
       if (answer.content) conversation.push(turn, { role: "assistant", content: answer.content });
-      announce("The answer was stopped.");
+      announce("The response was stopped.");
     } else if (error.code === "unauthorized") {
       said.remove();
       answer.element.remove();
@@ -131,13 +131,13 @@ function request(messages) {
 function setRunning(isRunning) {
   if (!isRunning && document.activeElement === byId("stop")) keepFocus();
   byId("stop").hidden = !isRunning;
-  // Not `disabled`, which would take the focus away from it.
+  // Not `disabled`, which would remove the focus.
   byId("send").setAttribute("aria-disabled", String(isRunning));
-  if (isRunning) announce("The model is answering.");
+  if (isRunning) announce("The model is responding.");
   setAnswering(isRunning);
 }
 
-/** Follows the text, unless somebody has scrolled up to read. */
+/** Scrolls to the end, unless the user has scrolled up. */
 function scrollToEnd(always = false) {
   const box = byId("messages");
   if (always || box.scrollHeight - box.scrollTop - box.clientHeight < 120) box.scrollTop = box.scrollHeight;

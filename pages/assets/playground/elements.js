@@ -1,6 +1,6 @@
-// Elements are built here and texts set as text: what a model wrote is never read as HTML.
+// Creates elements with text nodes: the text of a model is never parsed as HTML.
 
-/** Makes an element with attributes and children; strings become text. */
+/** Creates an element with attributes and children; strings become text nodes. */
 export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -14,7 +14,7 @@ export function byId(id) {
   return document.getElementById(id);
 }
 
-/** Makes the block that shows a problem: its sentence, below it what support would ask for. */
+/** Creates the block that shows a problem: its message, and below it the code and request id. */
 export function failure(problem) {
   const particulars = [problem.code, problem.requestId && `request ${problem.requestId}`].filter(Boolean).join(" · ");
   const block = make("p", { class: "failure", role: "alert" }, problem.message);
@@ -22,7 +22,7 @@ export function failure(problem) {
   return block;
 }
 
-/** Makes a list of figures from names and values; those without a value are left out. */
+/** Creates a list of names and values; entries without a value are omitted. */
 export function figures(entries) {
   const known = entries.filter(([, value]) => value !== null && value !== undefined && value !== "");
   return make("dl", { class: "figures" }, ...known.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));

@@ -1,4 +1,4 @@
-// The bar: is the service well, is its Ollama a real one, how much runs and waits.
+// Health bar: state of the service, whether Ollama is the simulator, running and queued requests.
 
 import { byId } from "./elements.js";
 
@@ -10,7 +10,7 @@ let latest = 0;
 let isAnswering = false;
 let look = () => {};
 
-/** Shows the health from now on; `onHealthy` is called each time it has come back. */
+/** Polls and shows the health; `onHealthy` is called whenever the service becomes healthy. */
 export function watchHealth({ onHealthy }) {
   let last = "healthy";
   look = async () => {
@@ -19,7 +19,7 @@ export function watchHealth({ onHealthy }) {
     latest += 1;
     const mine = latest;
     const health = await read();
-    // A later look has begun: what this one saw may be from before an answer began or ended.
+    // A later poll has started: this result may predate the start or end of a response.
     if (mine !== latest) return;
     const state = health?.status ?? "degraded";
     show(health, state);
@@ -32,7 +32,7 @@ export function watchHealth({ onHealthy }) {
   look();
 }
 
-/** Looks at once, and more often while an answer is written here: the numbers should be true then too. */
+/** Polls immediately, and more often during a response, so that the numbers stay current. */
 export function setAnswering(value) {
   isAnswering = value;
   look();
@@ -57,15 +57,20 @@ function show(health, state) {
   setText("health-queue", ollama ? `${ollama.running} running · ${ollama.queued} waiting` : "");
 }
 
-/** The built-in simulator says so in its version: `0.0.0-simulator`. */
+/** Whether Ollama is the built-in simulator, whose version is `0.0.0-simulator`. */
 function isSimulator(version) {
   return /-simulator\b/.test(version ?? "");
 }
 
 function sentence(health) {
-  if (!health?.services) return "The service does not answer";
-  const down = Object.entries(health.services).filter(([, state]) => state === "down");
-  return down.length ? `${down.map(([name]) => (name === "ollama" ? "Ollama" : name)).join(", ")} is down` : "Healthy";
+  if (!health?.services) return "The service does not respond";
+  if (health.status === "healthy") return "Healthy";
+  const services = Object.entries(health.services);
+  const down = services.filter(([, state]) => state === "down");
+  if (down.length) return `${down.map(([name]) => (name === "ollama" ? "Ollama" : name)).join(", ")} is down`;
+  // Registered components have their own words, and the response does not tell which of them mean down.
+  const others = services.filter(([, state]) => state !== "up");
+  return others.map(([name, state]) => `${name} is ${state.replaceAll("_", " ")}`).join(", ");
 }
 
 /** Sets a text only if it changed, so that screen readers do not repeat it. */

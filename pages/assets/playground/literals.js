@@ -1,4 +1,4 @@
-// Values as literals of other languages, so that any text can be pasted without changing what it says or does.
+// Values as literals of other languages, escaped so that any text can be pasted safely.
 
 /** Characters that cannot be seen, or that reorder what is seen: controls, formats, lone surrogates, unusual spaces. */
 const INVISIBLE = /(?! )[\p{C}\p{Z}]/gu;
@@ -38,17 +38,17 @@ export function python(value, indent = 0) {
   return write(value, indent, PYTHON_STYLE);
 }
 
-/** A word for a POSIX shell. */
+/** A quoted argument for a POSIX shell. */
 export function shell(text) {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 export function jsonString(text) {
-  // Of characters beyond U+FFFF both halves are written.
+  // Characters beyond U+FFFF are written as both surrogates.
   return JSON.stringify(text).replace(INVISIBLE, (found) => found.split("").map((unit) => `\\u${hex(unit.charCodeAt(0), 4)}`).join(""));
 }
 
-/** Python reads JSON's escapes as JSON does, but for pairs of surrogates. */
+/** Python reads JSON escapes as JSON does, except for surrogate pairs. */
 export function pythonString(text) {
   return JSON.stringify(text).replace(INVISIBLE, (found) => {
     const code = found.codePointAt(0);

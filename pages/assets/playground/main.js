@@ -1,4 +1,4 @@
-// Starts the page: tabs, key, health, models, and the three things one can do.
+// Entry point: tabs, API key, health, models, and the three tabs' contents.
 
 import { hasKey, keepKey } from "./api.js";
 import { showCode, startCode } from "./code.js";
@@ -33,7 +33,7 @@ for (const [at, tab] of tabs.entries()) {
 
 function askForKey() {
   const problem = byId("key-problem");
-  problem.textContent = hasKey() ? "That key is not accepted." : "";
+  problem.textContent = hasKey() ? "This key is not valid." : "";
   problem.hidden = !hasKey();
   byId("change-key").hidden = false;
   byId("key").value = "";

@@ -1,16 +1,16 @@
-// The live list of models, for both tabs.
+// Model lists of the chat and comparison tabs.
 
 import { call } from "./api.js";
 import { byId, make } from "./elements.js";
 
 let preset = "gpt-oss";
 
-/** The model that answers when a request names none, as far as the service has told. */
+/** The default model, as far as it is known. */
 export function defaultModel() {
   return preset;
 }
 
-/** Fills both selections; what was chosen stays chosen. */
+/** Fills both selections and keeps the selected models. */
 export async function loadModels() {
   const note = byId("models-note");
   try {
@@ -24,7 +24,7 @@ export async function loadModels() {
     const embedding = Object.keys(configured).at(-1);
     fill("model", preset, writers, missing.filter((name) => name !== embedding));
     fill("embedding-model", embedding, list.models.filter((model) => !model.capabilities?.length || embeds(model)), []);
-    note.textContent = list.stale ? "Ollama does not answer; this is the last known list." : "";
+    note.textContent = list.stale ? "Ollama does not respond; this is the last known list." : "";
   } catch (problem) {
     fill("model", undefined, [], []);
     fill("embedding-model", undefined, [], []);

@@ -1,8 +1,8 @@
-// A request as a program, in the languages and libraries people call this service with.
+// Converts a request to a program in several languages and libraries.
 
 import { javascript, json, python, pythonString, shell } from "./literals.js";
 
-/** Longer bodies do not fit into one argument of a program (128 KiB on Linux). */
+/** Longer bodies exceed the size of a command-line argument (128 KiB on Linux). */
 const MAX_ARGUMENT = 30_000;
 
 export const SNIPPETS = [
@@ -66,16 +66,16 @@ for (;;) {
     if (event.type === "done") isComplete = true;
   }
 }
-if (!isComplete) throw new Error("The answer broke off.");
+if (!isComplete) throw new Error("The response was interrupted.");
 `;
 }
 
-/** OpenAI's word for how much a model thinks. */
+/** OpenAI's `reasoning_effort` for a `think` value. */
 function reasoningEffort(think) {
   return { true: "medium", false: "none" }[think] ?? think;
 }
 
-/** Joins what was set to lines of arguments; those that are undefined are left out. */
+/** Joins arguments to lines; undefined ones are omitted. */
 function lines(indent, entries) {
   return entries.filter((entry) => entry !== undefined).map((entry) => `${" ".repeat(indent)}${entry},\n`).join("");
 }
@@ -135,7 +135,7 @@ for chunk in stream:
 `;
 }
 
-/** `generate` for one prompt, `chat` for more; what neither of them takes is named in a comment. */
+/** `generate` for a single prompt, `chat` for a conversation; unsupported settings are listed in a comment. */
 function pythonInProcess({ messages, settings }) {
   const { temperature, max_tokens: maxTokens, think, fallback, model } = settings;
   const system = messages[0].role === "system" ? messages[0].content : undefined;

@@ -1,4 +1,4 @@
-"""Bodies: codings, time to arrive, memory together."""
+"""Request bodies: content codings, timeout and total memory."""
 
 import asyncio
 import gzip
@@ -69,7 +69,9 @@ async def test_an_encoded_body_is_decoded(
 
 
 @pytest.mark.parametrize("coding", ["br", "zstd", "compress", "gzip, gzip", "deflate, gzip", "nonsense"])
-async def test_another_coding_is_refused_by_its_name(client: aiohttp.ClientSession, url: str, coding: str) -> None:
+async def test_an_unsupported_coding_is_rejected_and_named(
+    client: aiohttp.ClientSession, url: str, coding: str
+) -> None:
     answer = await call(client, "POST", url + GENERATE_PATH, data=BODY, headers=JSON | {"Content-Encoding": coding})
     assert coding in problem_in(answer, "unsupported_media_type")["detail"]
     assert answer.headers["Accept-Encoding"] == "gzip, deflate"
@@ -78,17 +80,17 @@ async def test_another_coding_is_refused_by_its_name(client: aiohttp.ClientSessi
 @pytest.mark.parametrize(
     ("coding", "data", "words"),
     [
-        ("gzip", BODY, "not gzip"),
-        ("gzip", gzip.compress(BODY, mtime=0)[:-3], "ends too early"),
-        ("gzip", gzip.compress(BODY, mtime=0) + b"garbage", "not gzip"),
+        ("gzip", BODY, "not valid gzip"),
+        ("gzip", gzip.compress(BODY, mtime=0)[:-3], "is truncated"),
+        ("gzip", gzip.compress(BODY, mtime=0) + b"garbage", "not valid gzip"),
         ("gzip", gzip.compress(b"", mtime=0) * (MAX_MEMBERS + 1), "members"),
-        ("deflate", BODY, "not deflate"),
-        ("deflate", b"x", "ends too early"),
-        ("deflate", zlib.compress(BODY)[:-3], "ends too early"),
-        ("deflate", zlib.compress(BODY) + b"garbage", "goes on"),
+        ("deflate", BODY, "not valid deflate"),
+        ("deflate", b"x", "is truncated"),
+        ("deflate", zlib.compress(BODY)[:-3], "is truncated"),
+        ("deflate", zlib.compress(BODY) + b"garbage", "data after the end"),
     ],
 )
-async def test_a_body_that_is_not_what_it_says_is_refused(
+async def test_an_invalid_encoded_body_is_rejected(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, coding: str, data: bytes, words: str
 ) -> None:
     answer = await call(client, "POST", url + GENERATE_PATH, data=data, headers=JSON | {"Content-Encoding": coding})
@@ -114,14 +116,18 @@ async def test_a_compression_bomb_is_stopped_at_the_limit(simulator: Simulator, 
 
 
 @pytest.mark.parametrize("charset", ["utf-16", "iso-8859-1", '"UTF-16LE"', "utf-32"])
-async def test_another_charset_is_refused_by_its_name(client: aiohttp.ClientSession, url: str, charset: str) -> None:
+async def test_an_unsupported_charset_is_rejected_and_named(
+    client: aiohttp.ClientSession, url: str, charset: str
+) -> None:
     headers = {"Content-Type": f"application/json; charset={charset}"}
     answer = await call(client, "POST", url + GENERATE_PATH, data=BODY, headers=headers)
     assert charset.strip('"') in problem_in(answer, "unsupported_media_type")["detail"]
 
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=UTF-8", 'application/json;charset="utf-8"'])
-async def test_utf_8_may_be_named_and_marked(client: aiohttp.ClientSession, url: str, content_type: str) -> None:
+async def test_utf_8_may_be_declared_and_have_a_byte_order_mark(
+    client: aiohttp.ClientSession, url: str, content_type: str
+) -> None:
     for data in (BODY, b"\xef\xbb\xbf" + BODY):
         answer = await call(client, "POST", url + GENERATE_PATH, data=data, headers={"Content-Type": content_type})
         assert answer.status == 200, answer.body
@@ -130,7 +136,7 @@ async def test_utf_8_may_be_named_and_marked(client: aiohttp.ClientSession, url:
 @pytest.mark.parametrize(
     "content_type", ["application/x-www-form-urlencoded", "text/plain", "multipart/form-data; a=b"]
 )
-async def test_what_is_not_sent_as_json_gets_a_hint(client: aiohttp.ClientSession, url: str, content_type: str) -> None:
+async def test_another_content_type_gets_a_hint(client: aiohttp.ClientSession, url: str, content_type: str) -> None:
     answer = await call(client, "POST", url + GENERATE_PATH, data=BODY, headers={"Content-Type": content_type})
     assert "Content-Type: application/json" in problem_in(answer, "invalid_request")["detail"]
 
@@ -167,7 +173,7 @@ async def test_a_body_has_to_arrive_in_time(
     assert simulator.calls_to("/api/generate") == []
 
 
-async def test_an_answer_may_take_longer_than_its_request_could(
+async def test_the_body_timeout_does_not_limit_the_response(
     client: aiohttp.ClientSession, make_settings: MakeSettings, simulator: Simulator
 ) -> None:
     simulator.seconds_per_token = 0.05
@@ -200,7 +206,7 @@ async def test_large_bodies_wait_unread_while_small_ones_pass(
 
 
 @pytest.mark.parametrize("announced", [True, False])
-async def test_a_body_for_which_there_is_no_room_is_turned_away(
+async def test_a_body_beyond_the_budget_is_rejected(
     make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, announced: bool
 ) -> None:
     monkeypatch.setattr(body_budget, "WAIT_SECONDS", 0.2)
@@ -223,7 +229,7 @@ async def test_a_body_for_which_there_is_no_room_is_turned_away(
         assert (await alone.answer()).status == 200
 
 
-async def test_room_is_given_back_on_every_path(
+async def test_the_budget_is_released_in_every_case(
     client: aiohttp.ClientSession, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(body_budget, "WAIT_SECONDS", 10)
@@ -241,13 +247,13 @@ async def test_room_is_given_back_on_every_path(
             assert (await call(client, "POST", url + GENERATE_PATH, data=LARGE, headers=JSON)).status == 200
 
 
-async def test_who_waits_for_room_is_served_in_order() -> None:
+async def test_the_budget_serves_waiting_requests_in_order() -> None:
     budget = BodyBudget(100)
-    await budget.take(80)
+    await budget.reserve(80)
     order: list[int] = []
 
     async def take(size: int) -> None:
-        await budget.take(size)
+        await budget.reserve(size)
         order.append(size)
 
     tasks = [asyncio.create_task(take(size)) for size in (50, 10, 40)]
@@ -255,27 +261,27 @@ async def test_who_waits_for_room_is_served_in_order() -> None:
     tasks[1].cancel()
     await asyncio.sleep(0)
     assert order == []
-    budget.give_back(80)
+    budget.release(80)
     await asyncio.gather(tasks[0], tasks[2])
     assert order == [50, 40]
     assert budget.used_bytes == 90
 
 
-async def test_room_that_comes_at_the_moment_of_a_cancel_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_reservation_granted_during_cancellation_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     budget = BodyBudget(10)
-    await budget.take(10)
-    waiting = asyncio.create_task(budget.take(10))
+    await budget.reserve(10)
+    waiting = asyncio.create_task(budget.reserve(10))
     await asyncio.sleep(0)
-    budget.give_back(10)
+    budget.release(10)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     assert budget.used_bytes == 0
     monkeypatch.setattr(body_budget, "WAIT_SECONDS", 0.01)
-    await budget.take(10)
+    await budget.reserve(10)
     with pytest.raises(BodyBudgetError):
-        await budget.take(1)
-    budget.give_back(10)
-    await budget.take(10)
+        await budget.reserve(1)
+    budget.release(10)
+    await budget.reserve(10)
 
 
 async def test_clients_that_send_much_and_pause_take_little_memory(simulator: Simulator, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Answers that are given before a body is read: they reach clients that are still sending it."""
+"""Responses sent before the body is read reach clients that are still sending it."""
 
 import asyncio
 import http.client
@@ -98,7 +98,9 @@ def by_node(url: str, key: str, chunked: bool) -> int:
 
 @pytest.mark.parametrize("ask", [by_urllib, by_http_client, by_curl, by_node])
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_it_reaches_a_client_that_sends_its_body_first(locked: str, ask: Ask, chunked: bool) -> None:
+async def test_an_early_response_reaches_a_client_that_sends_its_body_first(
+    locked: str, ask: Ask, chunked: bool
+) -> None:
     program = ask.__name__.removeprefix("by_")
     if program in {"curl", "node"} and shutil.which(program) is None:
         pytest.skip(f"{program} is not installed")
@@ -131,7 +133,7 @@ JAVA = """
 
 @pytest.mark.skipif(shutil.which("java") is None, reason="Java is not installed")
 @pytest.mark.parametrize(("key", "status"), [("wrong", "401"), (KEY, "413")])
-async def test_it_reaches_java(locked: str, tmp_path: Path, key: str, status: str) -> None:
+async def test_an_early_response_reaches_java(locked: str, tmp_path: Path, key: str, status: str) -> None:
     source = tmp_path / "Send.java"
     source.write_text(textwrap.dedent(JAVA))
     command = ["java", str(source), f"{locked}/api/ollama/generate", key, str(SIZE)]
@@ -142,7 +144,7 @@ async def test_it_reaches_java(locked: str, tmp_path: Path, key: str, status: st
 
 
 @pytest.mark.parametrize("head", [("Expect: 100-continue",), ()])
-async def test_a_body_that_does_not_come_is_not_waited_for(locked: str, head: tuple[str, ...]) -> None:
+async def test_a_body_that_does_not_arrive_is_not_awaited(locked: str, head: tuple[str, ...]) -> None:
     async with connect(locked) as connection:
         await connection.send(post_head("/api/ollama/generate", *head, length=10_000_000))
         answer = await connection.answer()
@@ -151,7 +153,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for(locked: str, head: tu
         assert await connection.is_closed()
 
 
-async def test_a_body_without_end_is_not_read_for_ever(locked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_endless_body_is_not_read_for_ever(locked: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unread_body, "MAX_SECONDS", 0.5)
     async with connect(locked) as connection:
         await connection.send(post_head("/api/ollama/generate", "Transfer-Encoding: chunked"))
@@ -164,7 +166,7 @@ async def test_a_body_without_end_is_not_read_for_ever(locked: str, monkeypatch:
         assert time.monotonic() - started_at < 10
 
 
-async def test_a_small_body_that_is_not_read_costs_no_connection(locked: str) -> None:
+async def test_a_small_unread_body_keeps_the_connection_open(locked: str) -> None:
     async with connect(locked) as connection:
         for _ in range(3):
             await connection.send(post_head("/api/ollama/generate", length=2000))

@@ -1,4 +1,4 @@
-"""What openapi.json says of OpenAI's API is what the service does."""
+"""openapi.json describes OpenAI's API correctly."""
 
 import json
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ REQUESTS = [
 ]
 ANSWERS = [
     (ChatCompletion, examples.COMPLETIONS),
-    (OpenAIEmbeddings, examples.EMBEDDINGS_ANSWERS),
+    (OpenAIEmbeddings, examples.EMBEDDINGS_RESPONSES),
     (OpenAIModels, examples.MODELS),
     (OpenAIModel, examples.MODEL),
 ]
@@ -40,7 +40,7 @@ def operations(openapi: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(("path", "body"), REQUESTS)
-async def test_an_example_request_can_be_sent_as_it_stands(
+async def test_an_example_request_can_be_sent_unchanged(
     client: aiohttp.ClientSession, url: str, path: str, body: dict[str, Any]
 ) -> None:
     answer = await ask(client, url, path, body)
@@ -54,12 +54,12 @@ async def test_an_example_request_can_be_sent_as_it_stands(
 
 
 @pytest.mark.parametrize(("kind", "named"), ANSWERS, ids=lambda value: getattr(value, "__name__", ""))
-def test_an_example_answer_has_the_shape_of_an_answer(kind: type, named: dict[str, Any]) -> None:
+def test_an_example_response_matches_its_schema(kind: type, named: dict[str, Any]) -> None:
     for example in named.values():
         TypeAdapter(kind).validate_json(json.dumps(example["value"]), strict=True, extra="forbid")
 
 
-def test_an_example_stream_has_the_shape_of_a_stream() -> None:
+def test_an_example_stream_matches_its_schema() -> None:
     for example in examples.CHUNKS.values():
         *chunks, end = data_in(example["value"].encode())
         assert {json.loads(chunk)["object"] for chunk in chunks} == {"chat.completion.chunk"}
@@ -72,7 +72,7 @@ def test_every_field_of_a_request_is_described(openapi: dict[str, Any]) -> None:
             assert schema.get("description"), f"{name}.{field}"
 
 
-def test_failures_have_openais_form(openapi: dict[str, Any]) -> None:
+def test_errors_have_openais_format(openapi: dict[str, Any]) -> None:
     documented = set()
     for operation in operations(openapi):
         assert operation["tags"] == ["openai"]
@@ -83,7 +83,7 @@ def test_failures_have_openais_form(openapi: dict[str, Any]) -> None:
             for code, example in response["content"]["application/json"]["examples"].items():
                 assert PROBLEMS_BY_CODE[code][0] == int(status)
                 error = TypeAdapter(OpenAIError).validate_python(
-                    {"error": {"param": None} | example["value"]["error"]},  # FastAPI leaves nulls out
+                    {"error": {"param": None} | example["value"]["error"]},  # FastAPI omits nulls
                     extra="forbid",
                 )
                 assert error.error.code == code

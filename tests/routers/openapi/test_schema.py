@@ -1,4 +1,4 @@
-"""openapi.json: what it promises is what the service does."""
+"""openapi.json describes the service correctly."""
 
 import json
 from collections.abc import Iterator
@@ -40,10 +40,10 @@ NATIVE_REQUESTS = [
     for name, example in named.items()
 ]
 ANSWERS = [
-    (GenerateResponse, response_examples.GENERATE_ANSWERS),
-    (ChatResponse, response_examples.CHAT_ANSWERS),
-    (EmbeddingsResponse, response_examples.EMBEDDINGS_ANSWERS),
-    (ModelsResponse, response_examples.MODELS_ANSWERS),
+    (GenerateResponse, response_examples.GENERATE_RESPONSES),
+    (ChatResponse, response_examples.CHAT_RESPONSES),
+    (EmbeddingsResponse, response_examples.EMBEDDINGS_RESPONSES),
+    (ModelsResponse, response_examples.MODELS_RESPONSES),
     (HealthResponse, response_examples.HEALTHY | response_examples.DEGRADED),
 ]
 
@@ -64,7 +64,7 @@ def operations(openapi: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 @pytest.mark.parametrize(("path", "body"), REQUESTS)
-async def test_an_example_request_can_be_sent_as_it_stands(
+async def test_an_example_request_can_be_sent_unchanged(
     path: str, body: dict[str, Any], url: str, client: aiohttp.ClientSession
 ) -> None:
     async with client.post(f"{url}/api/ollama/{path}", json=body) as response:
@@ -74,7 +74,7 @@ async def test_an_example_request_can_be_sent_as_it_stands(
 
 
 @pytest.mark.parametrize(("path", "body"), NATIVE_REQUESTS)
-async def test_an_example_request_of_ollamas_own_api_can_be_sent_as_it_stands(
+async def test_an_example_request_of_ollamas_own_api_can_be_sent_unchanged(
     path: str, body: dict[str, Any], url: str, client: aiohttp.ClientSession
 ) -> None:
     async with client.post(f"{url}/api/{path}", json=body) as response:
@@ -82,12 +82,12 @@ async def test_an_example_request_of_ollamas_own_api_can_be_sent_as_it_stands(
 
 
 @pytest.mark.parametrize(("kind", "named"), ANSWERS, ids=lambda value: getattr(value, "__name__", ""))
-def test_an_example_answer_has_the_shape_of_an_answer(kind: type, named: dict[str, Any]) -> None:
+def test_an_example_response_matches_its_schema(kind: type, named: dict[str, Any]) -> None:
     for example in named.values():
         TypeAdapter(kind).validate_json(json.dumps(example["value"]), strict=True, extra="forbid")
 
 
-def test_an_example_stream_has_the_shape_of_a_stream() -> None:
+def test_an_example_stream_matches_its_schema() -> None:
     for example in response_examples.NDJSON.values():
         events = [json.loads(line) for line in example["value"].splitlines()]
         for event in events:
@@ -98,7 +98,7 @@ def test_an_example_stream_has_the_shape_of_a_stream() -> None:
         assert events[-1]["type"] in {"done", "error"}
 
 
-def test_every_operation_says_what_a_newcomer_needs(openapi: dict[str, Any]) -> None:
+def test_every_operation_has_a_summary_description_and_examples(openapi: dict[str, Any]) -> None:
     for path, operation in operations(openapi):
         assert operation["summary"]
         assert len(operation["description"]) > 30, path
@@ -112,7 +112,7 @@ def test_every_field_of_a_request_is_described(openapi: dict[str, Any]) -> None:
             assert schema.get("description"), f"{name}.{field}"
 
 
-def test_failures_are_problem_documents_and_nothing_else(openapi: dict[str, Any]) -> None:
+def test_errors_are_documented_as_problem_documents(openapi: dict[str, Any]) -> None:
     assert not {"HTTPValidationError", "ValidationError"} & openapi["components"]["schemas"].keys()
     documented = set()
     for path, operation in operations(openapi):
@@ -133,7 +133,7 @@ def test_failures_are_problem_documents_and_nothing_else(openapi: dict[str, Any]
     }
 
 
-def test_failures_of_ollamas_own_api_have_one_text(openapi: dict[str, Any]) -> None:
+def test_errors_of_ollamas_own_api_have_one_string(openapi: dict[str, Any]) -> None:
     native = [operation for _, operation in operations(openapi) if operation.get("tags") == ["native"]]
     assert len(native) == 8
     for operation in native:
@@ -142,7 +142,7 @@ def test_failures_of_ollamas_own_api_have_one_text(openapi: dict[str, Any]) -> N
         assert schema["required"] == ["error"]
 
 
-def test_streams_are_media_types_to_choose_from(openapi: dict[str, Any]) -> None:
+def test_streams_are_documented_as_media_types(openapi: dict[str, Any]) -> None:
     for path in ("/api/ollama/generate", "/api/ollama/chat"):
         content = openapi["paths"][path]["post"]["responses"]["200"]["content"]
         assert list(content) == ["application/json", "text/event-stream", "application/x-ndjson", "text/plain"]
@@ -151,9 +151,9 @@ def test_streams_are_media_types_to_choose_from(openapi: dict[str, Any]) -> None
     assert set(events) == {"start", "thinking", "token", "tool_call", "done", "error"}
 
 
-def test_a_stream_adds_nothing_to_the_type_that_clients_generate(openapi: dict[str, Any]) -> None:
+def test_a_stream_does_not_change_the_type_of_generated_clients(openapi: dict[str, Any]) -> None:
     values: list[object] = ["events", "text", "", 0, None, True, [], {}]
-    values += [example["value"] for example in (response_examples.CHAT_ANSWERS | response_examples.SSE).values()]
+    values += [example["value"] for example in (response_examples.CHAT_RESPONSES | response_examples.SSE).values()]
     for path in ("/api/ollama/generate", "/api/ollama/chat"):
         whole, *streams = openapi["paths"][path]["post"]["responses"]["200"]["content"].values()
         assert set(whole) == {"schema", "examples"}
@@ -162,14 +162,14 @@ def test_a_stream_adds_nothing_to_the_type_that_clients_generate(openapi: dict[s
             assert not any(map(validator.is_valid, values))
 
 
-def test_a_stream_of_events_names_the_schema_of_an_event(openapi: dict[str, Any]) -> None:
+def test_a_stream_references_the_schema_of_its_events(openapi: dict[str, Any]) -> None:
     for path in ("/api/ollama/generate", "/api/ollama/chat"):
         content = openapi["paths"][path]["post"]["responses"]["200"]["content"]
         for media_type in ("text/event-stream", "application/x-ndjson"):
             assert content[media_type]["x-oai-itemSchema"] == {"$ref": "#/components/schemas/StreamEvent"}
 
 
-async def test_a_tool_call_has_one_type_whole_and_streamed(
+async def test_a_tool_call_has_the_same_type_complete_and_streamed(
     openapi: dict[str, Any], url: str, client: aiohttp.ClientSession
 ) -> None:
     schemas = openapi["components"]["schemas"]
@@ -190,21 +190,21 @@ async def test_a_tool_call_has_one_type_whole_and_streamed(
     assert not validator.is_valid({"id": "call_1"})
 
 
-def test_every_reference_leads_somewhere(openapi: dict[str, Any]) -> None:
+def test_every_reference_exists(openapi: dict[str, Any]) -> None:
     schemas = openapi["components"]["schemas"]
     text = json.dumps(openapi)
     refs = {part.partition('"')[0] for part in text.split("#/components/schemas/")[1:]}
     assert refs == schemas.keys()
 
 
-def test_a_generated_client_may_leave_out_what_has_a_default(openapi: dict[str, Any]) -> None:
+def test_fields_with_defaults_are_optional_in_generated_clients(openapi: dict[str, Any]) -> None:
     schemas = openapi["components"]["schemas"]
     assert schemas["GenerateRequest"]["required"] == ["prompt"]
     assert "default" not in schemas["GenerateRequest"]["properties"]["stream"]
     assert openapi["paths"]["/api/ollama/generate"]["post"]["operationId"] == "generate"
 
 
-def test_the_key_is_described_only_where_one_is_needed() -> None:
+def test_api_keys_are_documented_only_if_required() -> None:
     assert "securitySchemes" not in description()["components"]
     guarded = description(api_keys="correct-horse")
     assert set(guarded["components"]["securitySchemes"]) == {"Bearer", "X-API-Key"}

@@ -1,4 +1,4 @@
-"""Heartbeats in the silences of an SSE stream, and how such a stream ends."""
+"""Heartbeats of idle SSE streams."""
 
 import asyncio
 import time
@@ -19,7 +19,7 @@ sse = pytest.mark.parametrize("kind", SSE_KINDS, ids=lambda kind: kind.name)
 
 
 @sse
-async def test_they_begin_before_the_first_token(
+async def test_heartbeats_begin_before_the_first_token(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, kind: Kind
 ) -> None:
     some_came = asyncio.Event()
@@ -40,7 +40,9 @@ async def test_they_begin_before_the_first_token(
     assert 5 + more.count(b"ping") <= elapsed / INTERVAL
 
 
-async def test_they_come_while_a_model_loads(make_settings: MakeSettings, client: aiohttp.ClientSession) -> None:
+async def test_heartbeats_are_sent_while_a_model_loads(
+    make_settings: MakeSettings, client: aiohttp.ClientSession
+) -> None:
     async with Simulator(load_seconds=0.3) as simulator:
         settings = make_settings(ollama_base_url=simulator.url, sse_ping_interval=INTERVAL)
         async with serve(create_app(settings)) as url:
@@ -49,7 +51,7 @@ async def test_they_come_while_a_model_loads(make_settings: MakeSettings, client
     check_one_last(seen.events, "done")
 
 
-async def test_they_come_between_tokens(
+async def test_heartbeats_are_sent_between_tokens(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
     simulator.fault(Fault(stall_after=3))
@@ -63,7 +65,7 @@ async def test_they_come_between_tokens(
     assert seen.events[-1]["code"] == "timeout"
 
 
-async def test_a_lively_stream_has_none(
+async def test_an_active_stream_has_no_heartbeats(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
     simulator.seconds_per_token = 0.01
@@ -74,7 +76,7 @@ async def test_a_lively_stream_has_none(
 
 
 @pytest.mark.parametrize("kind", [*GENERATES[2:], *CHATS[2:]], ids=lambda kind: kind.name)
-async def test_only_sse_has_them(
+async def test_only_sse_has_heartbeats(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, kind: Kind
 ) -> None:
     simulator.fault(Fault(delay_seconds=0.2))
@@ -94,7 +96,7 @@ async def test_only_sse_has_them(
     ],
     ids=["500", "400", "reset", "hang", "busy"],
 )
-async def test_a_failure_after_the_first_one_is_an_error_event(
+async def test_a_failure_after_a_heartbeat_is_an_error_event(
     make_settings: MakeSettings,
     simulator: Simulator,
     client: aiohttp.ClientSession,
@@ -116,7 +118,7 @@ async def test_a_failure_after_the_first_one_is_an_error_event(
 
 
 @sse
-async def test_a_failure_before_the_first_one_has_its_real_status(
+async def test_a_failure_before_a_heartbeat_has_its_status(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, kind: Kind
 ) -> None:
     simulator.fault(Fault(status=500))
@@ -126,7 +128,7 @@ async def test_a_failure_before_the_first_one_has_its_real_status(
 
 
 @sse
-async def test_a_fallback_after_the_first_one_is_told_by_the_start_event(
+async def test_a_fallback_after_a_heartbeat_is_reported_in_the_start_event(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, kind: Kind
 ) -> None:
     simulator.fault(Fault(load_failure=True, delay_seconds=0.15))
@@ -139,7 +141,7 @@ async def test_a_fallback_after_the_first_one_is_told_by_the_start_event(
 
 
 @pytest.mark.parametrize("microseconds", [1, 300, 1000, 3000])
-async def test_none_comes_after_the_last_event_however_fast_they_are(
+async def test_no_heartbeat_follows_the_last_event(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, microseconds: int
 ) -> None:
     simulator.seconds_per_token = 0.0005
@@ -154,7 +156,7 @@ async def test_none_comes_after_the_last_event_however_fast_they_are(
         await nothing_is_left(client, url, simulator)
 
 
-async def test_they_stop_with_their_stream(
+async def test_heartbeats_stop_with_the_stream(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
     before = len(asyncio.all_tasks())

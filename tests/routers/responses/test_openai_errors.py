@@ -1,4 +1,4 @@
-"""Errors of OpenAI's API: the same failures as everywhere, in the form that its clients read."""
+"""Errors in OpenAI's format under `/v1`."""
 
 from typing import NoReturn
 
@@ -29,7 +29,7 @@ from tests.serving import serve
     ids=["500", "503", "429", "400", "garbage", "hang"],
 )
 @pytest.mark.parametrize("body", [CHAT, STREAMED], ids=["whole", "streamed"])
-async def test_failures_of_ollama(
+async def test_failures_of_ollama_have_openais_format(
     client: aiohttp.ClientSession,
     make_settings: MakeSettings,
     simulator: Simulator,
@@ -42,7 +42,7 @@ async def test_failures_of_ollama(
         error_in(await ask(client, url, "chat/completions", body), code)
 
 
-async def test_an_ollama_that_is_down(client: aiohttp.ClientSession, make_settings: MakeSettings) -> None:
+async def test_an_unreachable_ollama_is_503(client: aiohttp.ClientSession, make_settings: MakeSettings) -> None:
     settings = make_settings(ollama_base_url="http://127.0.0.1:1", ollama_retry_attempts=2)
     async with serve(create_app(settings)) as url:
         for endpoint, body in [("chat/completions", CHAT), ("embeddings", {"input": "a"})]:
@@ -61,20 +61,24 @@ async def test_an_ollama_that_is_down(client: aiohttp.ClientSession, make_settin
         ("DELETE", "/v1/files/1"),
     ],
 )
-async def test_what_is_not_there_says_what_is(client: aiohttp.ClientSession, url: str, method: str, path: str) -> None:
+async def test_unknown_paths_list_the_available_endpoints(
+    client: aiohttp.ClientSession, url: str, method: str, path: str
+) -> None:
     message = error_in(await call(client, method, url + path), "not_found")
     for offered in ("/v1/models", "/v1/chat/completions", "/v1/embeddings"):
         assert offered in message
 
 
 @pytest.mark.parametrize("path", ["/v1/responses", "/v1/responses/resp_1"])
-async def test_the_responses_api_points_to_chat(client: aiohttp.ClientSession, url: str, path: str) -> None:
+async def test_the_responses_api_error_points_to_chat_completions(
+    client: aiohttp.ClientSession, url: str, path: str
+) -> None:
     message = error_in(await call(client, "POST", url + path), "not_found")
     assert "/v1/chat/completions" in message
     assert ".chat(" in message
 
 
-async def test_other_paths_keep_problem_documents(client: aiohttp.ClientSession, url: str) -> None:
+async def test_other_paths_have_problem_documents(client: aiohttp.ClientSession, url: str) -> None:
     for path in ("/v1x", "/v", "/api/ollama/v1/models"):
         problem_in(await get(client, url + path), "not_found")
 
@@ -88,7 +92,7 @@ async def test_other_paths_keep_problem_documents(client: aiohttp.ClientSession,
         ("DELETE", "/v1/models/gpt-oss", "GET"),
     ],
 )
-async def test_another_method_names_those_that_are_allowed(
+async def test_a_405_names_the_allowed_methods(
     client: aiohttp.ClientSession, url: str, method: str, path: str, allowed: str
 ) -> None:
     answer = await call(client, method, url + path)
@@ -97,9 +101,7 @@ async def test_another_method_names_those_that_are_allowed(
 
 
 @pytest.mark.parametrize("path", ["models", "models/gpt-oss", "chat/completions", "embeddings", "nothing"])
-async def test_a_key_is_needed_where_keys_are_set(
-    client: aiohttp.ClientSession, make_settings: MakeSettings, path: str
-) -> None:
+async def test_a_missing_key_is_401(client: aiohttp.ClientSession, make_settings: MakeSettings, path: str) -> None:
     async with serve(create_app(make_settings(api_keys="correct-horse"))) as url:
         answer = await get(client, f"{url}/v1/{path}")
         error_in(answer, "unauthorized")
@@ -109,7 +111,7 @@ async def test_a_key_is_needed_where_keys_are_set(
         assert allowed.status == 200
 
 
-async def test_a_body_that_is_too_large(client: aiohttp.ClientSession, make_settings: MakeSettings) -> None:
+async def test_a_body_that_is_too_large_is_413(client: aiohttp.ClientSession, make_settings: MakeSettings) -> None:
     async with serve(create_app(make_settings(max_request_bytes=100))) as url:
         error_in(await ask(client, url, "chat/completions", CHAT | {"user": "x" * 100}), "payload_too_large")
 
@@ -118,14 +120,14 @@ async def test_a_body_that_is_too_large(client: aiohttp.ClientSession, make_sett
     ("header", "code"),
     [({"Host": "rebound.example"}, "host_not_allowed"), ({"Content-Encoding": "br"}, "unsupported_media_type")],
 )
-async def test_what_the_layers_before_the_routes_refuse(
+async def test_errors_of_the_middleware_have_openais_format(
     client: aiohttp.ClientSession, url: str, header: dict[str, str], code: str
 ) -> None:
     error_in(await ask(client, url, "chat/completions", CHAT, headers=header), code)
 
 
 @pytest.mark.parametrize("prefix", ["", "/ai"])
-async def test_under_a_prefix_the_form_is_the_same(
+async def test_the_error_format_is_the_same_under_a_prefix(
     client: aiohttp.ClientSession, make_settings: MakeSettings, prefix: str
 ) -> None:
     app = create_app(make_settings())
@@ -145,7 +147,7 @@ async def test_a_bug_is_not_shown(client: aiohttp.ClientSession, make_settings: 
         error_in(await ask(client, url, "chat/completions", CHAT), "internal_error")
 
 
-async def test_it_can_be_switched_off(client: aiohttp.ClientSession, make_settings: MakeSettings) -> None:
+async def test_the_api_can_be_disabled(client: aiohttp.ClientSession, make_settings: MakeSettings) -> None:
     app = create_app(make_settings(openai_api_enabled=False))
     assert not any(path.startswith("/v1") for path in app.openapi()["paths"])
     async with serve(app) as url:

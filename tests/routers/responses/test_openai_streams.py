@@ -18,7 +18,7 @@ INTERVAL = 0.05
 
 
 @pytest.mark.parametrize("accept", ["application/json", "*/*", "text/event-stream", "text/plain"])
-async def test_stream_alone_decides(client: aiohttp.ClientSession, url: str, accept: str) -> None:
+async def test_the_format_is_independent_of_accept(client: aiohttp.ClientSession, url: str, accept: str) -> None:
     streamed = await ask(client, url, "chat/completions", STREAMED, headers={"Accept": accept})
     chunks = chunks_in(streamed)
     assert chunks[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
@@ -38,14 +38,14 @@ async def test_headers_are_those_of_a_stream(client: aiohttp.ClientSession, url:
     assert (last["model"], last["warnings"]) == ("gpt-oss", ["fallback_model"])
 
 
-async def test_only_the_last_delta_says_why_it_ended(client: aiohttp.ClientSession, url: str) -> None:
+async def test_only_the_last_chunk_has_a_finish_reason(client: aiohttp.ClientSession, url: str) -> None:
     chunks = chunks_in(await ask(client, url, "chat/completions", STREAMED))
     reasons = [chunk["choices"][0]["finish_reason"] for chunk in chunks]
     assert reasons == [None] * (len(chunks) - 1) + ["stop"]
     assert chunks[-1]["choices"][0]["delta"] == {}
 
 
-async def test_usage_comes_in_a_chunk_of_its_own_when_asked_for(client: aiohttp.ClientSession, url: str) -> None:
+async def test_include_usage_adds_a_chunk_with_usage(client: aiohttp.ClientSession, url: str) -> None:
     body = STREAMED | {"stream_options": {"include_usage": True}}
     *chunks, last = chunks_in(await ask(client, url, "chat/completions", body))
     assert {chunk["usage"] for chunk in chunks} == {None}
@@ -55,7 +55,7 @@ async def test_usage_comes_in_a_chunk_of_its_own_when_asked_for(client: aiohttp.
     assert chunks[-1]["choices"][0]["finish_reason"] == "stop"
 
 
-async def test_thinking_goes_by_both_its_names(client: aiohttp.ClientSession, url: str) -> None:
+async def test_reasoning_has_both_field_names(client: aiohttp.ClientSession, url: str) -> None:
     chunks = chunks_in(await ask(client, url, "chat/completions", STREAMED | {"model": "gpt-oss"}))
     assert joined(chunks, "reasoning") == joined(chunks, "reasoning_content")
     assert joined(chunks, "reasoning").startswith("[simulated thinking]")
@@ -78,7 +78,7 @@ async def test_tool_calls_are_numbered_and_have_ids(
     assert chunks[-1]["choices"][0]["finish_reason"] == "tool_calls"
 
 
-async def test_any_text_survives(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
+async def test_any_text_is_encoded_correctly(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
     text = 'quotes " and \\ and\r\n\n lines, } { NUL \x00, 東京, 🙂, \u2028'
     lines = [{"message": {"thinking": text}}, {"message": {"content": text}}, {"message": {}, "done": True}]
     body = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
@@ -100,7 +100,7 @@ async def test_any_text_survives(client: aiohttp.ClientSession, url: str, simula
     ],
     ids=["error", "end", "reset", "stall"],
 )
-async def test_a_failure_in_midstream_is_an_error_and_no_done(
+async def test_a_failure_mid_stream_is_an_error_without_done(
     client: aiohttp.ClientSession, make_settings: MakeSettings, simulator: Simulator, fault: Fault, code: str
 ) -> None:
     simulator.fault(fault)
@@ -115,7 +115,7 @@ async def test_a_failure_in_midstream_is_an_error_and_no_done(
         await nothing_is_left(client, url, simulator)
 
 
-async def test_a_tool_call_without_a_name_is_a_failure(
+async def test_a_tool_call_without_a_name_is_an_error(
     client: aiohttp.ClientSession, url: str, simulator: Simulator
 ) -> None:
     broken = {"message": {"role": "assistant", "content": "", "tool_calls": [{"function": {}}]}, "done": True}
@@ -133,7 +133,7 @@ async def test_a_failure_before_the_first_chunk_has_its_status(
     error_in(await ask(client, url, "chat/completions", STREAMED), "ollama_error")
 
 
-async def test_silence_is_filled_with_comments(
+async def test_an_idle_stream_gets_heartbeats(
     client: aiohttp.ClientSession, make_settings: MakeSettings, simulator: Simulator
 ) -> None:
     simulator.fault(Fault(delay_seconds=0.5))
@@ -144,7 +144,7 @@ async def test_silence_is_filled_with_comments(
     assert joined(chunks_in(answer))
 
 
-async def test_a_failure_after_comments_is_an_error(
+async def test_a_failure_after_a_heartbeat_is_an_error(
     client: aiohttp.ClientSession, make_settings: MakeSettings, simulator: Simulator
 ) -> None:
     simulator.fault(Fault(delay_seconds=0.5, status=500))
@@ -154,11 +154,11 @@ async def test_a_failure_after_comments_is_an_error(
     assert json.loads(error)["error"]["code"] == "ollama_error"
 
 
-# A client that leaves
+# Disconnected clients
 
 
 @pytest.mark.parametrize("body", [CHAT, STREAMED], ids=["whole", "streamed"])
-async def test_leaving_stops_the_model(
+async def test_disconnecting_stops_the_generation(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, body: dict[str, Any]
 ) -> None:
     simulator.seconds_per_token = 0.01

@@ -15,14 +15,14 @@ from tests.conftest import MakeSettings
 from tests.serving import serve
 
 
-def test_every_code_has_the_status_that_was_promised() -> None:
+def test_every_code_has_its_documented_status() -> None:
     assert {code: status for code, (status, _) in PROBLEMS_BY_CODE.items()} == STATUSES
 
 
 @pytest.mark.parametrize(
     "kind", [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, OllamaError)]
 )
-def test_every_error_has_a_row(kind: type[OllamaError]) -> None:
+def test_every_exception_has_a_status(kind: type[OllamaError]) -> None:
     assert kind.code in PROBLEMS_BY_CODE
 
 
@@ -36,7 +36,7 @@ def test_every_error_has_a_row(kind: type[OllamaError]) -> None:
         ("DELETE", "/health", "method_not_allowed"),
     ],
 )
-async def test_what_is_not_there_is_a_problem_document_too(
+async def test_an_unknown_path_is_a_problem_document(
     client: aiohttp.ClientSession, url: str, method: str, path: str, code: str
 ) -> None:
     answer = await call(client, method, url + path)

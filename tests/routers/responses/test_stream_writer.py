@@ -1,4 +1,4 @@
-"""The end of a stream, where its client takes its time with it."""
+"""The end of a stream with a slow client."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -18,7 +18,7 @@ REQUEST = CompletionRequest(path="/api/generate", model="llama3.1", content={"pr
 
 
 class EndingShutdown(Shutdown):
-    """Lets a test say when the time of grace is over."""
+    """A shutdown whose grace period the test ends."""
 
     def drain_guard(self) -> Timeout:
         self.limit = super().drain_guard()
@@ -28,7 +28,7 @@ class EndingShutdown(Shutdown):
 async def written(
     service: OllamaService, shutdown: Shutdown, accept: str, at_the_end: Callable[[], Awaitable[object]]
 ) -> list[Message]:
-    """Return what is sent to a client, with something that happens while the last message is being sent."""
+    """Return the messages sent to a client; call a function while the last message is being sent."""
     sent: list[Message] = []
 
     async def send(message: Message) -> None:

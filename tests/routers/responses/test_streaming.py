@@ -1,4 +1,4 @@
-"""Streams of generate and chat, in every form; what ends them from outside is tested elsewhere."""
+"""Streams of generate and chat in every format; disconnects and shutdown are tested elsewhere."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def streamed(body: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return body | {"stream": True} | fields
 
 
-# The form
+# Formats
 
 
 ACCEPTS: list[tuple[str | None, str]] = [
@@ -59,19 +59,19 @@ ACCEPTS: list[tuple[str | None, str]] = [
 
 
 @pytest.mark.parametrize(("accept", "form"), [pair for pair in ACCEPTS if pair[0] is not None])
-def test_accept_names_the_form(accept: str, form: str) -> None:
+def test_accept_selects_the_format(accept: str, form: str) -> None:
     assert negotiate_stream_format(accept).media_type.partition(";")[0] == form
 
 
 @pytest.mark.parametrize(("accept", "form"), [(None, TEXT), ("text/html", TEXT), (SSE, SSE), (NDJSON, NDJSON)])
-async def test_the_stream_has_the_form_that_accept_names(
+async def test_the_stream_has_the_format_that_accept_selects(
     client: aiohttp.ClientSession, url: str, accept: str | None, form: str
 ) -> None:
     answer = await post(client, url, "generate", streamed(GENERATE), accept)
     assert answer.headers["Content-Type"] == (form if form != TEXT else "text/plain; charset=utf-8")
 
 
-async def test_accept_may_come_in_several_lines(client: aiohttp.ClientSession, url: str) -> None:
+async def test_accept_may_be_several_header_lines(client: aiohttp.ClientSession, url: str) -> None:
     headers = [("Accept", "text/html"), ("Accept", SSE)]
     answer = await call(client, "POST", f"{url}/api/ollama/generate", json=streamed(GENERATE), headers=headers)
     assert answer.media_type == SSE
@@ -85,33 +85,33 @@ accepts = st.lists(st.tuples(ranges, qualities).map("".join), max_size=5).map(",
 
 
 @given(accepts | st.text())
-def test_whatever_accept_says_there_is_a_form(accept: str) -> None:
+def test_any_accept_header_selects_a_format(accept: str) -> None:
     assert negotiate_stream_format(accept).media_type.partition(";")[0] in FORMS
 
 
 @given(accepts)
-def test_a_form_that_is_wanted_most_is_taken(accept: str) -> None:
+def test_the_format_with_the_highest_quality_is_selected(accept: str) -> None:
     assert negotiate_stream_format(f"{accept},{NDJSON};q=1.1").media_type == NDJSON
 
 
 @given(accepts)
-def test_a_form_that_is_not_named_is_not_taken(accept: str) -> None:
+def test_a_format_that_is_not_accepted_is_not_selected(accept: str) -> None:
     chosen = negotiate_stream_format(accept).media_type
     assert chosen.partition(";")[0] == TEXT or chosen in accept.lower()
 
 
 @given(accepts)
-def test_case_and_spaces_make_no_difference(accept: str) -> None:
+def test_case_and_spaces_are_ignored(accept: str) -> None:
     spaced = accept.upper().replace(",", " , ").replace(";", " ; ")
     assert negotiate_stream_format(spaced) == negotiate_stream_format(accept)
 
 
-# What a stream is
+# Events
 
 
 @both
 @pytest.mark.parametrize("form", EVENT_FORMS)
-async def test_a_stream_is_a_start_the_pieces_and_one_end(
+async def test_a_stream_has_a_start_event_tokens_and_one_last_event(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, endpoint: str, body: dict[str, Any], form: str
 ) -> None:
     answer = await post(client, url, endpoint, streamed(body, model="gpt-oss", seed=7), form)
@@ -135,7 +135,7 @@ async def test_a_stream_is_a_start_the_pieces_and_one_end(
 
 
 @both
-async def test_every_form_streams_the_whole_answer(
+async def test_every_format_streams_the_complete_response(
     client: aiohttp.ClientSession, url: str, endpoint: str, body: dict[str, Any]
 ) -> None:
     body = body | {"model": "gpt-oss", "seed": 7}
@@ -166,7 +166,7 @@ async def test_a_stream_has_its_headers(
 
 @both
 @pytest.mark.parametrize("form", FORMS)
-async def test_fallback_is_told_in_headers_and_events(
+async def test_fallback_is_reported_in_headers_and_events(
     client: aiohttp.ClientSession, url: str, endpoint: str, body: dict[str, Any], form: str
 ) -> None:
     answer = await post(client, url, endpoint, streamed(body, model="unknown:7b"), form)
@@ -194,7 +194,7 @@ async def test_a_tool_call_is_an_event(client: aiohttp.ClientSession, url: str, 
         ({"model": "gpt-oss", "max_tokens": 4}, "empty_response_thinking"),
     ],
 )
-async def test_the_end_has_the_warnings(
+async def test_the_done_event_has_the_warnings(
     client: aiohttp.ClientSession, url: str, form: str, fields: dict[str, Any], warning: str
 ) -> None:
     events = events_in(await post(client, url, "generate", streamed(GENERATE, **fields), form))
@@ -202,7 +202,7 @@ async def test_the_end_has_the_warnings(
 
 
 @pytest.mark.parametrize("form", EVENT_FORMS)
-async def test_an_answer_in_one_object_is_a_stream_too(
+async def test_a_response_in_one_object_is_streamed(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, form: str
 ) -> None:
     body = b'{"model":"llama3.1","response":"Hi","done":true,"done_reason":"load"}'
@@ -213,12 +213,12 @@ async def test_an_answer_in_one_object_is_a_stream_too(
     assert set(events[-1]["usage"].values()) == {None}
 
 
-# However the bytes arrive
+# Chunk boundaries
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("fault", [Fault(split_bytes=1), Fault(split_bytes=7), Fault(merge=True)], ids=fault_id)
-async def test_the_split_of_the_bytes_makes_no_difference(
+async def test_chunk_boundaries_do_not_matter(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, form: str, fault: Fault
 ) -> None:
     simulator.answer_tokens = 12
@@ -234,7 +234,7 @@ async def test_the_split_of_the_bytes_makes_no_difference(
 @both
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("split", [None, 50_000])
-async def test_a_last_line_of_two_megabytes_is_read(
+async def test_a_last_line_of_two_megabytes_is_parsed(
     client: aiohttp.ClientSession,
     url: str,
     simulator: Simulator,
@@ -250,7 +250,7 @@ async def test_a_last_line_of_two_megabytes_is_read(
     assert form == TEXT or events_in(answer)[-1]["type"] == "done"
 
 
-async def test_a_line_beyond_all_measure_is_a_failure(
+async def test_a_line_that_exceeds_the_limit_is_an_error(
     client: aiohttp.ClientSession, url: str, simulator: Simulator
 ) -> None:
     simulator.fault(Fault(line_bytes=17 * 1024 * 1024))
@@ -294,7 +294,7 @@ async def test_a_failure_before_the_first_chunk_has_its_status(
     assert len(simulator.calls_to("/api/generate")) == (3 if code == "ollama_busy" else 1)
 
 
-async def test_what_came_before_a_misshapen_chunk_is_not_lost(
+async def test_tokens_before_a_malformed_chunk_are_sent(
     client: aiohttp.ClientSession, url: str, simulator: Simulator
 ) -> None:
     simulator.fault(
@@ -307,7 +307,7 @@ async def test_what_came_before_a_misshapen_chunk_is_not_lost(
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("fields", [{"model": "unknown", "fallback": False}, {"temperature": 5}])
-async def test_a_request_that_cannot_run_has_its_status(
+async def test_a_request_that_is_rejected_has_its_status(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, form: str, fields: dict[str, Any]
 ) -> None:
     code = "model_not_found" if "model" in fields else "invalid_request"
@@ -353,7 +353,7 @@ async def test_a_failure_after_the_first_chunk_is_the_last_event(
 
 
 @pytest.mark.parametrize("fault", AFTER, ids=fault_id)
-async def test_a_failure_after_the_first_byte_of_text_cuts_the_connection(
+async def test_a_failure_after_the_first_byte_of_text_closes_the_connection(
     client: aiohttp.ClientSession, make_settings: MakeSettings, simulator: Simulator, fault: Fault
 ) -> None:
     simulator.fault(fault)

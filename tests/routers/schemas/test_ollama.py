@@ -27,27 +27,27 @@ def chat(**fields: Any) -> CompletionRequest:
 
 
 def complaints(endpoint: str, body: dict[str, Any]) -> set[str]:
-    """Return the fields that are complained of."""
+    """Return the fields with errors."""
     validate, _ = MODELS[endpoint]
     with pytest.raises(ValidationError) as caught:
         validate(body)
     return {str(line["loc"][0]) for line in caught.value.errors()}
 
 
-def test_the_smallest_request_asks_for_nothing_more() -> None:
+def test_a_minimal_request_sets_no_options() -> None:
     request = GenerateRequest(prompt="Hi").to_completion_request()
     assert request == CompletionRequest(path="/api/generate", model=None, content={"prompt": "Hi"})
     assert request.allow_fallback is True
     assert GenerateRequest(prompt="Hi").stream is False
 
 
-def test_fields_become_ollamas_options() -> None:
+def test_fields_are_converted_to_options() -> None:
     named = {"temperature": 0, "top_p": 1, "frequency_penalty": -2, "presence_penalty": 2, "seed": 0}
     assert generate(**named, max_tokens=1, stop="END").options == named | {"num_predict": 1, "stop": ["END"]}
     assert generate(stop=["a", "b"]).options == {"stop": ["a", "b"]}
 
 
-def test_a_field_wins_over_the_option_of_the_same_name() -> None:
+def test_a_field_takes_precedence_over_the_option() -> None:
     options = {"temperature": 1.5, "num_predict": 9, "top_k": 3}
     assert generate(temperature=0.1, max_tokens=5, options=options).options == {
         "temperature": 0.1,
@@ -56,7 +56,7 @@ def test_a_field_wins_over_the_option_of_the_same_name() -> None:
     }
 
 
-def test_null_is_as_absent() -> None:
+def test_null_means_unset() -> None:
     nulls = dict.fromkeys(
         [
             "model",
@@ -108,52 +108,52 @@ UNSET = [(name, None) for name in OPTIONAL] + EMPTY
 @pytest.mark.parametrize(
     ("field", "empty"), [*UNSET, ("system", None), ("system", ""), ("images", None), ("images", [])]
 )
-def test_an_empty_field_of_generate_is_as_absent(field: str, empty: Any) -> None:
+def test_an_empty_field_of_generate_means_unset(field: str, empty: Any) -> None:
     assert GenerateRequest.model_validate(GENERATE | {"model": None, field: empty}).to_completion_request() == generate(
         model=None
     )
 
 
 @pytest.mark.parametrize(("field", "empty"), [*UNSET, ("tools", None), ("tools", [])])
-def test_an_empty_field_of_chat_is_as_absent(field: str, empty: Any) -> None:
+def test_an_empty_field_of_chat_means_unset(field: str, empty: Any) -> None:
     assert ChatRequest.model_validate(CHAT | {"model": None, field: empty}).to_completion_request() == chat(model=None)
 
 
 @pytest.mark.parametrize("field", ["images", "tool_calls", "thinking", "tool_name", "tool_call_id"])
 @pytest.mark.parametrize("empty", [None, "", []])
-def test_an_empty_field_of_a_message_is_as_absent(field: str, empty: Any) -> None:
+def test_an_empty_field_of_a_message_means_unset(field: str, empty: Any) -> None:
     message = {"role": "user", "content": "Hi"}
     assert chat(messages=[message | {field: empty}]) == chat(messages=[message])
 
 
-def test_nothing_is_left_of_a_tool_call_s_empty_fields() -> None:
+def test_empty_fields_of_a_tool_call_are_dropped() -> None:
     call = {"id": None, "type": None, "function": {"name": "score", "arguments": None}}
     message = {"role": "assistant", "content": None, "tool_calls": [call]}
     sent = chat(messages=[message]).content["messages"]
     assert sent == [{"role": "assistant", "tool_calls": [{"function": {"name": "score", "arguments": {}}}]}]
 
 
-def test_nothing_is_left_of_a_tool_s_empty_fields() -> None:
+def test_empty_fields_of_a_tool_are_dropped() -> None:
     tool = {"type": None, "function": {"name": "score", "description": None, "parameters": None}}
     assert chat(tools=[tool]).content["tools"] == [{"type": "function", "function": {"name": "score"}}]
 
 
 @pytest.mark.parametrize("field", ["model", "keep_alive", "dimensions", "truncate"])
-def test_null_in_embeddings_is_as_absent(field: str) -> None:
+def test_null_in_embeddings_means_unset(field: str) -> None:
     assert EmbeddingsRequest.model_validate({"text": "a", field: None}) == EmbeddingsRequest(text="a")
 
 
 @pytest.mark.parametrize("field", ["model", "keep_alive"])
-def test_empty_text_in_embeddings_is_as_absent(field: str) -> None:
+def test_an_empty_string_in_embeddings_means_unset(field: str) -> None:
     assert EmbeddingsRequest.model_validate({"text": "a", field: ""}) == EmbeddingsRequest(text="a")
 
 
-def test_stop_texts_that_are_empty_are_left_out() -> None:
+def test_empty_stop_strings_are_dropped() -> None:
     assert generate(stop=["", "END"], options={"stop": ["a", ""]}).options == {"stop": ["END"]}
     assert generate(options={"stop": ["a", ""]}).options == {"stop": ["a"]}
 
 
-def test_zero_is_a_value() -> None:
+def test_zero_does_not_mean_unset() -> None:
     zeros = {"temperature": 0, "top_p": 0, "frequency_penalty": 0, "presence_penalty": 0, "seed": 0}
     assert generate(**zeros).options == zeros
     assert generate(think=False, keep_alive=0).content["think"] is False
@@ -161,7 +161,7 @@ def test_zero_is_a_value() -> None:
 
 
 @pytest.mark.parametrize("format_", ["json", SCHEMA, {}])
-def test_format_is_kept_to_the_letter(format_: Any) -> None:
+def test_format_is_sent_unchanged(format_: Any) -> None:
     assert generate(format=format_).response_format == format_
 
 
@@ -178,7 +178,7 @@ def test_an_image_is_sent_as_plain_base64(image: str) -> None:
     assert chat(messages=messages).content["messages"][0]["images"] == [PIXEL]
 
 
-def test_a_conversation_is_sent_as_it_came() -> None:
+def test_a_conversation_is_sent_unchanged() -> None:
     messages = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "How many points?"},
@@ -193,7 +193,7 @@ def test_a_conversation_is_sent_as_it_came() -> None:
     assert chat(messages=messages).content["messages"] == messages
 
 
-def test_tools_are_sent_as_they_came() -> None:
+def test_tools_are_sent_unchanged() -> None:
     parameters = {"type": "object", "properties": {"week": {"enum": [1, None]}}, "required": []}
     function = {"name": "score", "description": "Points.", "parameters": parameters, "strict": True}
     tools = [{"type": "function", "function": function}]
@@ -246,27 +246,27 @@ COMPLETION_FAULTS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("endpoint", ["generate", "chat"])
 @pytest.mark.parametrize("fault", COMPLETION_FAULTS, ids=str)
-def test_bad_field_is_refused_by_name(endpoint: str, fault: dict[str, Any]) -> None:
+def test_an_invalid_field_is_named_in_the_error(endpoint: str, fault: dict[str, Any]) -> None:
     _, body = MODELS[endpoint]
     assert complaints(endpoint, body | fault) == set(fault)
 
 
-def test_an_object_of_bytes_in_place_of_images_is_refused_with_what_to_send() -> None:
+def test_images_as_an_object_of_bytes_are_rejected_with_a_hint() -> None:
     with pytest.raises(ValidationError, match=r"Buffer\.from\(bytes\)"):
         GenerateRequest.model_validate(GENERATE | {"images": {"type": "Buffer", "data": [137, 80]}})
 
 
-def test_of_a_list_only_the_first_bad_item_is_complained_of() -> None:
-    """Each complaint costs more than an item, and a body may hold many."""
+def test_only_the_first_invalid_item_of_a_list_is_reported() -> None:
+    """An error costs more than an item, and a body may have many."""
     message = {"role": "user", "content": "Hi", "images": ["!"] * 1000}
     with pytest.raises(ValidationError) as caught:
         ChatRequest.model_validate(CHAT | {"messages": [message] * 3})
     assert [line["loc"] for line in caught.value.errors()] == [("messages", at, "images", 0) for at in range(3)]
 
 
-def test_a_message_of_many_unknown_fields_is_complained_of_once() -> None:
+def test_a_message_with_many_unknown_fields_is_reported_once() -> None:
     message = {"role": "user", "content": "Hi"} | {str(number): 1 for number in range(100)}
-    with pytest.raises(ValidationError, match="more than 5 are unknown") as caught:
+    with pytest.raises(ValidationError, match="more than 5 of them unknown") as caught:
         ChatRequest.model_validate(CHAT | {"messages": [message]})
     assert caught.value.error_count() == 1
 
@@ -275,14 +275,14 @@ IMAGES = ["https://example.org/a.png", "not base64!", "", "data:image/png;base64
 
 
 @pytest.mark.parametrize("image", [*IMAGES, 5])
-def test_an_image_that_is_no_base64_is_refused(image: object) -> None:
+def test_an_image_that_is_not_base64_is_rejected(image: object) -> None:
     assert complaints("generate", GENERATE | {"images": [image]}) == {"images"}
     message = {"role": "user", "content": "What is it?", "images": [image]}
     assert complaints("chat", CHAT | {"messages": [message]}) == {"messages"}
 
 
 @pytest.mark.parametrize("fault", [{"prompt": ""}, {"prompt": None}, {"prompt": 5}, {"system": 5}], ids=str)
-def test_bad_field_of_generate_is_refused(fault: dict[str, Any]) -> None:
+def test_an_invalid_field_of_generate_is_rejected(fault: dict[str, Any]) -> None:
     assert complaints("generate", GENERATE | fault) == set(fault)
 
 
@@ -304,12 +304,12 @@ def test_bad_field_of_generate_is_refused(fault: dict[str, Any]) -> None:
     ],
     ids=str,
 )
-def test_bad_messages_are_refused(messages: Any) -> None:
+def test_invalid_messages_are_rejected(messages: Any) -> None:
     assert complaints("chat", CHAT | {"messages": messages}) == {"messages"}
 
 
 @pytest.mark.parametrize("tools", [[{}], [{"type": "robot", "function": {"name": "a"}}], [{"function": {}}], "score"])
-def test_bad_tools_are_refused(tools: Any) -> None:
+def test_invalid_tools_are_rejected(tools: Any) -> None:
     assert complaints("chat", CHAT | {"tools": tools}) == {"tools"}
 
 
@@ -318,7 +318,7 @@ def test_bad_tools_are_refused(tools: Any) -> None:
     [("generate", "messages"), ("generate", "tools"), ("chat", "prompt"), ("chat", "system"), ("chat", "images")]
     + [("embeddings", name) for name in ("input", "prompt", "stream", "options", "fallback", "temperature")],
 )
-def test_a_field_of_another_endpoint_is_refused(endpoint: str, field: str) -> None:
+def test_a_field_of_another_endpoint_is_rejected(endpoint: str, field: str) -> None:
     _, body = MODELS[endpoint]
     assert complaints(endpoint, body | {field: None}) == {field}
 
@@ -333,11 +333,11 @@ BAD_TEXTS: list[Any] = ["", [], [""], ["a", ""], None, 5, [5], ["a"] * 513, {}]
     + [{"model": "no such name!"}, {"keep_alive": "5 parsecs"}],
     ids=lambda fault: str(fault)[:40],
 )
-def test_bad_field_of_embeddings_is_refused(fault: dict[str, Any]) -> None:
+def test_an_invalid_field_of_embeddings_is_rejected(fault: dict[str, Any]) -> None:
     assert complaints("embeddings", EMBEDDINGS | fault) == set(fault)
 
 
 @pytest.mark.parametrize("text", ["a", ["a"], ["a"] * 512])
-def test_one_text_or_many_are_taken(text: str | list[str]) -> None:
+def test_one_or_many_texts_are_accepted(text: str | list[str]) -> None:
     request = EmbeddingsRequest(text=text)
     assert (request.text, request.truncate) == (text, True)

@@ -1,4 +1,4 @@
-"""Messages of OpenAI's form: how they reach Ollama, and how its tool calls come back."""
+"""Conversion of OpenAI messages to Ollama messages, and of tool calls back."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgG
 CALL = {"id": "call_1", "type": "function", "function": {"name": "score", "arguments": '{"week": 3}'}}
 
 
-async def test_a_turn_of_tools_goes_by_ollamas_form(
+async def test_tool_calls_and_results_are_converted_to_ollamas_format(
     client: aiohttp.ClientSession, url: str, simulator: Simulator
 ) -> None:
     messages = [
@@ -50,7 +50,7 @@ async def test_a_call_without_arguments_is_an_empty_object(
 
 
 @pytest.mark.parametrize("arguments", ["{", "[1]", "3"])
-async def test_arguments_that_are_no_object_are_refused(
+async def test_arguments_that_are_not_an_object_are_rejected(
     client: aiohttp.ClientSession, url: str, arguments: str
 ) -> None:
     call = {"id": "c", "type": "function", "function": {"name": "score", "arguments": arguments}}
@@ -58,14 +58,14 @@ async def test_arguments_that_are_no_object_are_refused(
     error_in(answer, "invalid_request", "messages.0.tool_calls.0.function.arguments")
 
 
-async def test_arguments_that_take_long_to_parse_are_refused(client: aiohttp.ClientSession, url: str) -> None:
+async def test_arguments_with_too_many_values_are_rejected(client: aiohttp.ClientSession, url: str) -> None:
     arguments = '{"a": [' + "[]," * 200_000 + "[]]}"
     call = {"id": "c", "type": "function", "function": {"name": "score", "arguments": arguments}}
     answer = await ask(client, url, "chat/completions", {"messages": [{"role": "assistant", "tool_calls": [call]}]})
     error_in(answer, "invalid_request", "messages")
 
 
-async def test_a_tool_call_is_answered_with_an_id_and_json_text(client: aiohttp.ClientSession, url: str) -> None:
+async def test_a_tool_call_in_the_response_has_an_id_and_json_text(client: aiohttp.ClientSession, url: str) -> None:
     messages = [{"role": "user", "content": "What is the score?"}]
     answer = await complete(client, url, CHAT | {"messages": messages, "tools": [TOOL]})
     (choice,) = answer["choices"]
@@ -89,7 +89,7 @@ async def test_calls_without_ids_get_different_ones(
     assert [call["function"]["arguments"] for call in message["tool_calls"]] == ['{"week":1}', '{"week":2}']
 
 
-async def test_parts_become_one_text_and_its_images(
+async def test_content_parts_become_one_text_and_images(
     client: aiohttp.ClientSession, url: str, simulator: Simulator
 ) -> None:
     parts = [
@@ -113,7 +113,7 @@ async def test_parts_become_one_text_and_its_images(
         ({"type": "file", "file": {"file_id": "f"}}, "unsupported_parameter", "type"),
     ],
 )
-async def test_parts_that_cannot_be_shown_to_a_model_are_refused(
+async def test_unsupported_content_parts_are_rejected(
     client: aiohttp.ClientSession, url: str, part: dict[str, Any], code: str, where: str
 ) -> None:
     messages = [{"role": "user", "content": [{"type": "text", "text": "Look"}, part]}]

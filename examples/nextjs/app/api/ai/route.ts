@@ -14,14 +14,14 @@ export async function POST(request: Request): Promise<Response> {
   const body: { messages?: unknown; model?: unknown } | null = await request.json().catch(() => null);
   const checked = await safeValidateUIMessages<AIMessage>({ messages: body?.messages });
   if (!checked.success || typeof body?.model !== "string") {
-    // useChat shows the text of a failed response as the error's message.
+    // useChat uses the text of a failed response as the error message.
     return new Response("The body must be a JSON object with messages and a model.", { status: 422 });
   }
   const result = streamText({
     model: service(body.model),
     messages: await convertToModelMessages(checked.data),
     abortSignal: request.signal,
-    maxRetries: 0, // the service retries what is safe to retry
+    maxRetries: 0, // the service already retries what is safe to retry
     onError: ({ error }) => console.error("chat failed: %s", describe(error)),
   });
   return result.toUIMessageStreamResponse<AIMessage>({
@@ -34,11 +34,11 @@ export async function POST(request: Request): Promise<Response> {
   });
 }
 
-/** The service's own sentence for an error, where there is one. */
+/** The service's error message, if there is one. */
 function describe(error: unknown): string {
   if (APICallError.isInstance(error)) return error.statusCode === undefined ? UNREACHABLE : error.message;
-  if (error instanceof Error) return "The answer was cut off.";
-  // An error event in mid-stream: {"message", "type", "code"}.
+  if (error instanceof Error) return "The response was interrupted.";
+  // An error event of the stream: {"message", "type", "code"}.
   const isEvent = typeof error === "object" && error !== null && "message" in error;
-  return isEvent ? String(error.message) : "The answer was cut off.";
+  return isEvent ? String(error.message) : "The response was interrupted.";
 }

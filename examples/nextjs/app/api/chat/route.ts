@@ -1,7 +1,7 @@
 // app/api/chat/route.ts
 const SERVICE_URL = process.env.OLLAMA_SERVICE_URL ?? "http://127.0.0.1:8000";
 const SERVICE_KEY = process.env.OLLAMA_SERVICE_KEY;
-const PASSED_ON = ["Content-Type", "Retry-After", "X-Model", "X-Model-Fallback", "X-Request-ID"];
+const FORWARDED_HEADERS = ["Content-Type", "Retry-After", "X-Model", "X-Model-Fallback", "X-Request-ID"];
 
 function problem(status: number, code: string, detail: string): Response {
   const headers = { "Content-Type": "application/problem+json" };
@@ -9,7 +9,7 @@ function problem(status: number, code: string, detail: string): Response {
 }
 
 export async function POST(request: Request): Promise<Response> {
-  // Check here that the user may do this: the key below belongs to the application.
+  // Check the user's permissions here: the key below belongs to the application.
   const body: unknown = await request.json().catch(() => null);
   if (typeof body !== "object" || body === null) {
     return problem(422, "invalid_request", "The body must be a JSON object.");
@@ -23,10 +23,10 @@ export async function POST(request: Request): Promise<Response> {
         ...(SERVICE_KEY && { Authorization: `Bearer ${SERVICE_KEY}` }),
       },
       body: JSON.stringify({ ...body, stream: true }),
-      signal: request.signal, // stops the model when the reader leaves
+      signal: request.signal, // stops the generation when the client disconnects
     });
     const headers = new Headers({ "Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no" });
-    for (const name of PASSED_ON) {
+    for (const name of FORWARDED_HEADERS) {
       const value = response.headers.get(name);
       if (value !== null) headers.set(name, value);
     }
