@@ -3,8 +3,10 @@ FROM python:3.13-slim
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOST=0.0.0.0 PORT=8000
 WORKDIR /app
 
-COPY requirements.txt .
-RUN pip install --no-cache-dir -r requirements.txt
+# docker build --build-arg OTEL=1 adds the export of traces
+ARG OTEL=""
+COPY requirements.txt requirements-otel.txt ./
+RUN pip install --no-cache-dir -r requirements.txt ${OTEL:+-r requirements-otel.txt}
 
 COPY *.py ./
 COPY configuration configuration
@@ -13,6 +15,10 @@ COPY pages pages
 COPY routers routers
 COPY server server
 COPY services services
+
+# docker build --build-arg COMMIT=$(git rev-parse --short HEAD)
+ARG COMMIT=""
+ENV BUILD_COMMIT=$COMMIT
 
 RUN useradd --system --no-create-home service
 USER service

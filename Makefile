@@ -60,7 +60,7 @@ test-other: ## run all tests (or TARGET) on the newest Python that is found and 
 	$(MAKE) --no-print-directory $(or $(TARGET),suite) PYTHON="$${other#* }" VENV=".venv-$${other%% *}"
 
 test-latest: $(VENV)-latest/pip.stamp ## run all tests with the newest releases of all dependencies
-	sed -nE 's/^([A-Za-z0-9._-]+)==[^;]*/\1/p' requirements.txt requirements-dev.txt > $(VENV)-latest/requirements.txt
+	sed -nE 's/^([A-Za-z0-9._-]+)==[^;]*/\1/p' requirements.txt requirements-otel.txt requirements-dev.txt > $(VENV)-latest/requirements.txt
 	$(VENV)-latest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager -r $(VENV)-latest/requirements.txt
 	$(VENV)-latest/bin/python -m pip list
 	$(VENV)-latest/bin/python -m pytest -n $(WORKERS) --dist loadfile
@@ -91,7 +91,7 @@ $(VENV)/run.stamp: requirements.txt | $(VENV)/pip.stamp
 	$(PIP) install --quiet -r requirements.txt
 	@touch $@
 
-$(VENV)/dev.stamp: requirements.txt requirements-dev.txt | $(VENV)/pip.stamp
+$(VENV)/dev.stamp: requirements.txt requirements-dev.txt requirements-otel.txt | $(VENV)/pip.stamp
 	$(PIP) install --quiet -r requirements-dev.txt
 	@touch $@ $(VENV)/run.stamp
 
@@ -99,7 +99,7 @@ $(VENV)/bench.stamp: requirements-bench.txt $(VENV)/dev.stamp
 	$(PIP) install --quiet -r requirements-bench.txt
 	@touch $@
 
-$(CLIENTS)/dev.stamp: requirements.txt requirements-dev.txt tests/clients/requirements.txt | $(CLIENTS)/pip.stamp
+$(CLIENTS)/dev.stamp: requirements.txt requirements-dev.txt requirements-otel.txt tests/clients/requirements.txt | $(CLIENTS)/pip.stamp
 	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
 	@touch $@
 

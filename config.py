@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -27,21 +27,25 @@ from configuration.addresses import (
     normalize_listen_host,
     normalize_weaviate_url,
 )
-from configuration.dotenv_file import DotenvError, DotenvSource, misspelt_names
-from configuration.values import check_api_key, lower_case, split_commas, upper_case
+from configuration.dotenv_file import DotenvError, DotenvSource, unknown_names
+from configuration.setting_errors import setting_error
+from configuration.values import check_api_key, ignore_case, split_commas
 from services.ollama.types.durations import KeepAlive
+from services.ollama.types.embedding_prefixes import parse_prefixes
 from services.ollama.types.model_names import ModelName
 
-MAX_SHOWN_LENGTH = 200
+MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # prometheus-client's own
 MISSPELT_API_KEYS = ("API_KEY", "APIKEY", "APIKEYS")
+ENV_FILE_VARIABLE = "SERVICE_ENV_FILE"
 
 
 def env_files() -> tuple[Path, ...]:
     """Return the paths of the `.env` files to read: next to this file, then in the working directory.
 
-    Values of the later file win. If the variable SERVICE_ENV_FILE is set, only the file it names is read.
+    Values of the later file win. If the variable SERVICE_ENV_FILE is set, only the file it names is read, which
+    must exist.
     """
-    if replacement := os.environ.get("SERVICE_ENV_FILE"):
+    if replacement := os.environ.get(ENV_FILE_VARIABLE):
         return (Path(replacement),)
     project_file = Path(__file__).resolve().with_name(".env")
     try:
@@ -64,6 +68,8 @@ Origin = Annotated[str, AfterValidator(check_origin)]
 HostName = Annotated[str, AfterValidator(normalize_host_name)]
 ListenHost = Annotated[str, AfterValidator(normalize_listen_host)]
 CommaSeparated = (NoDecode, BeforeValidator(split_commas))
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+LogFormat = Literal["text", "json"]
 
 
 class Settings(BaseSettings):
@@ -86,6 +92,10 @@ class Settings(BaseSettings):
     default_model: Model = Field(default="gpt-oss", description="Fast model; also the fallback for missing models.")
     quality_model: Model = Field(default="llama3.1", description="Quality model for content writing.")
     embedding_model: Model = Field(default="nomic-embed-text", description="Embedding model.")
+    embedding_prefixes: Annotated[dict[str, dict[str, str]] | None, NoDecode, BeforeValidator(parse_prefixes)] = Field(
+        default=None,
+        description="Additional prefixes for `input_type`, as JSON: model to input type to prefix.",
+    )
 
     max_tokens: Count = Field(default=4096, description="Default for `max_tokens` (`num_predict` in Ollama).")
     temperature: float = Field(default=0.7, ge=0, le=2, description="Default for `temperature`, 0 to 2.")
@@ -95,6 +105,14 @@ class Settings(BaseSettings):
     ollama_num_ctx: Count | None = Field(
         default=None,
         description="Context length in tokens, sent with every request; a changed value reloads the model.",
+    )
+    truncate_prompts: bool | None = Field(
+        default=None,
+        description="Default for `truncate`; false rejects prompts that are longer than the context.",
+    )
+    shift_context: bool | None = Field(
+        default=None,
+        description="Default for `shift`; false ends a response when the context is full.",
     )
     ollama_keep_alive: KeepAlive | None = Field(
         default=None,
@@ -179,9 +197,11 @@ class Settings(BaseSettings):
     ollama_api_enabled: bool = Field(
         default=True, description="Serve Ollama's own API under `/api`, for Ollama's clients."
     )
+    metrics_enabled: bool = Field(default=True, description="Serve `/metrics` for Prometheus, without an API key.")
     docs_enabled: bool = Field(default=True, description="Serve `/docs`, `/redoc` and `/openapi.json`.")
     playground_enabled: bool = Field(default=True, description="Serve `/playground`.")
 
+    build_commit: str | None = Field(default=None, description="Commit that was built, shown by `/version`.")
     host: ListenHost = Field(default="127.0.0.1", description="Address to listen on.")
     forwarded_allow_ips: Annotated[str, AfterValidator(check_proxies)] = Field(
         default="127.0.0.1,::1",
@@ -189,10 +209,10 @@ class Settings(BaseSettings):
     )
     port: int = Field(default=8000, ge=1, le=65535, description="Port to listen on.")
     web_concurrency: Count = Field(default=1, description="Worker processes; each has its own pool and queue.")
-    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(upper_case)] = Field(
+    log_level: Annotated[LogLevel, BeforeValidator(ignore_case(*get_args(LogLevel)))] = Field(
         default="INFO", description="DEBUG, INFO, WARNING or ERROR."
     )
-    log_format: Annotated[Literal["text", "json"], BeforeValidator(lower_case)] = Field(
+    log_format: Annotated[LogFormat, BeforeValidator(ignore_case(*get_args(LogFormat)))] = Field(
         default="text", description="`text`, or `json` for one object per line."
     )
 
@@ -209,10 +229,10 @@ class Settings(BaseSettings):
         assert isinstance(env_settings, EnvSettingsSource)  # noqa: S101 - pydantic-settings creates it
         given: str | Path | Sequence[str | Path] | None = getattr(dotenv_settings, "env_file", None)
         if given == ():
-            paths = env_files()
+            paths, named_by = env_files(), ENV_FILE_VARIABLE if os.environ.get(ENV_FILE_VARIABLE) else None
         else:
-            paths = tuple(map(Path, (given,) if isinstance(given, str | Path) else given or ()))
-        dotenv = DotenvSource(settings_cls, paths, env_settings.env_vars)
+            paths, named_by = tuple(map(Path, (given,) if isinstance(given, str | Path) else given or ())), None
+        dotenv = DotenvSource(settings_cls, paths, env_settings.env_vars, named_by)
         return init_settings, env_settings, dotenv, file_secret_settings
 
     @field_validator("ollama_api_key")
@@ -249,6 +269,12 @@ class Settings(BaseSettings):
         return size
 
 
+def multiprocess_directory() -> Path | None:
+    """Return the directory in which several server processes share their metrics, or None if there is one process."""
+    named = os.environ.get(MULTIPROCESS_VARIABLE)
+    return Path(named) if named else None
+
+
 @cache
 def get_settings() -> Settings:
     """Return the settings of the process, reading them on the first call.
@@ -262,31 +288,17 @@ def get_settings() -> Settings:
         raise SystemExit(str(error)) from None
     except ValidationError as error:
         raise SystemExit(
-            " | ".join(_error_message(item["loc"], item["msg"], item["input"]) for item in error.errors())
+            " | ".join(setting_error(Settings.model_fields[str(item["loc"][0])], item) for item in error.errors())
         ) from None
 
 
-def misspelt_settings(files: Iterable[Path]) -> list[str]:
-    """Return a warning for each variable that looks like a misspelt setting; in the environment, only for API_KEYS."""
-    warnings = [warning for path in files for warning in misspelt_names(path, Settings.model_fields)]
+def unknown_settings(files: Iterable[Path]) -> list[str]:
+    """Return warnings about variables that are not settings: all in files, in the environment names like API_KEYS."""
+    warnings = [warning for path in files for warning in unknown_names(path, Settings.model_fields)]
     if not get_settings().api_keys:
         misspelt = [name for name in MISSPELT_API_KEYS if os.environ.get(name)]
         warnings += [f"{name} is set but is not a setting; did you mean API_KEYS?" for name in misspelt]
     return warnings
-
-
-def _error_message(loc: tuple[int | str, ...], message: str, value: object) -> str:
-    name = str(loc[0])
-    field = Settings.model_fields[name]
-    is_secret = "SecretStr" in str(field.annotation)
-    shown = "a secret" if is_secret else repr(_without_credentials(value))[:MAX_SHOWN_LENGTH]
-    expected = message.removeprefix("Value error, ").removeprefix("Input should be ")
-    return f"{name.upper()} got {shown}, expected {expected}. {field.description}"
-
-
-def _without_credentials(value: object) -> object:
-    """Remove everything up to the last `@`: in an invalid URL, that may be a user and a password."""
-    return value.rpartition("@")[2] if isinstance(value, str) else value
 
 
 def __getattr__(name: str) -> Settings:

@@ -1,5 +1,7 @@
 """Validation of other settings: comma-separated lists, API keys, case-insensitive values."""
 
+from collections.abc import Callable
+
 from pydantic import SecretStr
 
 BRACKETS_AND_QUOTES = "\"'`\u201c\u201d\u2018\u2019[]"  # around keys they come from another list syntax
@@ -34,11 +36,7 @@ def check_api_key(key: SecretStr) -> SecretStr:
     return key
 
 
-def lower_case(value: object) -> object:
-    """Strip a string and convert it to lower case; other types are returned unchanged."""
-    return value.strip().lower() if isinstance(value, str) else value
-
-
-def upper_case(value: object) -> object:
-    """Strip a string and convert it to upper case; other types are returned unchanged."""
-    return value.strip().upper() if isinstance(value, str) else value
+def ignore_case(*choices: str) -> Callable[[object], object]:
+    """Return a function that replaces a string by the choice it equals in any case; other values are unchanged."""
+    by_case = {choice.casefold(): choice for choice in choices}
+    return lambda value: by_case.get(value.strip().casefold(), value) if isinstance(value, str) else value

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from fastapi import APIRouter
@@ -11,6 +12,7 @@ from routers.dependencies import ComponentChecksDep, OllamaServiceDep, ShutdownD
 from routers.openapi import response_examples
 from routers.openapi.schema import success_response
 from routers.schemas.health import HealthResponse, Liveness, Readiness
+from server.build_info import build_info
 from services.ollama.errors import OllamaError
 from services.ollama_service import OllamaService
 from services.upstream import Health
@@ -72,6 +74,7 @@ async def health(service: OllamaServiceDep, checks: ComponentChecksDep) -> JSONR
                 for report in stuck
             ],
         },
+        "build": asdict(build_info(service.settings.build_commit)),
         "checked_at": _rfc3339(time.time()),
     }
     return JSONResponse(content, 200 if is_healthy else 503)

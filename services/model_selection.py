@@ -4,8 +4,10 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from config import Settings
+from services.capabilities import check_capabilities, needs_of
 from services.completion import CompletionRequest, ResolvedModel
-from services.ollama.errors import ModelNotFoundError, NotFoundError, OllamaResponseError
+from services.ollama.errors import MissingCapabilityError, ModelNotFoundError, NotFoundError, OllamaResponseError
 from services.ollama.types.model_names import ModelName, short_name
 from services.upstream import Upstream
 
@@ -17,9 +19,10 @@ T = TypeVar("T")
 class ModelSelection:
     """Chooses the model for a completion; a fallback to the default model is always reported."""
 
-    def __init__(self, upstream: Upstream, default_model: str) -> None:
+    def __init__(self, upstream: Upstream, settings: Settings) -> None:
         self._upstream = upstream
-        self._default_model = default_model
+        self._settings = settings
+        self._default_model = settings.default_model
 
     async def choose(self, request: CompletionRequest) -> tuple[ResolvedModel, str]:
         """Return the resolved model, and its exact name for Ollama.
@@ -27,10 +30,12 @@ class ModelSelection:
         Raises:
             ModelNotFoundError: if the model is not installed and there is no fallback.
             InvalidRequestError: if it is not a valid model name.
+            MissingCapabilityError: if the model lacks a required capability.
         """
         requested = request.model or self._default_model
         exact = await self._upstream.exact_name(requested)
         if exact is not None:
+            await check_capabilities(self._upstream, self._settings, exact, needs_of(request))
             return ResolvedModel(short_name(exact), requested, fallback=False), exact
         return await self._fall_back(request, "is not installed")
 
@@ -41,6 +46,8 @@ class ModelSelection:
         exact = await self._upstream.exact_name(default)
         if exact is None:
             raise self._upstream.unknown(requested)
+        needs = needs_of(request)
+        await check_capabilities(self._upstream, self._settings, exact, needs, in_place_of=requested)
         logger.warning("model %s %s; %s responds instead", requested, why, exact)
         return ResolvedModel(short_name(exact), requested, fallback=True), exact
 
@@ -69,7 +76,7 @@ class ModelSelection:
                 raise
             try:
                 target = await self._fall_back(request, f"could not be loaded ({error.detail})")
-            except ModelNotFoundError:
+            except (MissingCapabilityError, ModelNotFoundError):
                 raise error from None
         try:
             with self._upstream.breaker.attempt():

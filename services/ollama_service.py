@@ -4,31 +4,31 @@ Over 300 lines, as the overloads repeat the signatures that the in-process API p
 """
 
 import logging
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from copy import deepcopy
 from typing import Any, Literal, TypeVar, overload
 
 from config import Settings, get_settings
-from services import attempts
-from services.call_stats import count_attempt
+from services.attempts import Attempt
 from services.completion import Completion, CompletionRequest, CompletionStream, ResolvedModel
+from services.embedding import EmbeddingRequest, embed
 from services.model_catalog import ModelList
+from services.model_details import ModelDetails, model_details
 from services.model_selection import ModelSelection
 from services.ollama.client import OllamaClient
-from services.ollama.embeddings import Embeddings, fetch_vectors
-from services.ollama.errors import (
-    NotFoundError,
-    OllamaError,
-)
+from services.ollama.embeddings import Embeddings
+from services.ollama.errors import OllamaError
 from services.ollama.events import Token
 from services.ollama.raw_response import RawResponse
-from services.ollama.types.model_names import short_name
+from services.ollama.types.embedding_prefixes import InputType
+from services.operation import OnOperation, Operation, count_attempt
 from services.per_loop import PerLoop
 from services.relay import relay
-from services.request_builder import check_format, check_num_ctx, with_constants
+from services.request_builder import check_format, check_num_ctx
 from services.stuck_models.cure import StuckReport
-from services.upstream import Health, Outcomes, Upstream, client_options
+from services.upstream import Health, Outcomes, ServiceStats, Upstream, client_options
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +45,8 @@ class OllamaService:
     def __init__(self, settings: Settings | None = None) -> None:
         self._given_settings = settings
         self._upstreams = PerLoop(self._open)
+        self.observers: Sequence[OnOperation] = ()
+        """Called with each generation, chat and embedding when it has ended, also if it failed."""
 
     @property
     def settings(self) -> Settings:
@@ -62,11 +64,15 @@ class OllamaService:
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[Upstream]:
         async with OllamaClient(client_options(self.settings), on_attempt=count_attempt) as client:
-            upstream = Upstream(self.settings, client)
+            upstream = Upstream(self.settings, client, self._operation_ended)
             try:
                 yield upstream
             finally:
                 await upstream.close()
+
+    def _operation_ended(self, operation: Operation) -> None:
+        for observe in self.observers:
+            observe(operation)
 
     # In-process API: plain values
 
@@ -174,13 +180,15 @@ class OllamaService:
         request = CompletionRequest(path="/api/chat", model=model, content=content, options=options)
         return self._texts(request) if stream else (await self.complete(request)).text
 
-    async def generate_embeddings(self, text: str, model: str | None = None) -> list[float]:
-        """Return the vector of a text, of unit length.
+    async def generate_embeddings(
+        self, text: str, model: str | None = None, input_type: InputType | None = None
+    ) -> list[float]:
+        """Return the vector of a text, of unit length; `input_type` is its role, see `embed`.
 
         Raises:
             OllamaError: if it fails; there is no fallback to another model.
         """
-        return (await self.embed([text], model=model)).vectors[0]
+        return (await self.embed([text], model=model, input_type=input_type)).vectors[0]
 
     async def _texts(self, request: CompletionRequest) -> AsyncGenerator[str]:
         async with self.stream(request) as stream:
@@ -204,12 +212,32 @@ class OllamaService:
         limiter = (await self._upstreams.get()).limiter
         return limiter.running, limiter.queued
 
+    def stats(self) -> ServiceStats:
+        """Return the state of the service, of all event loops together; asks nobody."""
+        upstreams = self._upstreams.opened()
+        limiters = [upstream.limiter for upstream in upstreams]
+        ages = [upstream.catalog.age_seconds for upstream in upstreams]
+        successes = [upstream.outcomes.last_success for upstream in upstreams]
+        return ServiceStats(
+            running=sum(limiter.running for limiter in limiters),
+            queued=sum(limiter.queued for limiter in limiters),
+            slots=sum(limiter.slots for limiter in limiters),
+            queue_size=sum(limiter.queue_size for limiter in limiters),
+            is_reachable=all(upstream.is_reachable for upstream in upstreams),
+            is_circuit_open=any(upstream.breaker.is_open for upstream in upstreams),
+            models=max((len(upstream.catalog.names) for upstream in upstreams), default=0),
+            model_list_age=max((age for age in ages if age is not None), default=None),
+            stuck_models=sum(upstream.stuck_models.cure.stuck for upstream in upstreams),
+            model_reloads=sum(upstream.stuck_models.cure.counts["reloaded"] for upstream in upstreams),
+            last_success=max((at for at in successes if at is not None), default=None),
+        )
+
     async def outcomes(self) -> Outcomes:
         """Return when generation requests of this event loop last succeeded and failed."""
         return (await self._upstreams.get()).outcomes
 
     async def stuck_models(self) -> list[StuckReport]:
-        """Return the models that this event loop's requests found stuck, and what was done."""
+        """Return the models that requests of this event loop found stuck, and what was done."""
         return list((await self._upstreams.get()).stuck_models.cure.reports.values())
 
     async def configured_models(self) -> dict[str, bool | None]:
@@ -232,6 +260,15 @@ class OllamaService:
         upstream = await self._upstreams.get()
         return await upstream.catalog.list(force_refresh=force_refresh)
 
+    async def model_details(self, name: str) -> ModelDetails:
+        """Return what Ollama tells about one model; it is not loaded for that.
+
+        Raises:
+            ModelNotFoundError: if it is not installed.
+            OllamaError: if Ollama cannot be asked.
+        """
+        return await model_details(await self._upstreams.get(), self.settings, name)
+
     async def complete(self, request: CompletionRequest) -> Completion:
         """Return a complete (non-streamed) response.
 
@@ -239,22 +276,27 @@ class OllamaService:
             OllamaError: if it fails.
         """
         upstream = await self._upstreams.get()
+        requested = request.model or self.settings.default_model
 
         async def attempt(resolved: ResolvedModel, model: str) -> Completion:
-            return await attempts.complete(upstream, self.settings, request, resolved, model)
+            _note_model(operation, resolved)
+            return await Attempt(upstream, self.settings, request, resolved, model).complete()
 
-        check_num_ctx(self.settings, request)
-        upstream.breaker.check()
-        selection = ModelSelection(upstream, self.settings.default_model)
-        target = await selection.choose(request)
-        check_format(request, runs_llama_server=upstream.runs_llama_server)
-        upstream.stuck_models.check(target[1])
-        async with upstream.limiter.slot():
-            try:
-                completion = await selection.run(request, target, attempt)
-            except OllamaError as error:
-                upstream.outcomes.failed(error)
-                raise
+        with upstream.tracked(request.path, requested) as operation:
+            check_num_ctx(self.settings, request)
+            upstream.breaker.check()
+            selection = ModelSelection(upstream, self.settings)
+            target = await selection.choose(request)
+            check_format(request, runs_llama_server=upstream.runs_llama_server)
+            upstream.stuck_models.check(target[1])
+            _note_model(operation, target[0])
+            async with upstream.limiter.slot():
+                try:
+                    completion = await selection.run(request, target, attempt)
+                except OllamaError as error:
+                    upstream.outcomes.failed(error)
+                    raise
+            operation.complete(completion.done)
         upstream.outcomes.succeeded()
         return completion
 
@@ -270,29 +312,36 @@ class OllamaService:
             OllamaError: if it fails before its first chunk.
         """
         upstream = await self._upstreams.get()
+        requested = request.model or self.settings.default_model
 
         async def attempt(resolved: ResolvedModel, model: str) -> CompletionStream:
             chosen(resolved)
-            return await attempts.open_stream(stack, upstream, self.settings, request, resolved, model)
+            _note_model(operation, resolved)
+            stream = await Attempt(upstream, self.settings, request, resolved, model).open_stream(stack)
+            operation.first_chunk_at = time.monotonic()
+            return stream
 
-        check_num_ctx(self.settings, request)
-        upstream.breaker.check()
-        selection = ModelSelection(upstream, self.settings.default_model)
-        target = await selection.choose(request)
-        check_format(request, runs_llama_server=upstream.runs_llama_server)
-        upstream.stuck_models.check(target[1])
-        chosen(target[0])
-        async with upstream.limiter.slot(), AsyncExitStack() as stack:
-            stream = None
-            try:
-                stream = await selection.run(request, target, attempt)
-                yield stream
-            except OllamaError as error:
-                upstream.outcomes.failed(error)
-                raise
-            finally:
-                if stream is not None and stream.is_done:
-                    upstream.outcomes.succeeded()
+        with upstream.tracked(request.path, requested) as operation:
+            check_num_ctx(self.settings, request)
+            upstream.breaker.check()
+            selection = ModelSelection(upstream, self.settings)
+            target = await selection.choose(request)
+            check_format(request, runs_llama_server=upstream.runs_llama_server)
+            upstream.stuck_models.check(target[1])
+            chosen(target[0])
+            _note_model(operation, target[0])
+            async with upstream.limiter.slot(), AsyncExitStack() as stack:
+                stream = None
+                try:
+                    stream = await selection.run(request, target, attempt)
+                    yield stream
+                except OllamaError as error:
+                    upstream.outcomes.failed(error)
+                    raise
+                finally:
+                    if stream is not None and stream.done is not None:
+                        operation.complete(stream.done)
+                        upstream.outcomes.succeeded()
 
     async def relay(self, path: str, data: bytes) -> AbstractAsyncContextManager[RawResponse]:
         """Relay a request of Ollama's own API unchanged; entering the context waits for a slot and the response.
@@ -318,43 +367,33 @@ class OllamaService:
         texts: list[str],
         *,
         model: str | None = None,
+        input_type: InputType | None = None,
         dimensions: int | None = None,
         truncate: bool = True,
         keep_alive: float | str | None = None,
     ) -> Embeddings:
         """Return a vector of unit length for each text.
 
-        `dimensions` truncates the vectors. See https://docs.ollama.com/api/embed.
+        `input_type` is the role of the texts: they get the prefix that the model was trained with. `dimensions`
+        truncates the vectors. See https://docs.ollama.com/api/embed.
 
         Raises:
             OllamaError: if it fails; there is no fallback to another model.
         """
-        upstream = await self._upstreams.get()
-        requested = model or self.settings.embedding_model
-        upstream.breaker.check()
-        exact = await upstream.exact_name(requested)
-        if exact is None:
-            raise upstream.unknown(requested)
-        body = with_constants(self.settings, {"model": exact, "options": {}}, keep_alive)
-        upstream.stuck_models.check(exact)
-        async with upstream.limiter.slot():
-            with upstream.breaker.attempt():
-                try:
-                    with upstream.stuck_models.request("/api/embed", exact, {"input": texts}) as in_flight:
-                        vectors, tokens = await in_flight.open(
-                            lambda: fetch_vectors(
-                                upstream.client, body, texts, dimensions=dimensions, truncate=truncate
-                            )
-                        )
-                        in_flight.finish()
-                except NotFoundError as error:
-                    upstream.catalog.invalidate()
-                    raise upstream.unknown(requested) from error
-                except OllamaError as error:
-                    upstream.outcomes.failed(error)
-                    raise
-        upstream.outcomes.succeeded()
-        return Embeddings(vectors, short_name(exact), tokens)
+        request = EmbeddingRequest(
+            texts=texts,
+            model=model,
+            input_type=input_type,
+            dimensions=dimensions,
+            truncate=truncate,
+            keep_alive=keep_alive,
+        )
+        return await embed(await self._upstreams.get(), self.settings, request)
+
+
+def _note_model(operation: Operation, resolved: ResolvedModel) -> None:
+    operation.model = resolved.model
+    operation.fallback = resolved.fallback
 
 
 def _without_none(**values: Any) -> dict[str, Any]:

@@ -54,6 +54,12 @@ def completion_body(settings: Settings, request: CompletionRequest, model: str, 
     body = {"model": model, "stream": stream, **request.content, "options": options | request.options}
     if request.response_format is not None:
         body["format"] = request.response_format
+    truncate = settings.truncate_prompts if request.truncate is None else request.truncate
+    shift = settings.shift_context if request.shift is None else request.shift
+    if truncate is not None:
+        body["truncate"] = truncate
+    if shift is not None:
+        body["shift"] = shift
     return with_constants(settings, body, request.keep_alive)
 
 

@@ -133,7 +133,7 @@ class Endpoints:
         made = generate(model, fields, options, load_ns, self.answer_tokens)
         made.times_one_token = self._age != "0.24"
         if made.prompt_cut and fields.get("truncate") is False:
-            raise error_type(400, too_long(made.prompt_given, made.prompt_tokens, self._age))
+            raise error_type(400, too_long(made.prompt_given, made.context, self._age))
         if streams:
             return Stream(made.lines(fault), self.seconds_per_token)
         if fault.endless:

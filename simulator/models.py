@@ -118,7 +118,11 @@ class Library:
         width: int | None = None,
         same_weights_as: str | None = None,
     ) -> None:
-        """Install or replace a model; by default its capabilities are derived from its name."""
+        """Install or replace a model; by default its capabilities are derived from its name.
+
+        Raises:
+            ValueError: if it is not a valid model name.
+        """
         parsed = _parsed(name)
         caps = tuple(_usual_capabilities(parsed) if capabilities is None else capabilities)
         original = parsed if same_weights_as is None else _parsed(same_weights_as)

@@ -22,6 +22,7 @@ STATUSES = {
     "model_not_found": 404,
     "rejected_by_ollama": 400,
     "unsupported_parameter": 400,
+    "unsupported_by_model": 400,
     "ollama_unavailable": 503,
     "ollama_busy": 503,
     "model_stuck": 503,

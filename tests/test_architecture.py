@@ -13,6 +13,7 @@ PARSERS = {
     "configuration.dotenv_file",
     "configuration.values",
     "services.ollama.types.durations",
+    "services.ollama.types.embedding_prefixes",
     "services.ollama.types.model_names",
 }
 

@@ -214,7 +214,7 @@ BAD = [
     ("ALLOWED_HOSTS", "*example"),
     ("WEB_CONCURRENCY", "0"),
     ("WEB_CONCURRENCY", "auto"),
-    ("LOG_LEVEL", "LOUD"),
+    ("LOG_LEVEL", "loud"),
     ("LOG_FORMAT", "xml"),
 ]
 
@@ -234,6 +234,26 @@ def test_message_about_a_bad_port_gives_an_example_address(port: str, monkeypatc
     monkeypatch.setenv("OLLAMA_BASE_URL", f"http://ollama:{port}")
     with pytest.raises(SystemExit, match="expected an address such as http://"):
         get_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("PORT", "abc", "PORT got 'abc', expected a whole number. Port to listen on."),
+        ("PORT", "99999", "PORT got '99999', expected at most 65535. Port to listen on."),
+        ("TOP_P", "high", "TOP_P got 'high', expected a number. Default for `top_p`, 0 to 1."),
+        ("PLAYGROUND_ENABLED", "maybe", "PLAYGROUND_ENABLED got 'maybe', expected true or false. Serve `/playground`."),
+        ("LOG_LEVEL", "loud", "LOG_LEVEL got 'loud', expected 'DEBUG', 'INFO', 'WARNING' or 'ERROR'."),
+        ("API_KEYS", ",", "API_KEYS got ',', expected at least one value."),
+    ],
+)
+def test_message_names_the_given_value_and_what_is_expected(
+    name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as caught:
+        get_settings()
+    assert str(caught.value).startswith(message)
 
 
 def test_all_invalid_settings_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,7 +332,7 @@ def test_bad_setting_stops_the_start_with_one_line(tmp_path: Path) -> None:
     )
     assert ended.returncode == 1
     assert ended.stdout == ""
-    assert ended.stderr.startswith("MAX_TOKENS got '0', expected greater than or equal to 1")
+    assert ended.stderr.startswith("MAX_TOKENS got '0', expected at least 1. ")
     assert ended.stderr.count("\n") == 1
 
 

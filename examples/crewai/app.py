@@ -21,8 +21,8 @@ MAX_BYTES = 2**24  # of a result
 class CrewProcess:
     """A process in which the crew runs, one topic after another.
 
-    crewai calls its models from threads, which nobody can stop. A process can be ended: its connection to the service
-    closes, and the service stops the model.
+    crewai calls its models from threads, which cannot be stopped. A process can be killed: its connection then closes,
+    and the service stops the model.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class CrewProcess:
                 raise
 
     async def end(self) -> None:
-        """End the process, whatever it is doing."""
+        """Kill the process."""
         self._starting.cancel()
         process, self._process = self._process, None
         if process is not None and process.returncode is None:

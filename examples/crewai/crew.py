@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 
-# Read by crewai when it is imported: it tells nobody anything, and what it stores ends with the machine's next start.
+# crewai reads these on import: no telemetry, storage in a temporary folder
 os.environ |= {
     "CREWAI_DISABLE_TELEMETRY": "true",
     "CREWAI_DISABLE_VERSION_CHECK": "true",
@@ -70,7 +70,7 @@ def recent_points(player: str) -> str:
 
 
 def language_model(served: ServedModels, model: str, temperature: float | None = None) -> LLM:
-    """Return a model of the service. It waits and tries again itself, so nobody does here."""
+    """Return a model of the service, without retries: the service itself queues and retries."""
     return LLM(
         model=f"ollama/{model}",
         base_url=SERVICE_URL,

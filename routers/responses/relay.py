@@ -1,7 +1,6 @@
 """Responses of Ollama's own API: requests are sent to Ollama and responses passed on unchanged."""
 
 import math
-import time
 
 import orjson
 from starlette.responses import Response
@@ -104,7 +103,6 @@ async def _send_complete(response: RawResponse, send: Send) -> None:
 
 
 async def _send_stream(response: RawResponse, send: Send) -> None:
-    note(first_token_at=time.monotonic())
     await _send_start(response, STREAM_HEADERS, send)
     await send({"type": "http.response.body", "body": response.body, "more_body": True})
     while not response.is_whole:

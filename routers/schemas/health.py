@@ -47,6 +47,15 @@ class Liveness(BaseModel):
     alive: bool
 
 
+class Build(BaseModel):
+    """Versions of the service and what it is built on."""
+
+    version: str
+    commit: str | None = Field(description="The commit that was built; null if unknown.")
+    python: str
+    libraries: dict[str, str]
+
+
 class Services(BaseModel):
     """The state of each component; registered components have their own words."""
 
@@ -68,4 +77,5 @@ class HealthResponse(BaseModel):
     status: Literal["healthy", "degraded"] = Field(description="`degraded` if any component is down.")
     services: Services
     ollama: OllamaHealth
+    build: Build
     checked_at: str = Field(description="Date and time (RFC 3339).")

@@ -52,10 +52,10 @@ class OllamaClient:
     """Sends requests to one Ollama server; bound to the event loop it was entered in.
 
     Generation has its own connection pool, so that it cannot starve health checks and the model list.
-    `on_attempt` is called for each generation request that is sent.
+    `on_attempt` is called for each generation request that is sent, with `is_retry=True` from the second attempt on.
     """
 
-    def __init__(self, options: ClientOptions, on_attempt: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, options: ClientOptions, on_attempt: Callable[..., None] = lambda **_: None) -> None:
         self._options = options
         self._on_attempt = on_attempt
 
@@ -79,9 +79,17 @@ class OllamaClient:
         Raises:
             OllamaError: as `post`.
         """
-        seconds = self._options.health_timeout
-        async with deadline(seconds, "OLLAMA_HEALTH_TIMEOUT", path, share=HEALTH_SHARE):
-            return _parsed(await (await _checked(await self._control_request("GET", path))).read())
+        return await self._control_json("GET", path)
+
+    async def show(self, model: str) -> Any:
+        """Ask what a model is, without loading it and without retries.
+
+        See https://docs.ollama.com/api-reference/show-model-details.
+
+        Raises:
+            OllamaError: as `post`.
+        """
+        return await self._control_json("POST", "/api/show", orjson.dumps({"model": model}))
 
     async def post_control(self, path: str, body: dict[str, Any]) -> Any:
         """Send a POST that runs no model: as `get`.
@@ -191,11 +199,15 @@ class OllamaClient:
             return await retry(
                 attempt,
                 error,
-                on_attempt=self._on_attempt,
+                on_attempt=partial(self._on_attempt, is_retry=True),
                 attempts=self._options.retry_attempts,
                 backoff_seconds=self._options.retry_backoff,
                 give_up_at=give_up_at,
             )
+
+    async def _control_json(self, method: str, path: str, data: bytes = b"") -> Any:
+        async with deadline(self._options.health_timeout, "OLLAMA_HEALTH_TIMEOUT", path, share=HEALTH_SHARE):
+            return _parsed(await (await _checked(await self._control_request(method, path, data))).read())
 
     async def _control_request(self, method: str, path: str, data: bytes = b"") -> Response:
         try:

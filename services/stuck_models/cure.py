@@ -65,6 +65,11 @@ class StuckModelCure:
         """Whether requests to any model are refused."""
         return bool(self._refusals)
 
+    @property
+    def stuck(self) -> int:
+        """How many models are stuck or being reloaded."""
+        return sum(report.state != "reloaded" for report in self.reports.values())
+
     async def admit(self, request: InFlightRequest) -> None:
         """Hold a request back while its model is healed.
 

@@ -16,7 +16,6 @@ from services.ollama.errors import (
     OllamaError,
     OllamaTimeoutError,
 )
-from services.ollama.events import Done
 from services.ollama.timeouts import Timeout
 from services.ollama.types.model_names import ModelName
 
@@ -73,7 +72,6 @@ class InFlightRequest:
         self.is_waiting = False
         self.has_begun = False
         self.is_reloaded = False
-        self.done: Done | None = None
         self._is_done = False
 
     @cached_property
@@ -163,9 +161,8 @@ class InFlightRequest:
             self._verdict = verdict
             self._interruption.expire()
 
-    def finish(self, done: Done | None = None) -> None:
-        """Note that the response came to its end; `done` has its token counts."""
-        self.done = done
+    def finish(self) -> None:
+        """Note that the response came to its end."""
         self._is_done = True
 
     def _end(self, error: BaseException | None) -> None:

@@ -95,10 +95,8 @@ class StuckModels:
 
     def answered(self, request: InFlightRequest) -> None:
         """Note that a model has begun to answer, or is done."""
-        if not (self._suspicions or self.cure.refuses or request.done) or (name := request.name) is None:
+        if not (self._suspicions or self.cure.refuses) or (name := request.name) is None:
             return
-        if request.done is not None:
-            self._learn(name, request.done)
         if self._suspicions:
             self._suspicions.pop(name, None)
             self._answered_at[name] = time.monotonic()
@@ -133,10 +131,11 @@ class StuckModels:
         if any(other.is_waiting for other in self._in_flight):
             self._watch()
 
-    def _learn(self, name: ModelName, done: Done) -> None:
+    def learn(self, model: str, done: Done) -> None:
+        """Note how fast a model has read its prompt."""
         tokens, milliseconds = done.usage.prompt_tokens, done.timings.prompt_ms
         if tokens and milliseconds and tokens >= SHORT_PROMPT_TOKENS:
-            rate = tokens / milliseconds * 1000
+            name, rate = ModelName.parse(model), tokens / milliseconds * 1000
             # the slowest, as prompts that Ollama still remembers in part seem faster than they are
             self._prompt_rates[name] = min(rate, self._prompt_rates.get(name, rate))
 

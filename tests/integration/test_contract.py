@@ -123,6 +123,7 @@ async def test_a_generate_response_is_the_one_of_ollama(service: Api, direct: Ap
         "prompt_tokens": own["prompt_eval_count"],
         "completion_tokens": own["eval_count"],
         "total_tokens": own["prompt_eval_count"] + own["eval_count"],
+        "context_length": 4096,
     }
     assert (answer["success"], answer["model"], answer["requested_model"]) == (True, MODEL, MODEL)
     assert (answer["fallback"], answer["warnings"], answer["thinking"]) == (False, [], None)
@@ -355,9 +356,52 @@ async def test_dimensions_truncate_the_vectors(service: Api) -> None:
 async def test_a_long_text_is_truncated_unless_truncate_is_false(service: Api) -> None:
     text = "a very long story " * 2000
     answer = await service.answer("/api/ollama/embeddings", {"text": text})
-    assert answer["dimension"] == 768
+    assert (answer["dimension"], answer["warnings"]) == (768, ["prompt_truncated"])
     async with service.post("/api/ollama/embeddings", {"text": text, "truncate": False}) as response:
         await problem(response, 400, "rejected_by_ollama")
+
+
+# Prompts that are longer than the context
+
+
+CONTEXT = 512
+SMALL = {"options": {"num_ctx": CONTEXT}, "max_tokens": 3, "model": "llama3.1"}
+TOO_LONG: dict[str, dict[str, Any]] = {
+    "generate": {"prompt": "who should start this week " * 300},
+    "chat": {"messages": [{"role": "user", "content": "who should start this week " * 10}] * 40},
+}
+both_ways = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+both_endpoints = pytest.mark.parametrize("endpoint", ["generate", "chat"])
+
+
+async def last_event(service: Api, endpoint: str, body: dict[str, Any], *, stream: bool) -> dict[str, Any]:
+    if not stream:
+        return await service.answer(f"/api/ollama/{endpoint}", body)
+    async with service.post(f"/api/ollama/{endpoint}", body | {"stream": True}, NDJSON) as response:
+        return [event async for event in events(response)][-1]
+
+
+@both_ways
+@both_endpoints
+async def test_a_truncated_prompt_is_reported(service: Api, endpoint: str, stream: bool) -> None:
+    last = await last_event(service, endpoint, TOO_LONG[endpoint] | SMALL, stream=stream)
+    assert (last["warnings"], last["usage"]["context_length"]) == (["prompt_truncated"], CONTEXT)
+
+
+@both_ways
+@both_endpoints
+async def test_a_long_prompt_is_rejected_if_truncate_is_false(service: Api, endpoint: str, stream: bool) -> None:
+    body = TOO_LONG[endpoint] | SMALL | {"truncate": False, "stream": stream}
+    async with service.post(f"/api/ollama/{endpoint}", body) as response:
+        await problem(response, 400, "rejected_by_ollama")
+
+
+@both_ways
+async def test_a_response_that_ends_at_a_full_context_is_reported(service: Api, stream: bool) -> None:
+    body = {"prompt": "who should start " * 25, "options": {"num_ctx": 256}, "max_tokens": 2000, "shift": False}
+    last = await last_event(service, "generate", body, stream=stream)
+    assert last["usage"]["context_length"] == 256
+    assert ("context_full" in last["warnings"]) is (last["done_reason"] == "length")
 
 
 # Requests that Ollama rejects
@@ -368,8 +412,8 @@ async def test_an_embedding_model_does_not_generate(service: Api, path: str, bod
     for accept in (None, *FORMS):
         wrong = body | {"model": "nomic-embed-text", "stream": accept is not None}
         async with service.post(f"/api/ollama/{path}", wrong, accept) as response:
-            document = await problem(response, 400, "rejected_by_ollama")
-        assert f"does not support {path}" in document["detail"]
+            document = await problem(response, 400, "unsupported_by_model")
+        assert "`completion`; 'gpt-oss' has it" in document["detail"]
         assert document["retryable"] is False
 
 
@@ -379,8 +423,8 @@ async def test_think_is_rejected_for_a_model_without_thinking(
     service: Api, path: str, body: dict[str, Any], think: bool | str
 ) -> None:
     async with service.post(f"/api/ollama/{path}", body | {"think": think}) as response:
-        document = await problem(response, 400, "rejected_by_ollama")
-    assert "think" in document["detail"]
+        document = await problem(response, 400, "unsupported_by_model")
+    assert "lacks the capability `thinking`" in document["detail"]
 
 
 async def test_think_false_is_accepted_for_any_model(service: Api) -> None:

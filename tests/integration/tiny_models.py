@@ -1,9 +1,9 @@
 """Tiny models, of a few hundred kilobytes, for a real Ollama.
 
-The weights are random but not arbitrary. Left alone, a random language model repeats one token, emits control
-characters or stops at once, which tests nothing. Here every word of the vocabulary has a preferred successor and all
-successors form one circle, so that a generation is readable words for as long as one lets it run, differs with
-temperature and seed, and never gets stuck on a word.
+The weights are random but not arbitrary. With purely random weights, a language model repeats one token,
+emits control characters or stops immediately, which tests nothing. Here every word of the vocabulary has a preferred
+successor, and the successors form one cycle: a response consists of words, does not end by itself, depends on
+temperature and seed, and does not repeat one word.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ _FEED_FORWARD = 64
 _HEADS = 4
 # Slow enough that a response takes minutes, even on fast machines.
 _IDLE_LAYERS = 47
-# This column is 1 in every token and no layer changes it: the bias by which output weights silence a token.
+# This column is 1 in every token and unchanged by all layers: a bias for output weights that suppress a token.
 _CONSTANT = 0
 # Weight of the successor, and penalty of tokens that should not be generated.
 _SUCCESSOR_PULL = 0.9
@@ -44,7 +44,7 @@ _ONSETS = ("b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "v", "br"
 _RIMES = ("a", "e", "i", "o", "u", "an", "er", "il", "on", "ur", "ay", "en")
 # What JSON needs, characters that JSON escapes, and text outside ASCII.
 _PUNCTUATION = ('"', '":', '",', '"}', "}", "{", "]", ",", ".", ":", "▁<", "▁&", "▁café", "▁naïve", "▁☕", "▁日本")
-# Naming the tools is what tells Ollama that the model can use them.
+# Ollama concludes from `.Tools` that the model supports tools.
 _LLAMA_TEMPLATE = (
     "{{ if .Tools }}tools: {{ .Tools }}\n{{ end }}{{ range .Messages }}{{ .Role }}: {{ .Content }}\n{{ end }}"
 )
@@ -146,7 +146,7 @@ def _llama(path: Path, seed: int, *, idle_layers: int = 0, left_out: tuple[str, 
         "output.weight": output,
         "output_norm.weight": np.ones(_WIDTH, np.float32),
     }
-    # Strong enough in attention for the whole prompt, not its last token alone, to shape the answer.
+    # Enough attention that the response depends on the whole prompt, not only on its last token.
     tensors |= _layer(random, 0, attention=0.25, feed_forward=0.05)
     for index in range(1, 1 + idle_layers):
         tensors |= _layer(random, index, attention=0.0, feed_forward=0.0)

@@ -14,6 +14,7 @@ from tests.serving import serve
 async def test_healthy(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
     answer = await get(client, f"{url}/health")
     document = answer.json()
+    assert document.pop("build") == (await get(client, f"{url}/version")).json()
     checked_at, latency = document.pop("checked_at"), document["ollama"].pop("latency_ms")
     assert answer.status == 200
     assert document == {

@@ -139,7 +139,7 @@ def test_the_complete_text_of_a_stream_is_validated() -> None:
     assert (
         events[-1] == Completion.read(DONE | {"response": '{"keep": true}', "done_reason": ""}, request(), SERVED).done
     )
-    assert answer.is_done
+    assert answer.done is not None
 
 
 def test_the_events_of_a_chunk_are_in_order() -> None:
