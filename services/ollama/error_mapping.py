@@ -32,6 +32,7 @@ HINTS = {
     502: "A gateway in front of Ollama got no response from it.",
     504: "A gateway in front of Ollama timed out waiting for it.",
 }
+NO_EMBEDDINGS = "does not support embeddings"  # llama-server's error for a model that writes text, from Ollama 0.30 on
 SIGN_IN = "Ollama is not signed in; `ollama signin` does so."
 
 TLS_ALERT = re.compile(r"b['\"]\\x15\\x03\\x0[0-4]\\x00\\x02[^ ]{1,8}['\"]")
@@ -54,6 +55,8 @@ def error_from_response(status: int, body: bytes, retry_after: str | None) -> Ol
             return NoSuchEndpointError("Ollama does not have this endpoint; it may be too old, or not Ollama.")
         case 400 if document is None and b"HTTPS" in body:
             return tls_error("the server speaks TLS; the address needs https")
+        case 500 | 501 if message is not None and NO_EMBEDDINGS in message:
+            return RejectedByOllamaError("Ollama rejected the request: the model does not support embeddings.")
         case 400 if message is not None and document is not None:
             return RejectedByOllamaError(f"Ollama rejected the request: {message}")
         case _:

@@ -4,7 +4,7 @@
     ├── InvalidRequestError       the request contradicts itself or the settings
     │   └── MissingCapabilityError      the model lacks a capability
     ├── ModelNotFoundError        unknown model, and no fallback
-    ├── RejectedByOllamaError     Ollama responded 400
+    ├── RejectedByOllamaError     Ollama responded 400, or that the model makes no embeddings
     ├── OllamaUnavailableError    unreachable, or rejected while the circuit breaker is open
     ├── OllamaBusyError           Ollama responded 503 or 429
     ├── OverloadedError           the service's queue is full, or the wait was too long
@@ -73,7 +73,7 @@ class ModelNotFoundError(OllamaError):
 
 
 class RejectedByOllamaError(OllamaError):
-    """Ollama responded 400: the request is invalid for this model or version."""
+    """Ollama responded 400, or that the model does not support embeddings: the request does not fit model or version."""
 
     code = "rejected_by_ollama"
 

@@ -79,6 +79,7 @@ async def test_a_complete_response(
     assert float(line["queue_ms"]) >= 0
     assert int(line["prompt_tokens"]) > 0
     assert kind is EMBEDDINGS or int(line["tokens"]) > 0
+    assert line.get("fallback") == (None if kind is EMBEDDINGS else "False")
     assert float(line["total_ms"]) > 0
     assert ("first_token_ms" in line) is kind.is_stream
     assert not {"error", "key", "trace_id", "given_request_id"} & set(line)
