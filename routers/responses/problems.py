@@ -1,8 +1,8 @@
 """Errors as problem documents (RFC 9457), with the status of each error code."""
 
 import math
-from http import HTTPStatus
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 import orjson

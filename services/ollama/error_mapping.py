@@ -49,10 +49,8 @@ def error_from_response(status: int, body: bytes, retry_after: str | None) -> Ol
     match status:
         case 503 | 429:
             return _busy(status, document, message, retry_after)
-        case 404 if message is not None and isinstance(document, dict) and document.get("error"):
-            return NotFoundError(message)
         case 404:
-            return NoSuchEndpointError("Ollama does not have this endpoint; it may be too old, or not Ollama.")
+            return _not_found(document, message)
         case 400 if document is None and b"HTTPS" in body:
             return tls_error("the server speaks TLS; the address needs https")
         case 500 | 501 if message is not None and NO_EMBEDDINGS in message:
@@ -61,6 +59,12 @@ def error_from_response(status: int, body: bytes, retry_after: str | None) -> Ol
             return RejectedByOllamaError(f"Ollama rejected the request: {message}")
         case _:
             return OllamaResponseError(_detail(status, document, message), status=status)
+
+
+def _not_found(document: Any, message: str | None) -> OllamaError:
+    if message is not None and isinstance(document, dict) and document.get("error"):
+        return NotFoundError(message)
+    return NoSuchEndpointError("Ollama does not have this endpoint; it may be too old, or not Ollama.")
 
 
 def tls_error(log_detail: str) -> OllamaUnavailableError:

@@ -73,7 +73,7 @@ class ModelNotFoundError(OllamaError):
 
 
 class RejectedByOllamaError(OllamaError):
-    """Ollama responded 400, or that the model does not support embeddings: the request does not fit model or version."""
+    """Ollama responded 400, or that the model does not support embeddings; the request does not suit the model."""
 
     code = "rejected_by_ollama"
 
