@@ -27,6 +27,7 @@ PROBLEMS_BY_CODE: dict[str, tuple[int, str]] = {
     "unsupported_by_model": (400, "The model lacks a capability"),
     "ollama_unavailable": (503, "Ollama cannot be reached"),
     "ollama_busy": (503, "Ollama is busy"),
+    "model_stuck": (503, "The model does not respond"),
     "overloaded": (503, "Too many requests are waiting"),
     "shutting_down": (503, "The service is shutting down"),
     "timeout": (504, "A timeout expired"),

@@ -109,7 +109,7 @@ def one_of(expected: str) -> WrapValidator:
         try:
             return handler(value)
         except ValidationError:
-            raise PydanticCustomError("one_of", f"Input should be {expected}") from None  # type: ignore[arg-type]
+            raise PydanticCustomError("one_of", f"Input should be {expected}") from None
 
     return WrapValidator(validate)
 

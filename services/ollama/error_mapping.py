@@ -49,16 +49,22 @@ def error_from_response(status: int, body: bytes, retry_after: str | None) -> Ol
     match status:
         case 503 | 429:
             return _busy(status, document, message, retry_after)
-        case 404 if message is not None and isinstance(document, dict) and document.get("error"):
-            return NotFoundError(message)
         case 404:
-            return NoSuchEndpointError("Ollama does not have this endpoint; it may be too old, or not Ollama.")
+            return _not_found(document, message)
         case 400 if document is None and b"HTTPS" in body:
             return tls_error("the server speaks TLS; the address needs https")
-        case 400 | 500 | 501 if reason := _rejection(status, document, message):
-            return RejectedByOllamaError(f"Ollama rejected the request: {reason}")
+        case 500 | 501 if message is not None and NO_EMBEDDINGS in message:
+            return RejectedByOllamaError("Ollama rejected the request: the model does not support embeddings.")
+        case 400 if message is not None and document is not None:
+            return RejectedByOllamaError(f"Ollama rejected the request: {message}")
         case _:
             return OllamaResponseError(_detail(status, document, message), status=status)
+
+
+def _not_found(document: Any, message: str | None) -> OllamaError:
+    if message is not None and isinstance(document, dict) and document.get("error"):
+        return NotFoundError(message)
+    return NoSuchEndpointError("Ollama does not have this endpoint; it may be too old, or not Ollama.")
 
 
 def tls_error(log_detail: str) -> OllamaUnavailableError:
@@ -91,13 +97,6 @@ def _busy(status: int, document: object, message: str | None, retry_after: str |
         )
     detail = "Ollama is busy and accepts no more requests at the moment"
     return OllamaBusyError(f"{detail}: {message}" if message else f"{detail}.", wait_seconds=wait_seconds)
-
-
-def _rejection(status: int, document: object, message: str | None) -> str | None:
-    """Return why Ollama rejected the request as invalid, or None if it failed."""
-    if message is not None and NO_EMBEDDINGS in message:
-        return "the model does not support embeddings."
-    return message if status == 400 and document is not None else None  # noqa: PLR2004
 
 
 def _detail(status: int, document: object, message: str | None) -> str:

@@ -10,6 +10,7 @@
     ├── OverloadedError           the service's queue is full, or the wait was too long
     ├── OllamaTimeoutError        a timeout expired
     │   └── OllamaConnectTimeoutError   while connecting
+    ├── ModelStuckError           the model hangs, and unloading it did not help
     ├── OllamaResponseError       5xx, invalid data, a truncated body, a response without `done: true`
     ├── ShuttingDownError         the service is shutting down
     │   └── DrainTimeoutError           and the grace period of this request is over
@@ -72,7 +73,7 @@ class ModelNotFoundError(OllamaError):
 
 
 class RejectedByOllamaError(OllamaError):
-    """Ollama responded 400, or that the model makes no embeddings: the request is invalid for this model or version."""
+    """Ollama responded 400, or that the model does not support embeddings; the request does not suit the model."""
 
     code = "rejected_by_ollama"
 
@@ -127,6 +128,13 @@ class OllamaTimeoutError(OllamaError):
 class OllamaConnectTimeoutError(OllamaTimeoutError):
     """No connection could be opened in time; the request did not run."""
 
+    retryable = True
+
+
+class ModelStuckError(OllamaError):
+    """The model hangs; the request did not run."""
+
+    code = "model_stuck"
     retryable = True
 
 
