@@ -231,7 +231,7 @@ class _PooledProtocol(ResponseHandler):
     def catches_up(self, then: Callable[[], None]) -> bool:
         """Read and discard what the server has written, if reading was paused; return whether this is so.
 
-        Ollama loses a model's slot for certain when the connection closes while its writer waits for room: the writer
+        Ollama can lose a model's slot when the connection closes while its writer waits for room: the writer
         goes, and the part that makes the answer waits for it for ever. `then` is called once nothing more comes for a
         moment, or too much does. See https://github.com/ollama/ollama/issues/17131.
         """
