@@ -26,7 +26,7 @@ from configuration.addresses import (
     normalize_listen_host,
 )
 from configuration.dotenv_file import DotenvError, DotenvSource, misspelt_names
-from configuration.values import check_api_key, lower_case, split_commas, upper_case
+from configuration.values import check_api_key, check_header_name, lower_case, split_commas, upper_case
 from services.ollama.types.durations import KeepAlive
 from services.ollama.types.model_names import ModelName
 
@@ -58,6 +58,7 @@ Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 ApiKey = Annotated[SecretStr, AfterValidator(check_api_key)]
 Origin = Annotated[str, AfterValidator(check_origin)]
 HostName = Annotated[str, AfterValidator(normalize_host_name)]
+HeaderName = Annotated[str, AfterValidator(check_header_name)]
 ListenHost = Annotated[str, AfterValidator(normalize_listen_host)]
 CommaSeparated = (NoDecode, BeforeValidator(split_commas))
 
@@ -117,6 +118,13 @@ class Settings(BaseSettings):
         description="Seconds for which requests fail at once after Ollama was unreachable.",
     )
     ollama_models_ttl: Seconds = Field(default=300, description="Seconds until the cached model list is refreshed.")
+    upstream_model_header: HeaderName | None = Field(
+        default=None,
+        description="Request header that names the model to a gateway in front of several Ollama servers.",
+    )
+    readiness_requires_ollama: bool = Field(
+        default=True, description="Whether `/health/ready` is 503 while Ollama does not respond."
+    )
 
     sse_ping_interval: Seconds = Field(
         default=15, description="Send a heartbeat comment in an SSE stream after this many seconds without data."

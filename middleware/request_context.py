@@ -13,6 +13,7 @@ from routers.asgi_scope import get_route_path, with_connection_close
 from server.request_log import Outcome, RequestNotes, log_request, request_id, request_notes
 from server.shutdown import Shutdown
 from services.call_stats import call_stats
+from services.serving_server import ServingServer, serving_server
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,8 @@ class RequestContextMiddleware:
         request_id.set(id_)
         request_notes.set(notes)
         call_stats.set(notes)
+        server = ServingServer()
+        serving_server.set(server)
         is_whole = has_left = False
 
         async def send_with_id(message: Message) -> None:
@@ -47,6 +50,8 @@ class RequestContextMiddleware:
             if message["type"] == "http.response.start":
                 notes.status = message["status"]
                 headers = [*message["headers"], (b"x-request-id", id_.encode())]
+                if server.name is not None:
+                    headers.append((b"x-served-by", server.name.encode()))
                 message["headers"] = with_connection_close(scope, headers) if self._shutdown.is_draining else headers
                 await send(message)
             else:
@@ -61,6 +66,7 @@ class RequestContextMiddleware:
         except ClientDisconnect:
             has_left = True
         finally:
+            notes.served_by = server.name
             level = logging.DEBUG if get_route_path(scope).startswith("/health") else logging.INFO
             if logger.isEnabledFor(level):
                 status = notes.status or CLIENT_CLOSED_REQUEST

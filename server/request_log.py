@@ -35,6 +35,7 @@ class RequestNotes(CallStats):
     key: str | None = None
     trace_id: str | None = None
     given_request_id: str | None = None
+    served_by: str | None = None
 
 
 request_notes: ContextVar[RequestNotes | None] = ContextVar("request_notes", default=None)
@@ -95,6 +96,8 @@ def log_request(
         line["tokens"] = notes.tokens
     if notes.queue_seconds is not None:
         line["queue_ms"] = round(notes.queue_seconds * 1000, 1)
+    if notes.served_by is not None:
+        line["served_by"] = notes.served_by
     if notes.attempts:
         line["attempts"] = notes.attempts
     if notes.first_token_at is not None:

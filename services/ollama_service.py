@@ -26,6 +26,7 @@ from services.ollama.types.model_names import short_name
 from services.per_loop import PerLoop
 from services.relay import relay
 from services.request_builder import check_format, check_num_ctx, completion_body, with_constants
+from services.serving_server import note_server
 from services.upstream import Health, Outcomes, Upstream, client_options
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,9 @@ class OllamaService:
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[Upstream]:
-        async with OllamaClient(client_options(self.settings), on_attempt=count_attempt) as client:
+        async with OllamaClient(
+            client_options(self.settings), on_attempt=count_attempt, on_server=note_server
+        ) as client:
             upstream = Upstream(self.settings, client)
             try:
                 yield upstream
@@ -290,22 +293,24 @@ class OllamaService:
                 if stream is not None and stream.is_done:
                     upstream.outcomes.succeeded()
 
-    async def relay(self, path: str, data: bytes) -> AbstractAsyncContextManager[RawResponse]:
+    async def relay(self, path: str, data: bytes, model: str | None = None) -> AbstractAsyncContextManager[RawResponse]:
         """Send the body of a request of Ollama's own API as it is; entering waits for a place and the response.
+
+        `model` is what UPSTREAM_MODEL_HEADER names.
 
         Raises:
             OllamaError: when there is none, on entering.
         """
-        return relay(await self._upstreams.get(), path, data)
+        return relay(await self._upstreams.get(), path, data, model)
 
-    async def relay_control(self, method: str, path: str, data: bytes = b"") -> RawResponse:
+    async def relay_control(self, method: str, path: str, data: bytes = b"", model: str | None = None) -> RawResponse:
         """Send a request of Ollama's own API that runs no model, past the queue, and return the whole response.
 
         Raises:
             OllamaError: if there is none within OLLAMA_HEALTH_TIMEOUT.
         """
         upstream = await self._upstreams.get()
-        async with await upstream.client.relay_control(method, path, data) as response:
+        async with await upstream.client.relay_control(method, path, data, model) as response:
             upstream.breaker.succeeded()
             return response
 

@@ -9,7 +9,7 @@ from services.upstream import Upstream
 
 
 @asynccontextmanager
-async def relay(upstream: Upstream, path: str, data: bytes) -> AsyncIterator[RawResponse]:
+async def relay(upstream: Upstream, path: str, data: bytes, model: str | None = None) -> AsyncIterator[RawResponse]:
     """Hold a place, send a request and give its response; leaving closes the connection if it is not at its end.
 
     Raises:
@@ -19,7 +19,7 @@ async def relay(upstream: Upstream, path: str, data: bytes) -> AsyncIterator[Raw
     async with upstream.limiter.slot():
         try:
             with upstream.breaker.attempt():
-                response = await upstream.client.relay(path, data)
+                response = await upstream.client.relay(path, data, model)
             async with response:
                 yield response
         except OllamaError as error:

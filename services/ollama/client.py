@@ -1,9 +1,9 @@
-"""HTTP client for one Ollama server: whole and streamed requests, timeouts and retries."""
+"""HTTP client for one Ollama server, or several behind a gateway: whole and streamed requests, timeouts and retries."""
 
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -12,14 +12,16 @@ from typing import Any, Self
 import orjson
 
 from services.ollama.connection_pool import OK, ConnectionPool, DeadConnectionError, Response
-from services.ollama.error_mapping import BUSY_STATUSES, error_from_response, error_in, invalid_response
+from services.ollama.error_mapping import BUSY_STATUSES, error_in, invalid_response
 from services.ollama.errors import (
     InvalidRequestError,
     OllamaBusyError,
     OllamaConnectTimeoutError,
     OllamaError,
+    OllamaResponseError,
     OllamaUnavailableError,
 )
+from services.ollama.gateway import error_for, model_header, served_by, server_header
 from services.ollama.ndjson import without_context
 from services.ollama.raw_response import RawResponse
 from services.ollama.retry import RETRYABLE, retry
@@ -46,18 +48,26 @@ class ClientOptions:
     health_timeout: float = 5
     retry_attempts: int = 3
     retry_backoff: float = 0.5
+    model_header: str | None = None
 
 
 class OllamaClient:
     """Sends requests to one Ollama server; bound to the event loop it was entered in.
 
     Generation has its own connection pool, so that it cannot starve health checks and the model list.
-    `on_attempt` is called for each generation request that is sent.
+    `on_attempt` is called for each generation request that is sent. `on_server` is called with the name of the server
+    that responds, where a gateway names it.
     """
 
-    def __init__(self, options: ClientOptions, on_attempt: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        options: ClientOptions,
+        on_attempt: Callable[[], None] = lambda: None,
+        on_server: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._options = options
         self._on_attempt = on_attempt
+        self._on_server = on_server
 
     async def __aenter__(self) -> Self:
         options = self._options
@@ -73,15 +83,22 @@ class OllamaClient:
         for pool in (self._generation, self._fresh, self._control):
             await pool.close()
 
-    async def get(self, path: str) -> Any:
+    async def get(self, path: str, *, server: str | None = None) -> Any:
         """Send a GET (health, version, model list) without retries, on a separate pool.
 
+        `server` is the one that has to respond, by the name that the gateway gave it.
+
         Raises:
-            OllamaError: as `post`.
+            OllamaError: as `post`, and if another server responds.
         """
         seconds = self._options.health_timeout
         async with deadline(seconds, "OLLAMA_HEALTH_TIMEOUT", path, share=HEALTH_SHARE):
-            return _parsed(await (await _checked(await self._control_request("GET", path))).read())
+            response = await _checked(await self._control_request("GET", path, headers=server_header(server)))
+            document = _parsed(await response.read())
+        if server is not None and served_by(response.headers) != server:
+            detail = "Another Ollama server responded than the one that was asked."
+            raise OllamaResponseError(detail)
+        return document
 
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Send a POST and return the complete JSON response.
@@ -96,7 +113,8 @@ class OllamaClient:
         """
         async with deadline(self._options.request_timeout, "OLLAMA_REQUEST_TIMEOUT", "its response"):
             response = await self._send(path, body)
-            document = _parsed(await response.read())
+            with _from_server(response):
+                document = _parsed(await response.read())
         if not isinstance(document, dict):
             raise invalid_response()
         return document
@@ -114,7 +132,8 @@ class OllamaClient:
             response = await self._send(path, body)
             reader = StreamReader(response, self._options.stream_idle_timeout)
             try:
-                await reader.read_first()
+                with _from_server(response):
+                    await reader.read_first()
             except BaseException:
                 reader.close()
                 raise
@@ -123,8 +142,10 @@ class OllamaClient:
         finally:
             reader.close()
 
-    async def relay(self, path: str, data: bytes) -> RawResponse:
+    async def relay(self, path: str, data: bytes, model: str | None = None) -> RawResponse:
         """Post bytes as they are and return the response as it is, of any status; a stream with its first piece.
+
+        `model` is what the header for the gateway names.
 
         Raises:
             OllamaUnavailableError, OllamaTimeoutError, OllamaResponseError: as `post`.
@@ -133,7 +154,7 @@ class OllamaClient:
 
         async def attempt() -> Response:
             nonlocal busy
-            response = await self._request(self._generation, "POST", path, data)
+            response = await self._generate(path, data, model)
             if response.status in BUSY_STATUSES:
                 busy = await self._raw(response)
                 raise _error(response, busy.body)
@@ -147,14 +168,19 @@ class OllamaClient:
                     raise
                 return busy
 
-    async def relay_control(self, method: str, path: str, data: bytes = b"") -> RawResponse:
+    async def relay_control(self, method: str, path: str, data: bytes = b"", model: str | None = None) -> RawResponse:
         """Send what runs no model, and return the response as it is, of any status: as `get`.
 
         Raises:
             OllamaUnavailableError, OllamaTimeoutError, OllamaResponseError: as `get`.
         """
         async with deadline(self._options.health_timeout, "OLLAMA_HEALTH_TIMEOUT", path, share=HEALTH_SHARE):
-            return await self._raw(await self._control_request(method, path, data))
+            headers = model_header(self._options.model_header, model)
+            response = self._noted(await self._control_request(method, path, data, headers))
+            raw = await self._raw(response)
+        if isinstance(raw.failure, OllamaUnavailableError):  # of a gateway that has no server
+            raise raw.failure
+        return raw
 
     async def _send(self, path: str, body: dict[str, Any]) -> Response:
         """Send a POST, with retries where an attempt certainly did not run."""
@@ -165,7 +191,7 @@ class OllamaClient:
             raise InvalidRequestError(detail, field="body") from error
 
         async def attempt() -> Response:
-            return await _checked(await self._request(self._generation, "POST", path, data))
+            return await _checked(await self._generate(path, data, body.get("model")))
 
         return await self._with_retries(attempt)
 
@@ -184,19 +210,28 @@ class OllamaClient:
                 give_up_at=give_up_at,
             )
 
-    async def _control_request(self, method: str, path: str, data: bytes = b"") -> Response:
+    async def _generate(self, path: str, data: bytes, model: str | None) -> Response:
+        headers = model_header(self._options.model_header, model)
+        return self._noted(await self._request(self._generation, "POST", path, data, headers))
+
+    def _noted(self, response: Response) -> Response:
+        if (server := served_by(response.headers)) is not None:
+            self._on_server(server)
+        return response
+
+    async def _control_request(self, method: str, path: str, data: bytes = b"", headers: str = "") -> Response:
         try:
-            return await self._request(self._control, method, path, data)
+            return await self._request(self._control, method, path, data, headers)
         except OllamaConnectTimeoutError as error:
             raise OllamaUnavailableError(error.detail) from error
 
-    async def _request(self, pool: ConnectionPool, method: str, path: str, data: bytes) -> Response:
+    async def _request(self, pool: ConnectionPool, method: str, path: str, data: bytes, headers: str) -> Response:
         """Return the response with its body unread."""
         try:
-            return await pool.request(method, path, data)
+            return await pool.request(method, path, data, headers)
         except DeadConnectionError:
             logger.info("a kept-alive connection was dead; sending again on a fresh one")
-            return await self._fresh.request(method, path, data)
+            return await self._fresh.request(method, path, data, headers)
 
     async def _raw(self, response: Response) -> RawResponse:
         raw = RawResponse(response, self._options.stream_idle_timeout)
@@ -215,12 +250,23 @@ async def _checked(response: Response) -> Response:
             body = await response.read()
         except OllamaError:
             body = b""  # the status alone is enough
-        raise _error(response, body)
+        with _from_server(response):
+            raise _error(response, body)
     return response
 
 
+@contextmanager
+def _from_server(response: Response) -> Iterator[None]:
+    """Add to an error the server that the response came from."""
+    try:
+        yield
+    except OllamaResponseError as error:
+        error.server = served_by(response.headers)
+        raise
+
+
 def _error(response: Response, body: bytes) -> OllamaError:
-    return error_from_response(response.status, body, response.headers.get("Retry-After"))
+    return error_for(response.status, body, response.headers)
 
 
 def _parsed(body: bytes) -> Any:

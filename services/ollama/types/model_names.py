@@ -27,6 +27,14 @@ class ModelName(NamedTuple):
     tag: str
     is_cloud: bool = False
 
+    @property
+    def short(self) -> str:
+        """The name without what is the default: `llama3.1`, or `namespace/model:tag`."""
+        prefix = "" if self.namespace == DEFAULT_NAMESPACE else f"{self.namespace}/"
+        host = "" if self.host == DEFAULT_HOST else f"{self.host}/"
+        prefix = f"{host}{self.namespace}/" if host else prefix
+        return short_name(f"{prefix}{self.model}:{self.tag}")
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Parse `[host[:port]/][namespace/]model[:tag]`; `-cloud` and `:cloud` mark a cloud model.
