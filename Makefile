@@ -9,7 +9,7 @@ $(GOALS):
 	@$(MAKE) --no-print-directory -C "$(ROOT)" $@
 else
 
-.PHONY: help run test suite retest coverage test-all test-other test-latest test-clients lint format bench soak
+.PHONY: help run test suite retest coverage test-all test-other test-latest test-clients test-scale lint format lock bench soak
 
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
@@ -67,6 +67,9 @@ test-latest: $(VENV)-latest/pip.stamp ## run all tests with the newest releases 
 test-clients: $(CLIENTS)/dev.stamp $(CLIENTS)/npm.stamp ## real clients, of Python, Node and Next.js, against the service
 	$(CLIENTS)/bin/python -m pytest -o timeout=900 tests/clients
 
+test-scale: $(VENV)/scale.stamp ## replicas, HAProxy and several servers under load, and the files of deploy/
+	$(BIN) -m pytest tests/scale
+
 lint: $(VENV)/dev.stamp ## ruff, the import rule and mypy
 	$(BIN) -m ruff check .
 	$(BIN) -m ruff format --check .
@@ -76,6 +79,11 @@ lint: $(VENV)/dev.stamp ## ruff, the import rule and mypy
 format: $(VENV)/dev.stamp ## mend what ruff can mend
 	$(BIN) -m ruff check --fix .
 	$(BIN) -m ruff format .
+
+lock: $(VENV)/dev.stamp ## write requirements.lock, the packages of the image with their hashes
+	$(PIP) install --quiet uv==0.13.9
+	$(BIN) -m uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-annotate \
+		--custom-compile-command "make lock" requirements.txt --output-file requirements.lock
 
 bench: $(VENV)/bench.stamp ## measure speed beside a plain service and nginx
 	$(BIN) -m benchmarks
@@ -90,6 +98,10 @@ $(VENV)/run.stamp: requirements.txt | $(VENV)/pip.stamp
 $(VENV)/dev.stamp: requirements.txt requirements-dev.txt | $(VENV)/pip.stamp
 	$(PIP) install --quiet -r requirements-dev.txt
 	@touch $@ $(VENV)/run.stamp
+
+$(VENV)/scale.stamp: requirements-scale.txt $(VENV)/dev.stamp
+	$(PIP) install --quiet -r requirements-scale.txt
+	@touch $@
 
 $(VENV)/bench.stamp: requirements-bench.txt $(VENV)/dev.stamp
 	$(PIP) install --quiet -r requirements-bench.txt
