@@ -8,9 +8,11 @@ RUN apt-get update && apt-get install -y --no-install-recommends tini && rm -rf 
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOST=0.0.0.0 PORT=8000
 WORKDIR /app
 
+# docker build --build-arg OTEL=1 adds the export of traces
+ARG OTEL=""
 # Exact versions and hashes of all packages, also of those that requirements.txt leads to: `make lock`.
-COPY requirements.lock .
-RUN pip install --no-cache-dir --require-hashes --only-binary :all: -r requirements.lock
+COPY requirements.lock requirements-otel.lock ./
+RUN pip install --no-cache-dir --require-hashes --only-binary :all: -r requirements${OTEL:+-otel}.lock
 
 COPY *.py ./
 COPY configuration configuration

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -23,23 +23,29 @@ from configuration.addresses import (
     has_credentials,
     normalize_base_url,
     normalize_host_name,
+    normalize_http_url,
     normalize_listen_host,
+    normalize_weaviate_url,
 )
-from configuration.dotenv_file import DotenvError, DotenvSource, misspelt_names
-from configuration.values import check_api_key, check_header_name, lower_case, split_commas, upper_case
+from configuration.dotenv_file import DotenvError, DotenvSource, unknown_names
+from configuration.setting_errors import setting_error
+from configuration.values import check_api_key, check_header_name, ignore_case, split_commas
 from services.ollama.types.durations import KeepAlive
+from services.ollama.types.embedding_prefixes import parse_prefixes
 from services.ollama.types.model_names import ModelName
 
-MAX_SHOWN_LENGTH = 200
+MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # prometheus-client's own
 MISSPELT_API_KEYS = ("API_KEY", "APIKEY", "APIKEYS")
+ENV_FILE_VARIABLE = "SERVICE_ENV_FILE"
 
 
 def env_files() -> tuple[Path, ...]:
     """Return the paths of the `.env` files to read: next to this file, then in the working directory.
 
-    Values of the later file win. If the variable SERVICE_ENV_FILE is set, only the file it names is read.
+    Values of the later file win. If the variable SERVICE_ENV_FILE is set, only the file it names is read, which
+    must exist.
     """
-    if replacement := os.environ.get("SERVICE_ENV_FILE"):
+    if replacement := os.environ.get(ENV_FILE_VARIABLE):
         return (Path(replacement),)
     project_file = Path(__file__).resolve().with_name(".env")
     try:
@@ -52,6 +58,8 @@ def env_files() -> tuple[Path, ...]:
 
 
 BaseUrl = Annotated[str, AfterValidator(normalize_base_url)]
+WeaviateUrl = Annotated[str, AfterValidator(normalize_weaviate_url)]
+HttpUrl = Annotated[str, AfterValidator(normalize_http_url)]
 Model = Annotated[str, AfterValidator(lambda name: ModelName.parse(name) and name.strip())]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
@@ -61,13 +69,15 @@ HostName = Annotated[str, AfterValidator(normalize_host_name)]
 HeaderName = Annotated[str, AfterValidator(check_header_name)]
 ListenHost = Annotated[str, AfterValidator(normalize_listen_host)]
 CommaSeparated = (NoDecode, BeforeValidator(split_commas))
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+LogFormat = Literal["text", "json"]
 
 
 class Settings(BaseSettings):
     """All settings; the environment variable of each is its name in upper case."""
 
     model_config = SettingsConfigDict(
-        env_file=(),  # stands for `env_files()`, which `DotenvSource` reads
+        env_file=(),  # `DotenvSource` reads `env_files()` instead
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -83,6 +93,10 @@ class Settings(BaseSettings):
     default_model: Model = Field(default="gpt-oss", description="Fast model; also the fallback for missing models.")
     quality_model: Model = Field(default="llama3.1", description="Quality model for content writing.")
     embedding_model: Model = Field(default="nomic-embed-text", description="Embedding model.")
+    embedding_prefixes: Annotated[dict[str, dict[str, str]] | None, NoDecode, BeforeValidator(parse_prefixes)] = Field(
+        default=None,
+        description="Additional prefixes for `input_type`, as JSON: model to input type to prefix.",
+    )
 
     max_tokens: Count = Field(default=4096, description="Default for `max_tokens` (`num_predict` in Ollama).")
     temperature: float = Field(default=0.7, ge=0, le=2, description="Default for `temperature`, 0 to 2.")
@@ -92,6 +106,14 @@ class Settings(BaseSettings):
     ollama_num_ctx: Count | None = Field(
         default=None,
         description="Context length in tokens, sent with every request; a changed value reloads the model.",
+    )
+    truncate_prompts: bool | None = Field(
+        default=None,
+        description="Default for `truncate`; false rejects prompts that are longer than the context.",
+    )
+    shift_context: bool | None = Field(
+        default=None,
+        description="Default for `shift`; false ends a response when the context is full.",
     )
     ollama_keep_alive: KeepAlive | None = Field(
         default=None,
@@ -124,6 +146,17 @@ class Settings(BaseSettings):
     )
     readiness_requires_ollama: bool = Field(
         default=True, description="Whether `/health/ready` is 503 while Ollama does not respond."
+    )
+
+    weaviate_url: WeaviateUrl | None = Field(
+        default=None, description="Base URL of a Weaviate whose readiness `/health` reports."
+    )
+    weaviate_health_timeout: Seconds = Field(
+        default=2, description="Maximum seconds for Weaviate's readiness, at most OLLAMA_HEALTH_TIMEOUT."
+    )
+    crewai_health_url: HttpUrl | None = Field(
+        default=None,
+        description="URL that responds 200 if the CrewAI agents are ready; `/health` reports them as `crewai_agents`.",
     )
 
     sse_ping_interval: Seconds = Field(
@@ -164,9 +197,11 @@ class Settings(BaseSettings):
     ollama_api_enabled: bool = Field(
         default=True, description="Serve Ollama's own API under `/api`, for Ollama's clients."
     )
+    metrics_enabled: bool = Field(default=True, description="Serve `/metrics` for Prometheus, without an API key.")
     docs_enabled: bool = Field(default=True, description="Serve `/docs`, `/redoc` and `/openapi.json`.")
     playground_enabled: bool = Field(default=True, description="Serve `/playground`.")
 
+    build_commit: str | None = Field(default=None, description="Commit that was built, shown by `/version`.")
     host: ListenHost = Field(default="127.0.0.1", description="Address to listen on.")
     forwarded_allow_ips: Annotated[str, AfterValidator(check_proxies)] = Field(
         default="127.0.0.1,::1",
@@ -174,10 +209,10 @@ class Settings(BaseSettings):
     )
     port: int = Field(default=8000, ge=1, le=65535, description="Port to listen on.")
     web_concurrency: Count = Field(default=1, description="Worker processes; each has its own pool and queue.")
-    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(upper_case)] = Field(
+    log_level: Annotated[LogLevel, BeforeValidator(ignore_case(*get_args(LogLevel)))] = Field(
         default="INFO", description="DEBUG, INFO, WARNING or ERROR."
     )
-    log_format: Annotated[Literal["text", "json"], BeforeValidator(lower_case)] = Field(
+    log_format: Annotated[LogFormat, BeforeValidator(ignore_case(*get_args(LogFormat)))] = Field(
         default="text", description="`text`, or `json` for one object per line."
     )
 
@@ -194,10 +229,10 @@ class Settings(BaseSettings):
         assert isinstance(env_settings, EnvSettingsSource)  # noqa: S101 - pydantic-settings creates it
         given: str | Path | Sequence[str | Path] | None = getattr(dotenv_settings, "env_file", None)
         if given == ():
-            paths = env_files()
+            paths, named_by = env_files(), ENV_FILE_VARIABLE if os.environ.get(ENV_FILE_VARIABLE) else None
         else:
-            paths = tuple(map(Path, (given,) if isinstance(given, str | Path) else given or ()))
-        dotenv = DotenvSource(settings_cls, paths, env_settings.env_vars)
+            paths, named_by = tuple(map(Path, (given,) if isinstance(given, str | Path) else given or ())), None
+        dotenv = DotenvSource(settings_cls, paths, env_settings.env_vars, named_by)
         return init_settings, env_settings, dotenv, file_secret_settings
 
     @field_validator("ollama_api_key")
@@ -213,6 +248,17 @@ class Settings(BaseSettings):
             raise ValueError(msg)
         return key
 
+    @field_validator("weaviate_health_timeout")
+    @classmethod
+    def _within_health(cls, seconds: float, info: ValidationInfo) -> float:
+        """Reject a timeout that cannot expire before that of `/health`; a default that is too long is capped."""
+        limit = info.data.get("ollama_health_timeout", seconds)
+        is_default = seconds == cls.model_fields["weaviate_health_timeout"].default
+        if info.data.get("weaviate_url") and seconds > limit and not is_default:
+            msg = "at most OLLAMA_HEALTH_TIMEOUT"
+            raise ValueError(msg)
+        return seconds
+
     @field_validator("max_body_bytes_in_flight")
     @classmethod
     def _check_max_body_bytes_in_flight(cls, size: int, info: ValidationInfo) -> int:
@@ -221,6 +267,12 @@ class Settings(BaseSettings):
             msg = "at least MAX_REQUEST_BYTES"
             raise ValueError(msg)
         return size
+
+
+def multiprocess_directory() -> Path | None:
+    """Return the directory in which several server processes share their metrics, or None if there is one process."""
+    named = os.environ.get(MULTIPROCESS_VARIABLE)
+    return Path(named) if named else None
 
 
 @cache
@@ -236,31 +288,17 @@ def get_settings() -> Settings:
         raise SystemExit(str(error)) from None
     except ValidationError as error:
         raise SystemExit(
-            " | ".join(_error_message(item["loc"], item["msg"], item["input"]) for item in error.errors())
+            " | ".join(setting_error(Settings.model_fields[str(item["loc"][0])], item) for item in error.errors())
         ) from None
 
 
-def misspelt_settings(files: Iterable[Path]) -> list[str]:
-    """Return a warning for each variable that looks like a misspelt setting; in the environment, only for API_KEYS."""
-    warnings = [warning for path in files for warning in misspelt_names(path, Settings.model_fields)]
+def unknown_settings(files: Iterable[Path]) -> list[str]:
+    """Return warnings about variables that are not settings: all in files, in the environment names like API_KEYS."""
+    warnings = [warning for path in files for warning in unknown_names(path, Settings.model_fields)]
     if not get_settings().api_keys:
         misspelt = [name for name in MISSPELT_API_KEYS if os.environ.get(name)]
         warnings += [f"{name} is set but is not a setting; did you mean API_KEYS?" for name in misspelt]
     return warnings
-
-
-def _error_message(loc: tuple[int | str, ...], message: str, value: object) -> str:
-    name = str(loc[0])
-    field = Settings.model_fields[name]
-    is_secret = "SecretStr" in str(field.annotation)
-    shown = "a secret" if is_secret else repr(_without_credentials(value))[:MAX_SHOWN_LENGTH]
-    expected = message.removeprefix("Value error, ").removeprefix("Input should be ")
-    return f"{name.upper()} got {shown}, expected {expected}. {field.description}"
-
-
-def _without_credentials(value: object) -> object:
-    """Remove everything up to the last `@`: in an invalid URL, that may be a user and a password."""
-    return value.rpartition("@")[2] if isinstance(value, str) else value
 
 
 def __getattr__(name: str) -> Settings:

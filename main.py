@@ -10,31 +10,30 @@ if __name__ == "__main__":
 
 import gc
 import sys
-from importlib.util import find_spec
+from contextlib import nullcontext
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
-from fastapi.telemetry import TelemetryConfig
 from starlette.types import Receive, Scope, Send
 
-from config import Settings, env_files, get_settings
+from config import Settings, env_files, get_settings, multiprocess_directory
 from middleware.stack import LayeredApp, middleware_stack
-from routers import health, native, ollama, openai
+from routers import health, metrics, native, ollama, openai, version
 from routers.openapi.schema import DESCRIPTION, TAGS, operation_id
 from routers.pages import page_paths, pages_router
 from routers.trailing_slash import TrailingSlashFallback
+from server.build_info import VERSION, build_info
 from server.listening import listen_problem
 from server.logging import configure_logging
+from server.metrics import Metrics
+from server.shared_metrics import shared_metrics
 from server.shutdown import Shutdown
 from server.startup import lifespan
+from server.tracing import Tracing, has_sdk, telemetry_config
 from server.uvicorn_options import UVICORN_OPTIONS
-from services.components import ComponentChecks
+from services.components import component_checks
 from services.ollama_service import OllamaService, ollama_service
-
-VERSION = "0.1.0"
-# Looking for a telemetry provider costs 8 µs per request, and without the OpenTelemetry SDK there is none.
-NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -48,6 +47,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     else:
         service, files = OllamaService(settings), ()
     shutdown = Shutdown(grace_seconds=settings.shutdown_grace, delay_seconds=settings.shutdown_delay)
+    checks = component_checks(settings)
+    measured = None
+    service.observers = (Tracing(settings.ollama_base_url).observe_operation,) if has_sdk() else ()
+    open_paths = health.OPEN_PATHS | page_paths(settings)
+    if settings.metrics_enabled:
+        measured = Metrics(service.stats, build=build_info(settings.build_commit), shared=multiprocess_directory())
+        open_paths |= {metrics.PATH}
+        service.observers = (*service.observers, measured.observe_operation)
     app = LayeredApp(
         title="Ollama service",
         version=VERSION,
@@ -57,21 +64,24 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=operation_id,
-        lifespan=lifespan(service, shutdown, files),
+        lifespan=lifespan(service, checks, shutdown, files, measured),
         redirect_slashes=False,
         servers=[{"url": "./"}],  # relative to the document, so valid behind the path prefix of a proxy
         root_path_in_servers=False,
-        middleware=middleware_stack(settings, shutdown, health.OPEN_PATHS | page_paths(settings)),
-        telemetry={} if find_spec("opentelemetry.sdk") else NO_TELEMETRY,
+        middleware=middleware_stack(settings, shutdown, open_paths, measured.observe_request if measured else None),
+        telemetry=telemetry_config(),
     )
     app.state.settings = settings
     app.state.ollama_service = service
     app.state.shutdown = shutdown
-    app.state.component_checks = ComponentChecks(timeout_seconds=settings.ollama_health_timeout)
+    app.state.component_checks = checks
     app.router.routes += ollama.router.routes
     app.router.routes += native.router.routes if settings.ollama_api_enabled else []
     app.router.routes += openai.router.routes if settings.openai_api_enabled else []
     app.include_router(health.router)
+    app.include_router(version.router)
+    if measured is not None:
+        app.include_router(metrics.metrics_router(measured))
     app.include_router(pages_router(settings, VERSION))
     app.router.default = TrailingSlashFallback(app.router)
     return app
@@ -93,15 +103,17 @@ def serve() -> None:
     # uvicorn raises the signal again after its shutdown: exit with code 0 then
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
-    uvicorn.run(
-        "main:create_served_app",
-        factory=True,
-        host=settings.host,
-        port=settings.port,
-        workers=settings.web_concurrency,
-        forwarded_allow_ips=settings.forwarded_allow_ips,
-        **UVICORN_OPTIONS,
-    )
+    shared = settings.web_concurrency > 1 and settings.metrics_enabled
+    with shared_metrics() if shared else nullcontext():
+        uvicorn.run(
+            "main:create_served_app",
+            factory=True,
+            host=settings.host,
+            port=settings.port,
+            workers=settings.web_concurrency,
+            forwarded_allow_ips=settings.forwarded_allow_ips,
+            **UVICORN_OPTIONS,
+        )
 
 
 class LazyApp:

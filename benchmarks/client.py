@@ -42,7 +42,7 @@ class Target:
 
 
 @dataclass(slots=True)
-class Answer:
+class Response:
     """A response, with the times at which its tokens arrived."""
 
     sent_ns: int
@@ -61,7 +61,7 @@ class Connection(asyncio.Protocol):
         self._head = b""
         self._tail = b""
         self._remaining: int | None = None
-        self.answer = Answer(0)
+        self.response = Response(0)
         self._finished: asyncio.Future[None] | None = None
 
     @classmethod
@@ -80,16 +80,16 @@ class Connection(asyncio.Protocol):
         self._transport = None
         self._finish()
 
-    async def ask(self, request: bytes) -> Answer:
+    async def send(self, request: bytes) -> Response:
         """Send a request and wait for the end of its response."""
-        self.answer = Answer(sent_ns=time.monotonic_ns())
+        self.response = Response(sent_ns=time.monotonic_ns())
         self._head, self._tail, self._remaining = b"", b"", None
         if self._transport is None:
-            return self.answer
+            return self.response
         self._finished = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         await self._finished
-        return self.answer
+        return self.response
 
     def close(self) -> None:
         """Abort the connection, even during a response."""
@@ -98,34 +98,34 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse the head, then collect the body."""
-        if self.answer.status == 0:
+        if self.response.status == 0:
             self._head += data
             end = self._head.find(_HEAD_END)
             if end < 0:
                 return
             head, data = self._head[:end], self._head[end + len(_HEAD_END) :]
-            self.answer.status = int(head[9:12])
+            self.response.status = int(head[9:12])
             length = _CONTENT_LENGTH.search(head)
             self._remaining = int(length[1]) if length else None
         self._take_body(data)
 
     def _take_body(self, data: bytes) -> None:
-        answer = self.answer
+        response = self.response
         now_ns = time.monotonic_ns()
         scan = self._tail + data
         end = 0
         for token in _SENT_AT.finditer(scan):
-            answer.first_token_ns = answer.first_token_ns or now_ns
-            answer.token_delays_ns.append(now_ns - int(token[1]))
+            response.first_token_ns = response.first_token_ns or now_ns
+            response.token_delays_ns.append(now_ns - int(token[1]))
             end = token.end()
         # Keep the end, which may be the start of a token or of the last chunk.
         self._tail = scan[max(end, len(scan) - _LONGEST_TOKEN) :]
-        answer.body += data
+        response.body += data
         if self._remaining is None:
-            answer.complete = answer.body.endswith(_LAST_CHUNK)
+            response.complete = response.body.endswith(_LAST_CHUNK)
         else:
-            answer.complete = len(answer.body) >= self._remaining
-        if answer.complete:
+            response.complete = len(response.body) >= self._remaining
+        if response.complete:
             self._finish()
 
     def _finish(self) -> None:
@@ -133,10 +133,10 @@ class Connection(asyncio.Protocol):
             self._finished.set_result(None)
 
 
-async def ask_once(target: Target) -> Answer:
+async def send_once(target: Target) -> Response:
     """Send one request on a new connection."""
     connection = await Connection.open(target.port)
     try:
-        return await connection.ask(target.render())
+        return await connection.send(target.render())
     finally:
         connection.close()

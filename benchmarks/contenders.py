@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.client import Target, ask_once
+from benchmarks.client import Target, send_once
 from benchmarks.upstream import BURST_TOKENS
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -192,7 +192,11 @@ async def start_application(
 
 @asynccontextmanager
 async def start_nginx(upstream: Contender) -> AsyncIterator[Contender]:
-    """Run nginx as a reverse proxy with one worker, as an upper bound of what a proxy can achieve."""
+    """Run nginx as a reverse proxy with one worker, as an upper bound of what a proxy can achieve.
+
+    Raises:
+        StartError: if it is not installed or does not start.
+    """
     if NGINX is None:
         raise StartError("nginx is not installed")
     port = free_port()
@@ -204,7 +208,11 @@ async def start_nginx(upstream: Contender) -> AsyncIterator[Contender]:
 
 @asynccontextmanager
 async def start_olla(upstream: Contender) -> AsyncIterator[Contender]:
-    """Run Olla, a proxy for Ollama (https://github.com/thushan/olla), from the path in OLLA_BINARY."""
+    """Run Olla, a proxy for Ollama (https://github.com/thushan/olla), from the path in OLLA_BINARY.
+
+    Raises:
+        StartError: if OLLA_BINARY is not set or does not start.
+    """
     if not OLLA:
         raise StartError("OLLA_BINARY is not set")
     port = free_port()
@@ -253,11 +261,11 @@ async def _is_ready(contender: Contender, process: asyncio.subprocess.Process) -
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.returncode is None:
         try:
-            answer = await asyncio.wait_for(ask_once(contender.chat(stream=False)), 5)
+            response = await asyncio.wait_for(send_once(contender.chat(stream=False)), 5)
         except OSError:  # refused while the program is starting; includes TimeoutError
             pass
         else:
-            if answer.status == _OK:
+            if response.status == _OK:
                 return True
         await asyncio.sleep(0.05)
     return False

@@ -64,14 +64,14 @@ async def _run_client(target: Target, connections: int, seconds: float) -> tuple
     async with crowd:
         started = time.monotonic()
         await asyncio.sleep(seconds)
-        return crowd.answers, time.monotonic() - started, crowd.errors
+        return crowd.responses, time.monotonic() - started, crowd.errors
 
 
 class Crowd:
     """Concurrent clients that each send one request after the other, until the context exits."""
 
     def __init__(self, target: Target, clients: int) -> None:
-        self.answers = 0
+        self.responses = 0
         self.errors = 0
         self._target = target
         self._clients = clients
@@ -91,10 +91,10 @@ class Crowd:
         while True:
             connection = await Connection.open(self._target.port)
             try:
-                answer = await connection.ask(request)
-                while answer.complete and answer.status == _OK:
-                    self.answers += 1
-                    answer = await connection.ask(request)
+                response = await connection.send(request)
+                while response.complete and response.status == _OK:
+                    self.responses += 1
+                    response = await connection.send(request)
             finally:
                 connection.close()
             self.errors += 1

@@ -150,7 +150,7 @@ async def _first_token(plan: Plan, running: list[Contender], figures: Figures) -
 
 
 async def _paced(plan: Plan, upstream: Contender, figures: Figures) -> None:
-    """Measure increasing numbers of streams; each round uses new processes, as memory is seldom released."""
+    """Measure increasing numbers of streams; each round uses new processes, as processes rarely release memory."""
     found: dict[str, dict[int, list[PacedStreams]]] = {}
     for _ in range(plan.paced_rounds):
         async with AsyncExitStack() as stack:
@@ -166,7 +166,7 @@ async def _paced(plan: Plan, upstream: Contender, figures: Figures) -> None:
 def _median_paced(rounds: list[PacedStreams]) -> PacedStreams:
     """Return the median of each figure, but the worst round for lost tokens and incomplete streams."""
     medians = {name: median(asdict(each)[name] for each in rounds) for name in asdict(rounds[0])}
-    medians["whole"] = min(each.whole for each in rounds)
+    medians["complete"] = min(each.complete for each in rounds)
     medians["tokens_lost"] = max(each.tokens_lost for each in rounds)
     return PacedStreams(**medians)
 

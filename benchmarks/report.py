@@ -13,9 +13,9 @@ from benchmarks.upstream import BURST_TOKENS
 COLUMNS = (*ALL, "direct")
 TARGET_STREAMS = 200
 _WORK_TITLES = {
-    "chat": "whole chat",
+    "chat": "complete chat",
     "stream": f"stream of {BURST_TOKENS}, one write",
-    "flushed": f"stream of {BURST_TOKENS}, flushed singly",
+    "flushed": f"stream of {BURST_TOKENS}, flushed one by one",
     "embedding": "embedding of 768",
     "plain embedding": "embedding of 768, dict returned",
 }
@@ -75,13 +75,13 @@ def _throughput_lines(figures: Figures) -> Iterator[Line]:
     for work, title in _WORK_TITLES.items():
         loads = {name: works[work] for name, works in figures.throughput.items() if work in works}
         rates = {name: load["rate"] for name, load in loads.items()}
-        yield Line(f"{title}: answers/s", rates, _ratio_checks(figures, work))
+        yield Line(f"{title}: responses/s", rates, _ratio_checks(figures, work))
         costs = {name: load["cpu_us"] for name, load in loads.items()}
         yield Line(f"{title}: server CPU us", costs)
         if work in _STREAMS:
             per_token = {name: cost / BURST_TOKENS for name, cost in costs.items()}
             check = _at_most(per_token.get("service", math.nan), _CPU_PER_TOKEN_US, " us")
-            yield Line(f"{title}: server CPU us a token", per_token, [check])
+            yield Line(f"{title}: server CPU us per token", per_token, [check])
         failed = {name: float(load["errors"]) for name, load in loads.items()}
         if any(failed.values()):
             yield Line(f"{title}: errors", failed, [_at_most(failed.get("service", math.nan), 0, "")])
@@ -122,11 +122,11 @@ def _first_token_lines(figures: Figures) -> Iterator[Line]:
 def _paced_lines(figures: Figures) -> Iterator[Line]:
     paced = {name: by[TARGET_STREAMS] for name, by in figures.paced.items() if TARGET_STREAMS in by}
     measures: list[tuple[str, Callable[[PacedStreams], float], float | None, str]] = [
-        ("tokens lost or streams cut", lambda p: p.tokens_lost + p.streams - p.whole, 0, ""),
-        ("delay a token, ms, median", lambda p: p.delay_ms_median, None, ""),
-        ("delay a token, ms, p99", lambda p: p.delay_ms_p99, _PACED_DELAY_MS, " ms"),
-        ("server CPU us a token", lambda p: p.cpu_us_per_token, None, ""),
-        ("memory KB a stream", lambda p: p.memory_kb_per_stream, _PACED_MEMORY_KB, " KB"),
+        ("tokens lost or streams cut", lambda p: p.tokens_lost + p.streams - p.complete, 0, ""),
+        ("delay per token, ms, median", lambda p: p.delay_ms_median, None, ""),
+        ("delay per token, ms, p99", lambda p: p.delay_ms_p99, _PACED_DELAY_MS, " ms"),
+        ("server CPU us per token", lambda p: p.cpu_us_per_token, None, ""),
+        ("memory KB per stream", lambda p: p.memory_kb_per_stream, _PACED_MEMORY_KB, " KB"),
     ]
     for title, figure, target, unit in measures:
         values = {name: figure(each) for name, each in paced.items()}

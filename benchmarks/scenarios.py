@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from statistics import quantiles
 
-from benchmarks.client import Connection, Target, ask_once
+from benchmarks.client import Connection, Target, send_once
 from benchmarks.contenders import Contender
 from benchmarks.load import Crowd, Load, run_load
 from benchmarks.upstream import BURST_TOKENS, EMBEDDING_DIMENSION
@@ -19,7 +19,7 @@ from benchmarks.usage import cpu_seconds, resident_bytes
 WORKS = ("chat", "stream", "flushed", "embedding", "plain embedding")
 CONNECTIONS = 10
 TOKENS_PER_SECOND = 50
-SLOW_ANSWER_MS = 20
+SLOW_RESPONSE_MS = 20
 _OK = 200
 
 
@@ -46,21 +46,21 @@ async def check(contender: Contender) -> str | None:
     """Verify one response for each kind of work; return a description of the first wrong one."""
     for work in works_of(contender):
         try:
-            answer = await asyncio.wait_for(ask_once(target_of(contender, work)), 10)
+            response = await asyncio.wait_for(send_once(target_of(contender, work)), 10)
         except TimeoutError:
             return f"{work}: no response in 10 s"
-        if answer.status != _OK or not answer.complete:
-            return f"{work}: status {answer.status}, complete: {answer.complete}"
+        if response.status != _OK or not response.complete:
+            return f"{work}: status {response.status}, complete: {response.complete}"
         if work in {"stream", "flushed"}:
-            right = answer.body.count(b" word") == BURST_TOKENS and b"done" in answer.body
+            right = response.body.count(b" word") == BURST_TOKENS and b"done" in response.body
         elif work == "chat":
-            right = b" word99" in answer.body
+            right = b" word99" in response.body
         else:
-            body = json.loads(answer.body)
+            body = json.loads(response.body)
             vector = body["embeddings"]
             right = len(vector if isinstance(vector[0], float) else vector[0]) == EMBEDDING_DIMENSION
         if not right:
-            return f"{work}: unexpected response {bytes(answer.body[:200])!r}"
+            return f"{work}: unexpected response {bytes(response.body[:200])!r}"
     return None
 
 
@@ -70,16 +70,20 @@ async def throughput(contender: Contender, work: str, seconds: float, connection
 
 
 async def first_token_ms(contender: Contender, samples: int) -> list[float]:
-    """Measure the time from sending a request to its first token, one request at a time."""
+    """Measure the time from sending a request to its first token, one request at a time.
+
+    Raises:
+        RuntimeError: if a token is lost.
+    """
     request = contender.chat(stream=True, directive="rate=1000 tokens=1").render()
     connection = await Connection.open(contender.port)
     times_ms = []
     try:
         for _ in range(samples):
-            answer = await asyncio.wait_for(connection.ask(request), 10)
-            if not answer.complete or len(answer.token_delays_ns) != 1:
+            response = await asyncio.wait_for(connection.send(request), 10)
+            if not response.complete or len(response.token_delays_ns) != 1:
                 raise RuntimeError(f"{contender.name} lost the token of a stream")
-            times_ms.append((answer.first_token_ns - answer.sent_ns) / 1e6)
+            times_ms.append((response.first_token_ns - response.sent_ns) / 1e6)
             await asyncio.sleep(0.002)
     finally:
         connection.close()
@@ -91,7 +95,7 @@ class PacedStreams:
     """Result of many concurrent streams at reading speed."""
 
     streams: int
-    whole: int
+    complete: int
     tokens_lost: int
     delay_ms_median: float
     delay_ms_p99: float
@@ -123,11 +127,11 @@ async def paced_streams(contender: Contender, streams: int, seconds: float) -> P
         await asyncio.gather(*tasks)
     finally:
         gc.enable()
-    answers = [connection.answer for connection in connections]
-    delays_ms = [delay / 1e6 for answer in answers for delay in answer.token_delays_ns]
+    responses = [connection.response for connection in connections]
+    delays_ms = [delay / 1e6 for response in responses for delay in response.token_delays_ns]
     return PacedStreams(
         streams=streams,
-        whole=sum(answer.complete and len(answer.token_delays_ns) == tokens for answer in answers),
+        complete=sum(response.complete and len(response.token_delays_ns) == tokens for response in responses),
         tokens_lost=streams * tokens - len(delays_ms),
         delay_ms_median=percentile(delays_ms, 50),
         delay_ms_p99=percentile(delays_ms, 99),
@@ -139,7 +143,7 @@ async def paced_streams(contender: Contender, streams: int, seconds: float) -> P
 
 
 def _tokens_arrived(connections: Sequence[Connection]) -> int:
-    return sum(len(connection.answer.token_delays_ns) for connection in connections)
+    return sum(len(connection.response.token_delays_ns) for connection in connections)
 
 
 async def _one_stream(target: Target, after_seconds: float, connections: list[Connection]) -> None:
@@ -148,18 +152,22 @@ async def _one_stream(target: Target, after_seconds: float, connections: list[Co
     connection = await Connection.open(target.port)
     connections.append(connection)
     with suppress(TimeoutError):
-        await asyncio.wait_for(connection.ask(target.render()), 60)
+        await asyncio.wait_for(connection.send(target.render()), 60)
     connection.close()
 
 
 async def queue_cpu_us(contender: Contender, waiting: int, seconds: float) -> float:
-    """Measure CPU time per request while the pool is full and a number of requests are queued."""
-    target = contender.chat(stream=False, directive=f"delay_ms={SLOW_ANSWER_MS}")
+    """Measure CPU time per request while the pool is full and a number of requests are queued.
+
+    Raises:
+        RuntimeError: if a request is rejected.
+    """
+    target = contender.chat(stream=False, directive=f"delay_ms={SLOW_RESPONSE_MS}")
     async with Crowd(target, CONNECTIONS + waiting) as crowd:
         await asyncio.sleep(1 + waiting / 1000)  # until all have arrived and the queue has its full length
-        answers, cpu = crowd.answers, cpu_seconds(contender.pid)
+        responses, cpu = crowd.responses, cpu_seconds(contender.pid)
         await asyncio.sleep(seconds)
-        answers, cpu = crowd.answers - answers, cpu_seconds(contender.pid) - cpu
+        responses, cpu = crowd.responses - responses, cpu_seconds(contender.pid) - cpu
     if crowd.errors:
         raise RuntimeError(f"{contender.name} rejected {crowd.errors} requests that should have been queued")
-    return cpu / answers * 1e6
+    return cpu / responses * 1e6

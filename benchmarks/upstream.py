@@ -38,8 +38,8 @@ _HEAD_END = b"\r\n\r\n"
 
 def _line(message: dict[str, object], **rest: object) -> bytes:
     """Render a line of NDJSON, compact as in Ollama."""
-    answer = {"model": MODELS[0], "created_at": CREATED_AT, **message, **rest}
-    return json.dumps(answer, separators=(",", ":")).encode() + b"\n"
+    response = {"model": MODELS[0], "created_at": CREATED_AT, **message, **rest}
+    return json.dumps(response, separators=(",", ":")).encode() + b"\n"
 
 
 def _text(kind: str, text: str) -> dict[str, object]:
@@ -73,14 +73,14 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 
 @functools.cache
-def whole_answer(kind: str) -> bytes:
+def complete_response(kind: str) -> bytes:
     """Render a response that is not streamed."""
     words = "".join(f" word{n:02d}" for n in range(BURST_TOKENS))
     return _response(_line(_text(kind, words), **_final(BURST_TOKENS))[:-1])
 
 
 @functools.cache
-def burst_answer(kind: str, tokens: int) -> bytes:
+def burst_response(kind: str, tokens: int) -> bytes:
     """Render a stream for a single write: one HTTP chunk per line."""
     lines = [_line(_text(kind, f" word{n % 100:02d}"), done=False) for n in range(tokens)]
     lines.append(_line(_text(kind, ""), **_final(tokens)))
@@ -88,31 +88,31 @@ def burst_answer(kind: str, tokens: int) -> bytes:
 
 
 @functools.cache
-def flushed_answer(kind: str, tokens: int) -> list[bytes]:
+def flushed_response(kind: str, tokens: int) -> list[bytes]:
     """Render the same stream as one piece per write."""
-    first, *rest = burst_answer(kind, tokens).removeprefix(STREAM_HEAD).split(b"}\n\r\n")
+    first, *rest = burst_response(kind, tokens).removeprefix(STREAM_HEAD).split(b"}\n\r\n")
     lines = [piece + b"}\n\r\n" for piece in (first, *rest[:-1])]
     return [STREAM_HEAD, *lines, rest[-1]]
 
 
 @functools.cache
-def embed_answer() -> bytes:
+def embed_response() -> bytes:
     """Render a constant embedding: a unit vector with the precision of float32."""
     numbers = random.Random(768)
     vector = [numbers.gauss(0, 1) for _ in range(EMBEDDING_DIMENSION)]
     length = math.sqrt(sum(x * x for x in vector))
     rounded = [float(f"{x / length:.8g}") for x in vector]
-    answer = {
+    response = {
         "model": MODELS[2],
         "embeddings": [rounded],
         "total_duration": 14_143_917,
         "prompt_eval_count": 12,
     }
-    return _response(json.dumps(answer, separators=(",", ":")).encode())
+    return _response(json.dumps(response, separators=(",", ":")).encode())
 
 
 @functools.cache
-def metadata_answers() -> dict[bytes, bytes]:
+def metadata_responses() -> dict[bytes, bytes]:
     """Render the responses about the server and its models."""
     details = {"parent_model": "", "format": "gguf", "family": "llama", "families": ["llama"]}
     models = [
@@ -171,7 +171,7 @@ class UpstreamProtocol(asyncio.Protocol):
             if not 0 <= end <= len(self._buffer):
                 return
             body, self._buffer = self._buffer[head_end + len(_HEAD_END) : end], self._buffer[end:]
-            self._answer(head[: head.find(b" HTTP/")], body)
+            self._respond(head[: head.find(b" HTTP/")], body)
 
     def _end_of_body(self, head: bytes, start: int) -> int:
         """Return the offset of the end of a request, or -1 if a chunked body is incomplete; chunks are not decoded."""
@@ -181,34 +181,34 @@ class UpstreamProtocol(asyncio.Protocol):
         length = _CONTENT_LENGTH.search(head)
         return start + (int(length[1]) if length else 0)
 
-    def _answer(self, route: bytes, body: bytes) -> None:
+    def _respond(self, route: bytes, body: bytes) -> None:
         if route == b"POST /api/chat":
             self._complete("chat", body)
         elif route == b"POST /api/generate":
             self._complete("generate", body)
         elif route == b"POST /api/embed":
-            self._transport.write(embed_answer())
+            self._transport.write(embed_response())
         else:
             not_found = _response(b'{"error":"not found"}', "404 Not Found")
-            self._transport.write(metadata_answers().get(route, not_found))
+            self._transport.write(metadata_responses().get(route, not_found))
 
     def _complete(self, kind: str, body: bytes) -> None:
         directive = _directive(body)
         if _STREAM_OFF.search(body):
             if b"delay_ms" in directive:
                 delay_seconds = directive[b"delay_ms"] / 1000
-                self._timer = self._loop.call_later(delay_seconds, self._transport.write, whole_answer(kind))
+                self._timer = self._loop.call_later(delay_seconds, self._transport.write, complete_response(kind))
             else:
-                self._transport.write(whole_answer(kind))
+                self._transport.write(complete_response(kind))
         elif b"rate" in directive:
             self._transport.write(STREAM_HEAD)
             self._tick(kind, 1 / directive[b"rate"], int(directive[b"tokens"]), self._loop.time())
         else:
             tokens = int(directive.get(b"tokens", BURST_TOKENS))
             if b"flush" in directive:
-                self._flush(flushed_answer(kind, tokens))
+                self._flush(flushed_response(kind, tokens))
             else:
-                self._transport.write(burst_answer(kind, tokens))
+                self._transport.write(burst_response(kind, tokens))
 
     def _flush(self, pieces: list[bytes]) -> None:
         """Write each piece separately to the socket, as the transport would join them."""

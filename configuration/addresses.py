@@ -2,11 +2,14 @@
 
 import ipaddress
 import re
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 OLLAMA_PORT = 11434
+WEAVIATE_PORT = 8080
 LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "0": "127.0.0.1", "::": "::1"}  # noqa: S104 - replaced here
 BASE_URL = "an address such as http://127.0.0.1:11434"
+WEAVIATE_URL = "an address such as http://127.0.0.1:8080"
+HTTP_URL = "a URL such as http://127.0.0.1:8001/health"
 LISTEN_HOST = "an address or a name of this machine, such as 127.0.0.1, 0.0.0.0 or ::, without a scheme or a port"
 ORIGIN = "origins as browsers send them, such as https://app.example or http://localhost:3000, or * for any"
 HOST_NAME = "host names without scheme and port, such as api.example, *.example or 10.0.0.5, or * for any"
@@ -26,27 +29,55 @@ def normalize_base_url(text: str) -> str:
     Raises:
         ValueError: if it is not an http(s) URL.
     """
+    parts = _server_address(text, OLLAMA_PORT, BASE_URL)
+    path = parts.path.rstrip("/").removesuffix("/api").rstrip("/")
+    if ENDPOINT.search(path):
+        raise ValueError(f"{BASE_URL}, without the path of an API endpoint")
+    return parts._replace(path=path).geturl()
+
+
+def normalize_weaviate_url(text: str) -> str:
+    """Return a complete base URL of a Weaviate: as `normalize_base_url`, with port 8080 and without a trailing `/v1`.
+
+    Raises:
+        ValueError: if it is not an http(s) URL.
+    """
+    parts = _server_address(text, WEAVIATE_PORT, WEAVIATE_URL)
+    return parts._replace(path=parts.path.rstrip("/").removesuffix("/v1").rstrip("/")).geturl()
+
+
+def normalize_http_url(text: str) -> str:
+    """Return an http(s) URL with its port; wildcard hosts become loopback addresses.
+
+    Raises:
+        ValueError: if it is not an http(s) URL, or has a fragment.
+    """
+    address, mark, query = text.strip().partition("?")
+    if "://" not in address or re.search(r"[^!-~]|#", query):
+        raise ValueError(HTTP_URL)
+    return _server_address(address, 80, HTTP_URL).geturl() + mark + query
+
+
+def _server_address(text: str, http_port: int, expected: str) -> SplitResult:
+    """Parse the address of an HTTP server; add a missing scheme and port, and replace wildcard hosts."""
     address = text.strip()
     if not address.isprintable() or " " in address:
-        raise ValueError(BASE_URL)
+        raise ValueError(expected)
     try:
         parts = urlsplit(address if "://" in address else f"http://{address}")
-        port = (443 if parts.scheme == "https" else OLLAMA_PORT) if parts.port is None else parts.port
+        port = (443 if parts.scheme == "https" else http_port) if parts.port is None else parts.port
     except ValueError:
-        raise ValueError(BASE_URL) from None
+        raise ValueError(expected) from None
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or not port:
-        raise ValueError(BASE_URL)
-    host = _upstream_host(parts.hostname)
+        raise ValueError(expected)
+    host = _upstream_host(parts.hostname, expected)
     credentials = parts.netloc.rpartition("@")[0]
     try:
         unquote(credentials).encode("latin-1")  # the encoding of the `Authorization` header
     except UnicodeEncodeError:
-        raise ValueError(BASE_URL) from None
+        raise ValueError(expected) from None
     netloc = f"{credentials}@{host}:{port}" if credentials.strip(":") else f"{host}:{port}"
-    path = parts.path.rstrip("/").removesuffix("/api").rstrip("/")
-    if ENDPOINT.search(path):
-        raise ValueError(f"{BASE_URL}, without the path of an API endpoint")
-    return urlunsplit((parts.scheme, netloc, path, "", ""))
+    return parts._replace(netloc=netloc)
 
 
 def has_credentials(url: str) -> bool:
@@ -60,7 +91,7 @@ def without_credentials(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
-def _upstream_host(name: str) -> str:
+def _upstream_host(name: str, expected: str) -> str:
     try:
         ip = ipaddress.ip_address(name)
     except ValueError:
@@ -69,11 +100,11 @@ def _upstream_host(name: str) -> str:
         text = LOOPBACK_OF.get(str(ip), name)
         return f"[{text}]" if ip.version == 6 else text  # noqa: PLR2004 - IP version 6
     if name in {"http", "https"}:  # from typos: http:/host, https//host, http://http://host
-        raise ValueError(BASE_URL)
+        raise ValueError(expected)
     if name in LOOPBACK_OF:
         return LOOPBACK_OF[name]
     if not _is_name(name.removesuffix(".")):
-        raise ValueError(BASE_URL)
+        raise ValueError(expected)
     return name
 
 

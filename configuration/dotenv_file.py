@@ -16,6 +16,7 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 SIMILARITY = 0.8
 ACCESS_SETTINGS = ("API_KEYS", "ALLOWED_HOSTS")  # without them the service is open, so a misspelt one is an error
 ACCESS_SIMILARITY = 0.85  # stricter, as a match is an error and not a warning
+MAX_LISTED = 20
 UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -34,16 +35,23 @@ class Variable(NamedTuple):
 class DotenvSource(PydanticBaseSettingsSource):
     """Settings source that reads `.env` files; values of later files win.
 
+    `named_by` is the variable that names the files, which must exist then; without it, files may be missing.
+
     Raises:
         DotenvError: when called, if a file cannot be read or parsed.
     """
 
     def __init__(
-        self, settings_class: type[BaseSettings], paths: tuple[Path, ...], environment: Mapping[str, Any]
+        self,
+        settings_class: type[BaseSettings],
+        paths: tuple[Path, ...],
+        environment: Mapping[str, Any],
+        named_by: str | None = None,
     ) -> None:
         super().__init__(settings_class)
         self._paths = paths
         self._environment = environment
+        self._named_by = named_by
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         """Not used: `__call__` returns all fields."""
@@ -55,7 +63,7 @@ class DotenvSource(PydanticBaseSettingsSource):
         values: dict[str, str] = {}
         misspelt: list[tuple[Path, Variable, str]] = []
         for path in self._paths:
-            variables = read_dotenv(path, fields)
+            variables = read_dotenv(path, fields, self._named_by)
             values |= {name.lower(): found.value for name, found in variables.items() if found.value}
             misspelt += [(path, *match) for match in _misspelt_access_settings(variables.values(), fields)]
         for path, variable, meant in misspelt:
@@ -66,17 +74,18 @@ class DotenvSource(PydanticBaseSettingsSource):
         return {name: value for name, value in values.items() if name in fields}
 
 
-def read_dotenv(path: Path, fields: Mapping[str, Any]) -> dict[str, Variable]:
+def read_dotenv(path: Path, fields: Mapping[str, Any], named_by: str | None = None) -> dict[str, Variable]:
     """Return the variables of a file by their names in upper case; none if the file does not exist.
 
-    `fields` are the names of the settings. In their values `${NAME}` is not expanded, and is an error outside single
-    quotes. A named pipe is read until its writer closes it.
+    `fields` are the names of the settings. If a variable `named_by` names the file, it must exist. In the
+    values of settings `${NAME}` is not expanded, and is an error outside single quotes. A named pipe is read until its
+    writer closes it.
 
     Raises:
         DotenvError: if the file cannot be read or parsed.
     """
     variables: dict[str, Variable] = {}
-    for variable, raw in _parse(path, _read_text(path)):
+    for variable, raw in _parse(path, _read_text(path, named_by)):
         name = variable.name.upper()
         if name.lower() in fields:
             if "\n" in raw or "\r" in raw:
@@ -105,15 +114,25 @@ def read_dotenv(path: Path, fields: Mapping[str, Any]) -> dict[str, Variable]:
     return variables
 
 
-def misspelt_names(path: Path, fields: Mapping[str, Any]) -> list[str]:
-    """Return a warning for each variable of a file that looks like a misspelt setting; none for a named pipe."""
+def unknown_names(path: Path, fields: Mapping[str, Any]) -> list[str]:
+    """Return warnings about the variables of a file that are not settings; none for a named pipe.
+
+    There is one for each that looks like a misspelt setting, and one for all others, which may be settings of another
+    program that shares the file.
+    """
     if not path.is_file():
         return []
-    return [
+    unknown = [found for name, found in read_dotenv(path, fields).items() if name.lower() not in fields]
+    nearest = {found: near for found in unknown if (near := nearest_setting(found.name, fields))}
+    warnings = [
         f"{path} line {found.line}: {found.name} is not a setting; did you mean {near}?"
-        for name, found in read_dotenv(path, fields).items()
-        if name.lower() not in fields and (near := nearest_setting(name, fields))
+        for found, near in nearest.items()
     ]
+    others = [found.name for found in unknown if found not in nearest]
+    if others:
+        more = f" and {len(others) - MAX_LISTED} more" if len(others) > MAX_LISTED else ""
+        warnings.append(f"{path}: not settings of this service, ignored: {', '.join(others[:MAX_LISTED])}{more}")
+    return warnings
 
 
 def nearest_setting(name: str, fields: Mapping[str, Any], similarity: float = SIMILARITY) -> str | None:
@@ -147,12 +166,14 @@ def _squeeze(name: str) -> str:
     return re.sub("[^A-Z0-9]", "", name.upper())
 
 
-def _read_text(path: Path) -> str:
+def _read_text(path: Path, named_by: str | None) -> str:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         if path.is_symlink():
             raise DotenvError(f"{path} is a link to a file that does not exist") from None
+        if named_by:
+            raise DotenvError(f"{named_by} names {path.absolute()}, which does not exist") from None
         return ""
     except OSError as error:
         raise DotenvError(f"{path} cannot be read: {error.strerror}") from None

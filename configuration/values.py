@@ -1,6 +1,7 @@
 """Validation of other settings: comma-separated lists, API keys, header names, case-insensitive values."""
 
 import re
+from collections.abc import Callable
 
 from pydantic import SecretStr
 
@@ -60,11 +61,7 @@ def check_header_name(name: str) -> str:
     return name
 
 
-def lower_case(value: object) -> object:
-    """Strip a string and convert it to lower case; other types are returned unchanged."""
-    return value.strip().lower() if isinstance(value, str) else value
-
-
-def upper_case(value: object) -> object:
-    """Strip a string and convert it to upper case; other types are returned unchanged."""
-    return value.strip().upper() if isinstance(value, str) else value
+def ignore_case(*choices: str) -> Callable[[object], object]:
+    """Return a function that replaces a string by the choice it equals in any case; other values are unchanged."""
+    by_case = {choice.casefold(): choice for choice in choices}
+    return lambda value: by_case.get(value.strip().casefold(), value) if isinstance(value, str) else value

@@ -10,14 +10,15 @@ from routers.responses.problems import problem
 LOCAL_HOSTS = ("*.localhost", "*.local", "*.internal")  # never resolved by public DNS; Ollama allows the same
 SINGLE_LABEL = re.compile(r"[a-z0-9_-]+")
 PORT = re.compile(rb":[0-9]*\Z")
+BY_ADDRESS = ("/health", "/metrics")  # probes and scrapers send IP addresses
 MAX_CACHED_HEADERS = 100  # bounded, as a client can write one host name in many ways
 
 
 class AllowedHostsMiddleware:
     """Rejects requests whose `Host` is not allowed, which protects against DNS rebinding.
 
-    Requests without `Host` are allowed, as browsers always send it. So are requests to `/health` whose `Host` is an IP
-    address, which Kubernetes sends: DNS rebinding needs a name.
+    Requests without `Host` are allowed, as browsers always send it. So are requests to `/health` and `/metrics` whose
+    `Host` is an IP address, which Kubernetes and Prometheus send: DNS rebinding needs a name.
 
     Args:
         app: The wrapped app.
@@ -38,7 +39,7 @@ class AllowedHostsMiddleware:
         if scope["type"] == "lifespan" or self._is_allowed(scope):
             await self._app(scope, receive, send)
             return
-        detail = "The Host header names a host that is not allowed (ALLOWED_HOSTS)."
+        detail = "The host name of this request is not allowed (ALLOWED_HOSTS)."
         await problem("host_not_allowed", detail, headers={"Connection": "close"})(scope, receive, send)
 
     def _is_allowed(self, scope: Scope) -> bool:
@@ -53,7 +54,7 @@ class AllowedHostsMiddleware:
             if len(hosts) == 1 and len(self._allowed_headers) < MAX_CACHED_HEADERS:
                 self._allowed_headers.add(hosts[0])
             return True
-        return get_route_path(scope).startswith("/health") and all(_ip(name) for name in names)
+        return get_route_path(scope).startswith(BY_ADDRESS) and all(_ip(name) for name in names)
 
     def _is_allowed_name(self, name: str) -> bool:
         if name in self._names or name.endswith(self._suffixes):

@@ -34,13 +34,13 @@ class ClientDisconnectMiddleware:
         except asyncio.CancelledError as error:
             if monitor.is_cancelled_by_others() and error.args != FORCED_SHUTDOWN:
                 raise
-            monitor.abort()  # the client is gone, so no response is sent
+            monitor.abort()  # the client has disconnected, so no response is sent
         finally:
             monitor.stop()
 
 
 class _ClientMonitor:
-    """Monitors the client of one request, and cancels the request if it is gone."""
+    """Monitors the client of one request, and cancels the request if the client disconnects or stops reading."""
 
     def __init__(self, receive: Receive, send: Send, write_timeout_seconds: float) -> None:
         self._receive = receive

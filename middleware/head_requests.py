@@ -1,5 +1,7 @@
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from routers.asgi_scope import pass_route_on
+
 
 class HeadMiddleware:
     """Handles HEAD requests as GET and drops the response body."""
@@ -18,4 +20,8 @@ class HeadMiddleware:
                 message = {**message, "body": b""}
             await send(message)
 
-        await self._app({**scope, "method": "GET"}, receive, send_head)
+        inner = {**scope, "method": "GET"}
+        try:
+            await self._app(inner, receive, send_head)
+        finally:
+            pass_route_on(inner, scope)

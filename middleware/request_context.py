@@ -3,6 +3,7 @@ import logging
 import re
 import secrets
 import time
+from collections.abc import Callable
 from urllib.parse import quote
 
 from starlette.requests import ClientDisconnect
@@ -12,7 +13,8 @@ from middleware.trace_context import trace_id_in
 from routers.asgi_scope import get_route_path, with_connection_close
 from server.request_log import Outcome, RequestNotes, log_request, request_id, request_notes
 from server.shutdown import Shutdown
-from services.call_stats import call_stats
+from server.tracing import current_trace_id, has_sdk
+from services.operation import request_operations
 from services.serving_server import ServingServer, serving_server
 
 logger = logging.getLogger(__name__)
@@ -21,14 +23,24 @@ REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{1,128}")
 MAX_ID_LENGTH = 128
 CLIENT_CLOSED_REQUEST = 499
 FIRST_FAILURE_STATUS = 400
+QUIET_PATHS = ("/health", "/metrics")  # requested every few seconds
+
+
+OnRequest = Callable[[Scope, int, Outcome, str | None, float], None]
+"""Takes a request's scope, status, outcome, error code and seconds."""
 
 
 class RequestContextMiddleware:
-    """Assigns request ids, logs one line per request and, while draining, sends `Connection: close`."""
+    """Assigns request ids, logs one line per request and passes its outcome to `on_request`.
 
-    def __init__(self, app: ASGIApp, shutdown: Shutdown) -> None:
+    While the service drains, clients are asked to close the connection.
+    """
+
+    def __init__(self, app: ASGIApp, shutdown: Shutdown, on_request: OnRequest | None = None) -> None:
         self._app = app
         self._shutdown = shutdown
+        self._on_request = on_request
+        self._may_be_traced = has_sdk()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -38,9 +50,11 @@ class RequestContextMiddleware:
         started_at = time.monotonic()
         notes = RequestNotes()
         id_ = _read_headers(scope, notes)
+        if self._may_be_traced:
+            notes.trace_id = current_trace_id() or notes.trace_id
         request_id.set(id_)
         request_notes.set(notes)
-        call_stats.set(notes)
+        request_operations.set(notes.operations)
         server = ServingServer()
         serving_server.set(server)
         is_whole = has_left = False
@@ -67,15 +81,19 @@ class RequestContextMiddleware:
             has_left = True
         finally:
             notes.served_by = server.name
-            level = logging.DEBUG if get_route_path(scope).startswith("/health") else logging.INFO
+            seconds = time.monotonic() - started_at
+            status = notes.status or CLIENT_CLOSED_REQUEST
+            outcome: Outcome = "whole"
+            if has_left:
+                outcome = "left"
+            elif notes.error is not None or not is_whole or status >= FIRST_FAILURE_STATUS:
+                outcome = "failed"
+            error = None if outcome == "whole" else notes.error
+            level = logging.DEBUG if get_route_path(scope).startswith(QUIET_PATHS) else logging.INFO
             if logger.isEnabledFor(level):
-                status = notes.status or CLIENT_CLOSED_REQUEST
-                outcome: Outcome = "whole"
-                if has_left:
-                    outcome = "left"
-                elif notes.error is not None or not is_whole or status >= FIRST_FAILURE_STATUS:
-                    outcome = "failed"
-                log_request(logger, level, scope, status, outcome, notes, started_at)
+                log_request(logger, level, scope, status, outcome, notes, started_at, seconds)
+            if self._on_request is not None:
+                self._on_request(scope, status, outcome, error, seconds)
 
 
 def _read_headers(scope: Scope, notes: RequestNotes) -> str:

@@ -17,8 +17,8 @@ else:
     def unsent_bytes(connection: socket.socket) -> int:
         """Return how many bytes the peer has not acknowledged; 0 if the operating system does not report it."""
         try:
-            answer = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
+            result = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
         except (OSError, AttributeError):
             return 0
-        (size,) = struct.unpack("i", answer)
+        (size,) = struct.unpack("i", result)
         return int(size)

@@ -28,6 +28,4 @@ class ServerErrorMiddleware:
             note(error="internal_error")
             notes = request_notes.get()
             if notes is None or notes.status is None:
-                await problem("internal_error", "An unexpected error; see the log of the service.")(
-                    scope, receive, send
-                )
+                await problem("internal_error", "The service failed; see its log for the reason.")(scope, receive, send)

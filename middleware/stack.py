@@ -18,13 +18,21 @@ from middleware.head_requests import HeadMiddleware
 from middleware.problem_handler import ProblemHandlerMiddleware
 from middleware.request_body.limits import RequestBodyMiddleware
 from middleware.request_body.unread import UnreadBodyMiddleware
-from middleware.request_context import RequestContextMiddleware
+from middleware.request_context import OnRequest, RequestContextMiddleware
 from middleware.server_errors import ServerErrorMiddleware
 from routers.openapi.schema import complete_schema
 from server.listening import is_loopback
 from server.shutdown import Shutdown
 
-EXPOSED_HEADERS = ["X-Request-ID", "X-Model", "X-Model-Fallback", "X-Served-By", "Retry-After", "X-Should-Retry"]
+EXPOSED_HEADERS = [
+    "X-Request-ID",
+    "X-Model",
+    "X-Model-Fallback",
+    "X-Prompt-Truncated",
+    "X-Served-By",
+    "Retry-After",
+    "X-Should-Retry",
+]
 
 
 class LayeredApp(FastAPI):
@@ -49,14 +57,16 @@ class LayeredApp(FastAPI):
         return self.openapi_schema
 
 
-def middleware_stack(settings: Settings, shutdown: Shutdown, open_paths: Collection[str]) -> list[Middleware]:
+def middleware_stack(
+    settings: Settings, shutdown: Shutdown, open_paths: Collection[str], on_request: OnRequest | None
+) -> list[Middleware]:
     """Return the configurable middleware, outermost first; `open_paths` need no API key.
 
     `LayeredApp` adds the outermost and the innermost ones.
     """
     return [
         Middleware(UnreadBodyMiddleware),
-        Middleware(RequestContextMiddleware, shutdown=shutdown),
+        Middleware(RequestContextMiddleware, shutdown=shutdown, on_request=on_request),
         *_allowed_hosts(settings),
         *_cors(settings),
         Middleware(ServerErrorMiddleware),

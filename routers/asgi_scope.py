@@ -26,3 +26,9 @@ def get_route_path(scope: Scope) -> str:
     This is the function that the router uses: an access check that parsed the path differently could be bypassed.
     """
     return starlette_route_path(scope)
+
+
+def pass_route_on(inner: Scope, scope: Scope) -> None:
+    """Copy the matched route from a modified copy of a scope to the original, which outer middleware reads."""
+    if "route" in inner:
+        scope["route"] = inner["route"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from fastapi import APIRouter
@@ -11,6 +12,7 @@ from routers.dependencies import ComponentChecksDep, OllamaServiceDep, ShutdownD
 from routers.openapi import response_examples
 from routers.openapi.schema import success_response
 from routers.schemas.health import HealthResponse, Liveness, Readiness
+from server.build_info import build_info
 from services.ollama.errors import OllamaError
 from services.ollama_service import OllamaService
 from services.upstream import Health
@@ -38,15 +40,17 @@ async def health(service: OllamaServiceDep, checks: ComponentChecksDep) -> JSONR
 
     A configured model that is not installed is reported as `false` and does not make the service unhealthy.
     `last_success_at` and `last_failure_at` are about the generations, chats and embeddings of this process: an Ollama
-    that is stuck may still respond to probes.
+    that is stuck may still respond to probes. A registered component has its own words in `services`; one that is down
+    makes the status `degraded`.
     """
     ollama, models, components = await asyncio.gather(_ollama(service), service.configured_models(), checks.run())
-    up = {"ollama": ollama is not None, **components}
+    is_healthy = ollama is not None and all(component.is_up for component in components.values())
     running, queued = await service.queue_stats()
     outcomes = await service.outcomes()
     content = {
-        "status": "healthy" if all(up.values()) else "degraded",
-        "services": {name: "up" if is_up else "down" for name, is_up in up.items()},
+        "status": "healthy" if is_healthy else "degraded",
+        "services": {"ollama": "down" if ollama is None else "up"}
+        | {name: component.word for name, component in components.items()},
         "ollama": {
             "version": ollama and ollama.version,
             "latency_ms": ollama and ollama.latency_ms,
@@ -57,9 +61,10 @@ async def health(service: OllamaServiceDep, checks: ComponentChecksDep) -> JSONR
             "last_failure_at": _rfc3339(outcomes.last_failure),
             "last_failure_code": outcomes.last_failure_code,
         },
+        "build": asdict(build_info(service.settings.build_commit)),
         "checked_at": _rfc3339(time.time()),
     }
-    return JSONResponse(content, 200 if all(up.values()) else 503)
+    return JSONResponse(content, 200 if is_healthy else 503)
 
 
 @router.get(

@@ -101,6 +101,6 @@ async def replace_lone_surrogates(data: bytes) -> bytes:
     # Once escaped backslashes are replaced, each backslash starts an escape sequence.
     marked = data.replace(b"\\\\", b"\x01\x01").replace(b"\\uD", b"\\ud")
     await yield_if_large(data)
-    mended = _LONE_SURROGATE.sub(rb"\\ufffd", marked)
+    repaired = _LONE_SURROGATE.sub(rb"\\ufffd", marked)
     await yield_if_large(data)
-    return mended.replace(b"\x01\x01", b"\\\\")
+    return repaired.replace(b"\x01\x01", b"\\\\")

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Body, Query
+from fastapi import APIRouter, Body, Path, Query
 from starlette.responses import Response
 
 from routers.dependencies import OllamaServiceDep, ShutdownDep
@@ -13,8 +13,13 @@ from routers.openapi import examples, response_examples
 from routers.openapi.schema import MODEL_HEADERS, operation_id, problems, stream_response, success_response
 from routers.responses.streaming import StreamingCompletion, model_headers
 from routers.schemas.ollama import ChatRequest, EmbeddingsRequest, GenerateRequest
-from routers.schemas.ollama_responses import ChatResponse, EmbeddingsResponse, GenerateResponse, ModelsResponse
-from server.request_log import note
+from routers.schemas.ollama_responses import (
+    ChatResponse,
+    EmbeddingsResponse,
+    GenerateResponse,
+    ModelDetailsResponse,
+    ModelsResponse,
+)
 from services.completion import Completion
 
 LIST_PROBLEMS = problems(
@@ -32,6 +37,7 @@ LIST_PROBLEMS = problems(
 MODEL_PROBLEMS = problems(
     "bad_request",
     "rejected_by_ollama",
+    "unsupported_by_model",
     "unauthorized",
     "model_not_found",
     "request_timeout",
@@ -74,6 +80,32 @@ async def models(
     """
     found = await service.models(force_refresh=force_refresh)
     return _json({"success": True, **asdict(found)})
+
+
+@router.get(
+    "/models/{name:path}",
+    summary="Get a model",
+    response_model=ModelDetailsResponse,
+    responses=success_response("The model.", response_examples.MODEL_DETAILS_RESPONSES)
+    | LIST_PROBLEMS
+    | problems("model_not_found"),
+)
+async def model(
+    name: Annotated[
+        str,
+        Path(
+            description="Model name as in requests; it may contain slashes and a colon.", examples=["nomic-embed-text"]
+        ),
+    ],
+    service: OllamaServiceDep,
+) -> Response:
+    """Return the properties of an installed model, and whether it is loaded. The model is not loaded by this.
+
+    Ollama is asked for the properties once per model, and for the loaded state each time.
+    """
+    if not name.strip("/"):
+        return await models(service)
+    return _json({"success": True, **asdict(await service.model_details(name.removesuffix("/")))})
 
 
 @router.post(
@@ -151,30 +183,35 @@ async def embeddings(
     """Create embeddings of 1 to 512 texts. The vectors have unit length: their dot product is the cosine similarity.
 
     Only vectors of the same model can be compared, so there is no fallback model.
+
+    Most embedding models were trained with a prefix for each type of input and find far less without it; Ollama adds
+    none. `input_type` adds it: `document` for stored texts, `query` for searches. Both sides must be made the same way:
+    vectors stored without `input_type` only match searches without it.
     """
     is_one = isinstance(body.text, str)
     async with shutdown.drain_guard():
         found = await service.embed(
             [body.text] if isinstance(body.text, str) else body.text,
             model=body.model,
+            input_type=body.input_type,
             dimensions=body.dimensions,
             truncate=body.truncate,
             keep_alive=body.keep_alive,
         )
-    note(model=found.model, tokens=found.prompt_tokens)
     content = {
         "success": True,
         "embeddings": found.vectors[0] if is_one else found.vectors,
         "dimension": len(found.vectors[0]),
         "model": found.model,
+        "prefix": found.prefix,
         "usage": {"prompt_tokens": found.prompt_tokens},
+        "warnings": found.warnings,
     }
     return _json(content, {"X-Model": found.model, "X-Model-Fallback": "false"})
 
 
 def _completion_response(completion: Completion, **members: Any) -> Response:
     served, done = completion.served, completion.done
-    note(model=served.model, fallback=served.fallback, tokens=done.usage.completion_tokens)
     content = {
         "success": True,
         "response": completion.text,

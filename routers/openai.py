@@ -20,8 +20,8 @@ from routers.responses.openai import (
 from routers.schemas.openai import ChatCompletionRequest, OpenAIEmbeddingsRequest
 from routers.schemas.openai_responses import ChatCompletion, OpenAIEmbeddings, OpenAIModel, OpenAIModels
 from routers.schemas.openai_to_ollama import to_completion_request, to_texts
-from server.request_log import note
 from services.ollama.errors import ModelNotFoundError
+from services.ollama.model_list import whole_number
 from services.ollama.types.model_names import ModelName
 
 LIST_ERRORS = openai_errors(
@@ -38,6 +38,7 @@ LIST_ERRORS = openai_errors(
 MODEL_ERRORS = openai_errors(
     "bad_request",
     "rejected_by_ollama",
+    "unsupported_by_model",
     "unsupported_parameter",
     "unauthorized",
     "model_not_found",
@@ -135,18 +136,19 @@ async def openai_embeddings(
 ) -> Response:
     """Create embeddings of 1 to 2048 texts. The vectors have unit length.
 
-    Only vectors of the same model can be compared, so there is no fallback model.
+    Only vectors of the same model can be compared, so there is no fallback model. `input_type` adds the prefix that the
+    model was trained with, as in `/api/ollama/embeddings`.
     """
     texts = to_texts(body.input)
     async with shutdown.drain_guard():
         found = await service.embed(
             texts,
             model=body.model,
+            input_type=body.input_type,
             dimensions=body.dimensions,
             truncate=body.truncate,
             keep_alive=body.keep_alive,
         )
-    note(model=found.model, tokens=found.prompt_tokens)
     vectors: list[Any] = found.vectors
     if body.encoding_format == "base64":
         vectors = [base64_vector(vector) for vector in found.vectors]
@@ -156,6 +158,8 @@ async def openai_embeddings(
         "data": [{"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(vectors)],
         "model": found.model,
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+        "prefix": found.prefix,
+        "warnings": found.warnings,
     }
     return json_response(content, {"X-Model": found.model, "X-Model-Fallback": "false"})
 
@@ -166,4 +170,11 @@ def _model(model: dict[str, Any]) -> dict[str, Any]:
     except (OverflowError, TypeError, ValueError):
         created = 0
     owner = ModelName.parse(model["model"]).namespace
-    return {"id": model["name"], "object": "model", "created": max(created, 0), "owned_by": owner}
+    return {
+        "id": model["name"],
+        "object": "model",
+        "created": max(created, 0),
+        "owned_by": owner,
+        "context_length": whole_number((model.get("details") or {}).get("context_length")),
+        "capabilities": model.get("capabilities"),
+    }

@@ -1,7 +1,7 @@
 from fastapi import APIRouter
 from starlette.types import Receive, Scope, Send
 
-from routers.asgi_scope import get_route_path
+from routers.asgi_scope import get_route_path, pass_route_on
 
 
 class TrailingSlashFallback:
@@ -17,8 +17,11 @@ class TrailingSlashFallback:
         """Handle one request."""
         path = get_route_path(scope)
         if scope["type"] == "http" and path.endswith("/") and path.strip("/"):
-            scope = {**scope, "path": scope["path"].removesuffix("/")}
-            if not get_route_path(scope).endswith("/"):
-                await self._router.app(scope, receive, send)
+            inner = {**scope, "path": scope["path"].removesuffix("/")}
+            if not get_route_path(inner).endswith("/"):
+                try:
+                    await self._router.app(inner, receive, send)
+                finally:
+                    pass_route_on(inner, scope)
                 return
         await self._router.not_found(scope, receive, send)

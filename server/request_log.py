@@ -2,15 +2,15 @@
 
 import logging
 import re
-import time
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 from urllib.parse import quote
 
 from starlette.types import Scope
 
-from services.call_stats import CallStats
+from services.operation import Operation
 
 Outcome = Literal["whole", "failed", "left"]
 
@@ -23,19 +23,16 @@ request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
 
 @dataclass(slots=True)
-class RequestNotes(CallStats):
+class RequestNotes:
     """Values collected during a request for its log line."""
 
     status: int | None = None
-    model: str | None = None
-    fallback: bool | None = None
-    tokens: int | None = None
-    first_token_at: float | None = None
     error: str | None = None
     key: str | None = None
     trace_id: str | None = None
     given_request_id: str | None = None
     served_by: str | None = None
+    operations: list[Operation] = field(default_factory=list)
 
 
 request_notes: ContextVar[RequestNotes | None] = ContextVar("request_notes", default=None)
@@ -70,15 +67,17 @@ def log_request(
     outcome: Outcome,
     notes: RequestNotes,
     started_at: float,
+    seconds: float,
 ) -> None:
     """Log one line for a finished request.
 
     The record is created here because `logger.log` would determine its caller and merge `extra`, which takes 5 µs.
+    Without a file name, which nothing shows, it takes another 0.5 µs less.
     """
     path, client = scope["path"], scope.get("client")
     line = RequestLine(
         method=scope["method"],
-        path=path if PLAIN_PATH.fullmatch(path) else quote(path[:MAX_PATH_LENGTH]),
+        path=_shown_path(path),
         status=status,
         outcome=outcome,
     )
@@ -86,25 +85,42 @@ def log_request(
         line["error"] = notes.error
     if client:
         host = str(client[0])  # may come from a header, so anything but an address is escaped
-        line["client"] = host if PLAIN_HOST.fullmatch(host) else quote(host[:MAX_HOST_LENGTH])
+        line["client"] = _shown_host(host)
     if notes.key is not None:
         line["key"] = notes.key
-    if notes.model is not None:
-        line["model"] = notes.model
-        line["fallback"] = notes.fallback
-    if notes.tokens is not None:
-        line["tokens"] = notes.tokens
-    if notes.queue_seconds is not None:
-        line["queue_ms"] = round(notes.queue_seconds * 1000, 1)
+    if notes.operations:
+        _add_operation(line, notes.operations[-1], started_at)
     if notes.served_by is not None:
         line["served_by"] = notes.served_by
-    if notes.attempts:
-        line["attempts"] = notes.attempts
-    if notes.first_token_at is not None:
-        line["first_token_ms"] = round((notes.first_token_at - started_at) * 1000, 1)
-    line["total_ms"] = round((time.monotonic() - started_at) * 1000, 1)
+    line["total_ms"] = round(seconds * 1000, 1)
     if notes.trace_id is not None:
         line["trace_id"] = notes.trace_id
     if notes.given_request_id is not None:
         line["given_request_id"] = notes.given_request_id
-    logger.handle(logging.getLogRecordFactory()(logger.name, level, __file__, 0, line, (), None))
+    logger.handle(logging.getLogRecordFactory()(logger.name, level, "", 0, line, (), None))
+
+
+@lru_cache(maxsize=64)
+def _shown_path(path: str) -> str:
+    return path if PLAIN_PATH.fullmatch(path) else quote(path[:MAX_PATH_LENGTH])
+
+
+@lru_cache(maxsize=64)
+def _shown_host(host: str) -> str:
+    return host if PLAIN_HOST.fullmatch(host) else quote(host[:MAX_HOST_LENGTH])
+
+
+def _add_operation(line: RequestLine, operation: Operation, started_at: float) -> None:
+    if operation.model is not None:
+        line["model"] = operation.model
+        line["fallback"] = operation.fallback
+    if operation.input_tokens is not None:
+        line["prompt_tokens"] = operation.input_tokens
+    if operation.output_tokens is not None:
+        line["tokens"] = operation.output_tokens
+    if operation.queue_seconds is not None:
+        line["queue_ms"] = round(operation.queue_seconds * 1000, 1)
+    if operation.attempts:
+        line["attempts"] = operation.attempts
+    if operation.first_chunk_at is not None:
+        line["first_token_ms"] = round((operation.first_chunk_at - started_at) * 1000, 1)

@@ -20,7 +20,7 @@ NOTIFY_SECONDS = 2.0
 class Shutdown:
     """Delays the server's shutdown on SIGTERM and SIGINT until the open requests have ended.
 
-    uvicorn closes its listening sockets at once, so clients could not be told that the service is shutting down.
+    uvicorn closes its listening sockets at once, so it could not notify clients of the shutdown.
     """
 
     def __init__(self, *, grace_seconds: float, delay_seconds: float = 0) -> None:
@@ -40,7 +40,7 @@ class Shutdown:
             ShuttingDownError: at once, if new requests are no longer accepted.
         """
         if self.begun:
-            detail = "The service is shutting down; retry in a moment."
+            detail = "The service is shutting down; try again in a moment."
             raise ShuttingDownError(detail, retry_after_seconds=1)
         return _DrainGuard(self._open, self._all_ended)
 

@@ -6,17 +6,19 @@ import multiprocessing
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from config import Settings, misspelt_settings
+from config import Settings, unknown_settings
 from configuration.addresses import without_credentials
 from server.listening import is_loopback
 from server.logging import configure_logging
+from server.metrics import Metrics
 from server.shutdown import Shutdown
+from services.components import ComponentChecks
 from services.ollama.errors import OllamaError
 from services.ollama_service import OllamaService
 
@@ -33,7 +35,7 @@ def log_settings(settings: Settings, files: Sequence[Path]) -> None:
     if files:
         read = " and ".join(str(path) for path in files if path.exists())
         logger.info("settings from the environment and %s", read or "no .env file")
-        for warning in misspelt_settings(files):
+        for warning in unknown_settings(files):
             logger.warning("%s", warning)
     changed = [
         f"{name.upper()}={_shown(getattr(settings, name))}"
@@ -98,7 +100,11 @@ async def log_upstream(service: OllamaService) -> None:
 
 
 def lifespan(
-    service: OllamaService, shutdown: Shutdown, env_files: Sequence[Path]
+    service: OllamaService,
+    checks: ComponentChecks,
+    shutdown: Shutdown,
+    env_files: Sequence[Path],
+    metrics: Metrics | None,
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """Return the app's lifespan: logging and connections on startup, signal handling, disconnect on shutdown."""
 
@@ -110,12 +116,14 @@ def lifespan(
         await service.connect()
         report = asyncio.create_task(log_upstream(service))
         try:
-            with shutdown.hooked():
-                yield
+            async with metrics.shared_in_background() if metrics else nullcontext():
+                with shutdown.hooked():
+                    yield
         finally:
             report.cancel()
             try:
                 await asyncio.wait({report})
+                await checks.close()
             finally:
                 await service.disconnect()
 

@@ -27,6 +27,11 @@ class CircuitBreaker:
         self._cause: OllamaError | None = None
         self._probing = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the last connection failed, and none has succeeded since."""
+        return self._down_until is not None
+
     def check(self) -> None:
         """Reject the request if the circuit is open.
 

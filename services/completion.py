@@ -1,12 +1,12 @@
-"""Completion requests and responses, whole and as a stream of events."""
+"""Completion requests and responses, complete and as a stream of events."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self
 
 from services.ollama.errors import OllamaResponseError
-from services.ollama.events import Done, Event, Thinking, Token, ToolCall
+from services.ollama.events import Done, Event, Thinking, Token, ToolCall, Warning_
 from services.ollama.response_parser import ResponseFormat, ResponseParser, incomplete_response
 from services.ollama.stream_reader import StreamReader
 
@@ -23,17 +23,34 @@ class CompletionRequest:
     content: dict[str, Any]
     options: dict[str, Any] = field(default_factory=dict)
     response_format: ResponseFormat = None
+    truncate: bool | None = None
+    shift: bool | None = None
     keep_alive: float | str | None = None
     allow_fallback: bool = True
 
 
 @dataclass(slots=True)
 class ResolvedModel:
-    """The model that responds (`model`, its short name), and the one that was requested (`requested_model`)."""
+    """The model that responds (`model`, its short name), and the one that was requested (`requested_model`).
+
+    `warnings` are those known before it responds.
+    """
 
     model: str
     requested_model: str
     fallback: bool
+    warnings: list[Warning_] = field(default_factory=list)
+
+
+class Ending(Protocol):
+    """Completes the last event of a response."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether `finish` returns without waiting."""
+
+    async def finish(self, done: Done) -> None:
+        """Complete the last event."""
 
 
 @dataclass(slots=True)
@@ -71,15 +88,18 @@ class Completion:
 class CompletionStream:
     """A streamed response: iterates over batches of events, each batch being what arrived together."""
 
-    def __init__(self, resolved: ResolvedModel, reader: StreamReader, request: CompletionRequest) -> None:
+    def __init__(
+        self, resolved: ResolvedModel, reader: StreamReader, request: CompletionRequest, ending: Ending
+    ) -> None:
         self.served = resolved
         self._reader = reader
+        self._ending = ending
         self._parser = _parser(request, resolved)
 
     @property
-    def is_done(self) -> bool:
-        """Whether `Done` has been read."""
-        return self._parser.is_done
+    def done(self) -> Done | None:
+        """The last event, once it has been read."""
+        return self._parser.done
 
     async def __aiter__(self) -> AsyncIterator[list[Event]]:
         """Yield batches of events up to `Done`.
@@ -88,21 +108,27 @@ class CompletionStream:
             OllamaError: if the response is interrupted, or ends without `done: true`.
         """
         parser = self._parser
-        while not parser.is_done:
+        while parser.done is None:
             chunks = await self._reader.read()
             if not chunks:
                 raise incomplete_response()
             events: list[Event] = []
             try:
-                for chunk in takewhile(lambda _: not parser.is_done, chunks):
+                for chunk in takewhile(lambda _: parser.done is None, chunks):
                     events += parser.events(chunk)
             except OllamaResponseError:
                 if events:
                     yield events  # deliver what preceded the bad chunk
                 raise
+            if events and isinstance(done := events[-1], Done):
+                if not self._ending.is_known and len(events) > 1:
+                    yield events[:-1]  # do not delay the text
+                    events = [done]
+                await self._ending.finish(done)
             yield events
         await self._reader.read_to_end()
 
 
 def _parser(request: CompletionRequest, resolved: ResolvedModel) -> ResponseParser:
-    return ResponseParser(request.response_format, ["fallback_model"] if resolved.fallback else [])
+    warnings: list[Warning_] = ["fallback_model"] if resolved.fallback else []
+    return ResponseParser(request.response_format, warnings + resolved.warnings)

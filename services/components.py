@@ -1,28 +1,156 @@
+"""Health checks of components other than Ollama, such as a vector database or agents."""
+
 import asyncio
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import aiohttp
+
+from config import Settings
+from services.ollama.client import HEALTH_SHARE
+from services.per_loop import PerLoop
+
+logger = logging.getLogger(__name__)
 
 Check = Callable[[], Awaitable[bool]]
 
+OK = 200
+MAX_SHOWN_LENGTH = 200
+WEAVIATE_READY_PATH = "/v1/.well-known/ready"  # exactly: a slash at its end, or a query, gives 501
+
+
+class NotReadyError(Exception):
+    """A component responded that it is not ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentState:
+    """Whether a component is up, and the word for that in `/health`."""
+
+    is_up: bool
+    word: str
+
 
 class ComponentChecks:
-    """Health checks of components other than Ollama, such as a vector database; reported by `/health`."""
+    """The components that `/health` reports in addition to Ollama; `timeout_seconds` is the limit of each check."""
 
     def __init__(self, *, timeout_seconds: float) -> None:
         self._timeout_seconds = timeout_seconds
-        self._checks: dict[str, Check] = {}
+        self._components: dict[str, _Component] = {}
+        self._sessions = PerLoop(_open_session)
 
-    def register(self, name: str, check: Check) -> None:
-        """Register a check; the component is up if `check` returns true within the timeout."""
-        self._checks[name] = check
+    def register(
+        self, name: str, check: Check, *, up: str = "up", down: str = "down", timeout_seconds: float | None = None
+    ) -> None:
+        """Register a component, with the words for its two states; replaces a component of the same name.
 
-    async def run(self) -> dict[str, bool]:
-        """Run all checks concurrently; return whether each component is up."""
-        results = await asyncio.gather(*map(self._is_up, self._checks.values()))
-        return dict(zip(self._checks, results, strict=True))
+        `check` is a coroutine function that does not block the event loop. The component is up if it returns True. It
+        is down if it returns anything else, raises, or takes longer than `timeout_seconds` (at most the limit of all
+        checks); then it is cancelled.
 
-    async def _is_up(self, check: Check) -> bool:
-        try:
-            async with asyncio.timeout(self._timeout_seconds):
-                return await check()
-        except Exception:  # noqa: BLE001 - a check that raises anything means down
-            return False
+        Raises:
+            ValueError: if the name is `ollama`, or both words are the same.
+        """
+        if name == "ollama" or up == down:
+            msg = f"no component can be called {name!r} and be {up!r} or {down!r}"
+            raise ValueError(msg)
+        seconds = min(timeout_seconds or self._timeout_seconds, self._timeout_seconds)
+        self._components[name] = _Component(name, check, up, down, seconds)
+
+    def register_url(
+        self, name: str, url: str, *, up: str = "up", down: str = "down", timeout_seconds: float | None = None
+    ) -> None:
+        """Register a component that is up if a GET request to this URL gets 200; redirects are not followed."""
+
+        async def check() -> bool:
+            session = await self._sessions.get()
+            async with session.get(url, allow_redirects=False) as response:
+                if response.status != OK:
+                    raise NotReadyError(f"status {response.status}")
+            return True
+
+        self.register(name, check, up=up, down=down, timeout_seconds=timeout_seconds)
+
+    async def run(self) -> dict[str, ComponentState]:
+        """Run all checks concurrently; simultaneous callers share one check of a component."""
+        components = list(self._components.values())
+        states = await asyncio.gather(*(component.state() for component in components))
+        return {component.name: state for component, state in zip(components, states, strict=True)}
+
+    async def close(self) -> None:
+        """Close the connections of this event loop."""
+        await self._sessions.close()
+
+
+def component_checks(settings: Settings) -> ComponentChecks:
+    """Return the checks of the components that the settings name."""
+    checks = ComponentChecks(timeout_seconds=settings.ollama_health_timeout * HEALTH_SHARE)
+    if settings.weaviate_url:
+        url = settings.weaviate_url + WEAVIATE_READY_PATH
+        checks.register_url("weaviate", url, timeout_seconds=settings.weaviate_health_timeout)
+    if settings.crewai_health_url:
+        checks.register_url("crewai_agents", settings.crewai_health_url, up="initialized", down="not_initialized")
+    return checks
+
+
+@asynccontextmanager
+async def _open_session() -> AsyncIterator[aiohttp.ClientSession]:
+    # A session is kept because its connector resolves a name only once at a time: a resolver that hangs occupies one
+    # thread, not one per probe. Connections are not kept: a server that accepts no new ones is not ready.
+    connector = aiohttp.TCPConnector(force_close=True)
+    async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
+        yield session
+
+
+class _Component:
+    """A component, its running check, and whether the log has reported it as down."""
+
+    def __init__(self, name: str, check: Check, up: str, down: str, timeout_seconds: float) -> None:
+        self.name = name
+        self._check = check
+        self._words = {True: up, False: down}
+        self._timeout_seconds = timeout_seconds
+        self._task: asyncio.Task[object] | None = None
+        self._is_logged_down = False
+
+    async def state(self) -> ComponentState:
+        """Join the running check or start one; wait at most `timeout_seconds`."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+            self._task.add_done_callback(_retrieve)
+        task = self._task
+        await asyncio.wait({task}, timeout=self._timeout_seconds)
+        problem = self._problem(task)
+        task.cancel()
+        self._log(problem)
+        return ComponentState(problem is None, self._words[problem is None])
+
+    async def _run(self) -> object:
+        return await self._check()
+
+    def _problem(self, task: asyncio.Task[object]) -> str | None:
+        if not task.done():
+            return f"no answer within {self._timeout_seconds:g} s"
+        if task.cancelled():
+            return "its check was cancelled"
+        error = task.exception()
+        if error is not None:
+            return f"{type(error).__name__}: {error}"
+        answer = task.result()
+        return None if answer is True else f"its check returned {answer!r}"
+
+    def _log(self, problem: str | None) -> None:
+        if problem is not None:
+            level = logging.DEBUG if self._is_logged_down else logging.WARNING
+            logger.log(level, "the component %s is down: %s", self.name, " ".join(problem.split())[:MAX_SHOWN_LENGTH])
+        elif self._is_logged_down:
+            logger.info("the component %s is up again", self.name)
+        self._is_logged_down = problem is not None
+
+
+def _retrieve(task: asyncio.Task[object]) -> None:
+    """Mark an exception as retrieved, even if every caller was cancelled."""
+    if not task.cancelled():
+        task.exception()

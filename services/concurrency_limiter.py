@@ -4,8 +4,8 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from services.call_stats import add_queue_seconds
 from services.ollama.errors import OverloadedError
+from services.operation import note_queue_wait
 
 MIN_RETRY_AFTER_SECONDS = 1.0
 MAX_RETRY_AFTER_SECONDS = 120.0
@@ -27,6 +27,16 @@ class ConcurrencyLimiter:
         self.running = 0
 
     @property
+    def slots(self) -> int:
+        """The number of requests that may run at once."""
+        return self._slots
+
+    @property
+    def queue_size(self) -> int:
+        """The number of requests that may wait."""
+        return self._queue_size
+
+    @property
     def queued(self) -> int:
         """The number of requests waiting for a slot."""
         return len(self._waiting)
@@ -39,11 +49,13 @@ class ConcurrencyLimiter:
             OverloadedError: if the queue is full, or the wait exceeds the queue timeout.
         """
         requested_at = time.monotonic()
+        has_slot = False
         try:
             await self._enter()
+            has_slot = True
         finally:
             entered_at = time.monotonic()
-            add_queue_seconds(entered_at - requested_at)
+            note_queue_wait(requested_at, entered_at, has_slot=has_slot)
         try:
             yield
         finally:

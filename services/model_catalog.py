@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from services.ollama.errors import OllamaError
 from services.ollama.model_list import parse_models
-from services.ollama.types.model_names import ModelName
+from services.ollama.types.model_names import ModelName, short_name
 from services.single_flight import SingleFlight
 
 logger = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ class ModelList:
 
 class _Snapshot(NamedTuple):
     models: list[dict[str, Any]]
+    by_exact_name: dict[str, dict[str, Any]]
     installed: dict[ModelName, str]
     taken_at: float
 
@@ -52,6 +53,11 @@ class ModelCatalog:
     def names(self) -> list[str]:
         """The short names of the last list."""
         return [model["name"] for model in self._snapshot.models] if self._snapshot else []
+
+    @property
+    def exact_names(self) -> list[str]:
+        """The exact names of the last list."""
+        return list(self._snapshot.by_exact_name) if self._snapshot else []
 
     @property
     def has_capabilities(self) -> bool | None:
@@ -97,9 +103,28 @@ class ModelCatalog:
                 raise failure
         return installed.get(wanted, name if wanted.is_cloud else None)
 
+    @property
+    def age_seconds(self) -> float | None:
+        """The age of the cached list; None if there is none."""
+        return None if self._snapshot is None else time.monotonic() - self._snapshot.taken_at
+
+    def installed_name(self, name: str | None) -> str | None:
+        """Return the short name of a model in the cached list, and None for any other name; asks nobody."""
+        if name is None or self._snapshot is None:
+            return None
+        try:
+            exact = self._snapshot.installed.get(ModelName.parse(name))
+        except ValueError:
+            return None
+        return None if exact is None else short_name(exact)
+
     def knows(self, name: str) -> bool:
         """Return whether a model is in the cached list, without asking Ollama."""
         return self._snapshot is not None and ModelName.parse(name) in self._snapshot.installed
+
+    def item(self, exact_name: str) -> dict[str, Any] | None:
+        """Return a model of the cached list, without asking Ollama."""
+        return self._snapshot.by_exact_name.get(exact_name) if self._snapshot else None
 
     def invalidate(self) -> None:
         """Mark the list as outdated; the next caller refreshes it."""
@@ -141,7 +166,7 @@ class ModelCatalog:
         installed: dict[ModelName, str] = {}
         for name in models:
             installed.setdefault(ModelName.parse(name), name)
-        self._snapshot = _Snapshot(list(models.values()), installed, time.monotonic())
+        self._snapshot = _Snapshot(list(models.values()), models, installed, time.monotonic())
         self._invalidated = False
         self._failure = None
         return self._snapshot

@@ -4,8 +4,10 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from config import Settings
+from services.capabilities import check_capabilities, needs_of
 from services.completion import CompletionRequest, ResolvedModel
-from services.ollama.errors import ModelNotFoundError, NotFoundError, OllamaResponseError
+from services.ollama.errors import MissingCapabilityError, ModelNotFoundError, NotFoundError, OllamaResponseError
 from services.ollama.types.model_names import ModelName, short_name
 from services.upstream import Upstream
 
@@ -17,19 +19,23 @@ T = TypeVar("T")
 class ModelSelection:
     """Chooses the model for a completion; a fallback to the default model is always reported."""
 
-    def __init__(self, upstream: Upstream, default_model: str) -> None:
+    def __init__(self, upstream: Upstream, settings: Settings) -> None:
         self._upstream = upstream
-        self._default_model = default_model
+        self._settings = settings
+        self._default_model = settings.default_model
 
     async def choose(self, request: CompletionRequest) -> tuple[ResolvedModel, str]:
         """Return the resolved model, and its exact name for Ollama.
 
         Raises:
             ModelNotFoundError: if the model is not installed and there is no fallback.
+            InvalidRequestError: if it is not a valid model name.
+            MissingCapabilityError: if the model lacks a required capability.
         """
         requested = request.model or self._default_model
         exact = await self._upstream.exact_name(requested)
         if exact is not None:
+            await check_capabilities(self._upstream, self._settings, exact, needs_of(request))
             return ResolvedModel(short_name(exact), requested, fallback=False), exact
         return await self._fall_back(request, "is not installed")
 
@@ -40,7 +46,9 @@ class ModelSelection:
         exact = await self._upstream.exact_name(default)
         if exact is None:
             raise self._upstream.unknown(requested)
-        logger.warning("model %s %s; %s answers", requested, why, exact)
+        needs = needs_of(request)
+        await check_capabilities(self._upstream, self._settings, exact, needs, in_place_of=requested)
+        logger.warning("model %s %s; %s responds instead", requested, why, exact)
         return ResolvedModel(short_name(exact), requested, fallback=True), exact
 
     async def run(
@@ -49,7 +57,7 @@ class ModelSelection:
         target: tuple[ResolvedModel, str],
         attempt: Callable[[ResolvedModel, str], Awaitable[T]],
     ) -> T:
-        """Attempt the chosen model, then the default model if the first is gone or cannot be loaded.
+        """Attempt the chosen model, then the default model if the first was removed or cannot be loaded.
 
         Raises:
             OllamaError: the error of the last attempt.
@@ -62,13 +70,13 @@ class ModelSelection:
             self._upstream.catalog.invalidate()
             if resolved.fallback:
                 raise self._upstream.unknown(resolved.requested_model) from error
-            target = await self._fall_back(request, "is gone")
+            target = await self._fall_back(request, "was removed")
         except OllamaResponseError as error:
             if resolved.fallback or not request.allow_fallback or not await self._upstream.failed_to_load(exact, error):
                 raise
             try:
                 target = await self._fall_back(request, f"could not be loaded ({error.detail})")
-            except ModelNotFoundError:
+            except (MissingCapabilityError, ModelNotFoundError):
                 raise error from None
         try:
             with self._upstream.breaker.attempt():

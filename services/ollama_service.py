@@ -4,30 +4,33 @@ Over 300 lines, as the overloads repeat the signatures that the in-process API p
 """
 
 import logging
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from copy import deepcopy
+from functools import partial
 from typing import Any, Literal, TypeVar, overload
 
 from config import Settings, get_settings
-from services.call_stats import count_attempt
 from services.completion import Completion, CompletionRequest, CompletionStream, ResolvedModel
+from services.embedding import EmbeddingRequest, embed
 from services.model_catalog import ModelList
+from services.model_details import ModelDetails, model_details
 from services.model_selection import ModelSelection
 from services.ollama.client import OllamaClient
-from services.ollama.embeddings import Embeddings, fetch_vectors
-from services.ollama.errors import (
-    NotFoundError,
-    OllamaError,
-)
+from services.ollama.embeddings import Embeddings
+from services.ollama.errors import OllamaError
 from services.ollama.events import Token
 from services.ollama.raw_response import RawResponse
-from services.ollama.types.model_names import short_name
+from services.ollama.stream_reader import StreamReader
+from services.ollama.types.embedding_prefixes import InputType
+from services.operation import OnOperation, Operation, count_attempt
 from services.per_loop import PerLoop
 from services.relay import relay
-from services.request_builder import check_format, check_num_ctx, completion_body, with_constants
+from services.request_builder import check_format, check_num_ctx, completion_body
 from services.serving_server import note_server
-from services.upstream import Health, Outcomes, Upstream, client_options
+from services.truncation import PromptTruncation
+from services.upstream import Health, Outcomes, ServiceStats, Upstream, client_options
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +47,8 @@ class OllamaService:
     def __init__(self, settings: Settings | None = None) -> None:
         self._given_settings = settings
         self._upstreams = PerLoop(self._open)
+        self.observers: Sequence[OnOperation] = ()
+        """Called with each generation, chat and embedding when it has ended, also if it failed."""
 
     @property
     def settings(self) -> Settings:
@@ -60,14 +65,17 @@ class OllamaService:
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[Upstream]:
-        async with OllamaClient(
-            client_options(self.settings), on_attempt=count_attempt, on_server=note_server
-        ) as client:
-            upstream = Upstream(self.settings, client)
+        options = client_options(self.settings)
+        async with OllamaClient(options, on_attempt=count_attempt, on_server=note_server) as client:
+            upstream = Upstream(self.settings, client, self._operation_ended)
             try:
                 yield upstream
             finally:
                 await upstream.close()
+
+    def _operation_ended(self, operation: Operation) -> None:
+        for observe in self.observers:
+            observe(operation)
 
     # In-process API: plain values
 
@@ -175,13 +183,15 @@ class OllamaService:
         request = CompletionRequest(path="/api/chat", model=model, content=content, options=options)
         return self._texts(request) if stream else (await self.complete(request)).text
 
-    async def generate_embeddings(self, text: str, model: str | None = None) -> list[float]:
-        """Return the vector of a text, of unit length.
+    async def generate_embeddings(
+        self, text: str, model: str | None = None, input_type: InputType | None = None
+    ) -> list[float]:
+        """Return the vector of a text, of unit length; `input_type` is its role, see `embed`.
 
         Raises:
             OllamaError: if it fails; there is no fallback to another model.
         """
-        return (await self.embed([text], model=model)).vectors[0]
+        return (await self.embed([text], model=model, input_type=input_type)).vectors[0]
 
     async def _texts(self, request: CompletionRequest) -> AsyncGenerator[str]:
         async with self.stream(request) as stream:
@@ -204,6 +214,24 @@ class OllamaService:
         """Return how many requests are running in Ollama and how many are queued."""
         limiter = (await self._upstreams.get()).limiter
         return limiter.running, limiter.queued
+
+    def stats(self) -> ServiceStats:
+        """Return the state of the service, of all event loops together; asks nobody."""
+        upstreams = self._upstreams.opened()
+        limiters = [upstream.limiter for upstream in upstreams]
+        ages = [upstream.catalog.age_seconds for upstream in upstreams]
+        successes = [upstream.outcomes.last_success for upstream in upstreams]
+        return ServiceStats(
+            running=sum(limiter.running for limiter in limiters),
+            queued=sum(limiter.queued for limiter in limiters),
+            slots=sum(limiter.slots for limiter in limiters),
+            queue_size=sum(limiter.queue_size for limiter in limiters),
+            is_reachable=all(upstream.is_reachable for upstream in upstreams),
+            is_circuit_open=any(upstream.breaker.is_open for upstream in upstreams),
+            models=max((len(upstream.catalog.names) for upstream in upstreams), default=0),
+            model_list_age=max((age for age in ages if age is not None), default=None),
+            last_success=max((at for at in successes if at is not None), default=None),
+        )
 
     async def outcomes(self) -> Outcomes:
         """Return when generation requests of this event loop last succeeded and failed."""
@@ -229,6 +257,15 @@ class OllamaService:
         upstream = await self._upstreams.get()
         return await upstream.catalog.list(force_refresh=force_refresh)
 
+    async def model_details(self, name: str) -> ModelDetails:
+        """Return what Ollama tells about one model; it is not loaded for that.
+
+        Raises:
+            ModelNotFoundError: if it is not installed.
+            OllamaError: if Ollama cannot be asked.
+        """
+        return await model_details(await self._upstreams.get(), self.settings, name)
+
     async def complete(self, request: CompletionRequest) -> Completion:
         """Return a complete (non-streamed) response.
 
@@ -236,24 +273,31 @@ class OllamaService:
             OllamaError: if it fails.
         """
         upstream = await self._upstreams.get()
+        requested = request.model or self.settings.default_model
 
         async def attempt(resolved: ResolvedModel, model: str) -> Completion:
-            response = await upstream.client.post(
-                request.path, completion_body(self.settings, request, model, stream=False)
-            )
-            return Completion.read(response, request, resolved)
+            _note_model(operation, resolved)
+            truncation = PromptTruncation(upstream, self.settings, request, resolved, model)
+            body = completion_body(self.settings, request, model, stream=False)
+            response = await truncation.send(partial(upstream.client.post, request.path), body)
+            completion = Completion.read(response, request, resolved)
+            await truncation.finish(completion.done)
+            return completion
 
-        check_num_ctx(self.settings, request)
-        upstream.breaker.check()
-        selection = ModelSelection(upstream, self.settings.default_model)
-        target = await selection.choose(request)
-        check_format(request, runs_llama_server=upstream.runs_llama_server)
-        async with upstream.limiter.slot():
-            try:
-                completion = await selection.run(request, target, attempt)
-            except OllamaError as error:
-                upstream.outcomes.failed(error)
-                raise
+        with upstream.tracked(request.path, requested) as operation:
+            check_num_ctx(self.settings, request)
+            upstream.breaker.check()
+            selection = ModelSelection(upstream, self.settings)
+            target = await selection.choose(request)
+            check_format(request, runs_llama_server=upstream.runs_llama_server)
+            _note_model(operation, target[0])
+            async with upstream.limiter.slot():
+                try:
+                    completion = await selection.run(request, target, attempt)
+                except OllamaError as error:
+                    upstream.outcomes.failed(error)
+                    raise
+            operation.complete(completion.done)
         upstream.outcomes.succeeded()
         return completion
 
@@ -269,42 +313,52 @@ class OllamaService:
             OllamaError: if it fails before its first chunk.
         """
         upstream = await self._upstreams.get()
+        requested = request.model or self.settings.default_model
 
         async def attempt(resolved: ResolvedModel, model: str) -> CompletionStream:
             chosen(resolved)
-            opening = upstream.client.stream(request.path, completion_body(self.settings, request, model, stream=True))
-            return CompletionStream(resolved, await stack.enter_async_context(opening), request)
+            _note_model(operation, resolved)
+            truncation = PromptTruncation(upstream, self.settings, request, resolved, model)
+            reader = await truncation.send(open_stream, completion_body(self.settings, request, model, stream=True))
+            operation.first_chunk_at = time.monotonic()
+            return CompletionStream(resolved, reader, request, truncation)
 
-        check_num_ctx(self.settings, request)
-        upstream.breaker.check()
-        selection = ModelSelection(upstream, self.settings.default_model)
-        target = await selection.choose(request)
-        check_format(request, runs_llama_server=upstream.runs_llama_server)
-        chosen(target[0])
-        async with upstream.limiter.slot(), AsyncExitStack() as stack:
-            stream = None
-            try:
-                stream = await selection.run(request, target, attempt)
-                yield stream
-            except OllamaError as error:
-                upstream.outcomes.failed(error)
-                raise
-            finally:
-                if stream is not None and stream.is_done:
-                    upstream.outcomes.succeeded()
+        async def open_stream(body: dict[str, Any]) -> StreamReader:
+            return await stack.enter_async_context(upstream.client.stream(request.path, body))
+
+        with upstream.tracked(request.path, requested) as operation:
+            check_num_ctx(self.settings, request)
+            upstream.breaker.check()
+            selection = ModelSelection(upstream, self.settings)
+            target = await selection.choose(request)
+            check_format(request, runs_llama_server=upstream.runs_llama_server)
+            chosen(target[0])
+            _note_model(operation, target[0])
+            async with upstream.limiter.slot(), AsyncExitStack() as stack:
+                stream = None
+                try:
+                    stream = await selection.run(request, target, attempt)
+                    yield stream
+                except OllamaError as error:
+                    upstream.outcomes.failed(error)
+                    raise
+                finally:
+                    if stream is not None and stream.done is not None:
+                        operation.complete(stream.done)
+                        upstream.outcomes.succeeded()
 
     async def relay(self, path: str, data: bytes, model: str | None = None) -> AbstractAsyncContextManager[RawResponse]:
-        """Send the body of a request of Ollama's own API as it is; entering waits for a place and the response.
+        """Relay a request of Ollama's own API unchanged; entering the context waits for a slot and the response.
 
         `model` is what UPSTREAM_MODEL_HEADER names.
 
         Raises:
-            OllamaError: when there is none, on entering.
+            OllamaError: on entering, if there is no response.
         """
         return relay(await self._upstreams.get(), path, data, model)
 
     async def relay_control(self, method: str, path: str, data: bytes = b"", model: str | None = None) -> RawResponse:
-        """Send a request of Ollama's own API that runs no model, past the queue, and return the whole response.
+        """Relay a request of Ollama's own API that runs no model, bypassing the queue; return the complete response.
 
         Raises:
             OllamaError: if there is none within OLLAMA_HEALTH_TIMEOUT.
@@ -319,38 +373,33 @@ class OllamaService:
         texts: list[str],
         *,
         model: str | None = None,
+        input_type: InputType | None = None,
         dimensions: int | None = None,
         truncate: bool = True,
         keep_alive: float | str | None = None,
     ) -> Embeddings:
         """Return a vector of unit length for each text.
 
-        `dimensions` truncates the vectors. See https://docs.ollama.com/api/embed.
+        `input_type` is the role of the texts: they get the prefix that the model was trained with. `dimensions`
+        truncates the vectors. See https://docs.ollama.com/api/embed.
 
         Raises:
             OllamaError: if it fails; there is no fallback to another model.
         """
-        upstream = await self._upstreams.get()
-        requested = model or self.settings.embedding_model
-        upstream.breaker.check()
-        exact = await upstream.exact_name(requested)
-        if exact is None:
-            raise upstream.unknown(requested)
-        body = with_constants(self.settings, {"model": exact, "options": {}}, keep_alive)
-        async with upstream.limiter.slot():
-            with upstream.breaker.attempt():
-                try:
-                    vectors, tokens = await fetch_vectors(
-                        upstream.client, body, texts, dimensions=dimensions, truncate=truncate
-                    )
-                except NotFoundError as error:
-                    upstream.catalog.invalidate()
-                    raise upstream.unknown(requested) from error
-                except OllamaError as error:
-                    upstream.outcomes.failed(error)
-                    raise
-        upstream.outcomes.succeeded()
-        return Embeddings(vectors, short_name(exact), tokens)
+        request = EmbeddingRequest(
+            texts=texts,
+            model=model,
+            input_type=input_type,
+            dimensions=dimensions,
+            truncate=truncate,
+            keep_alive=keep_alive,
+        )
+        return await embed(await self._upstreams.get(), self.settings, request)
+
+
+def _note_model(operation: Operation, resolved: ResolvedModel) -> None:
+    operation.model = resolved.model
+    operation.fallback = resolved.fallback
 
 
 def _without_none(**values: Any) -> dict[str, Any]:

@@ -37,6 +37,10 @@ class PerLoop(Generic[T]):
                 slot.opened = manager, await manager.__aenter__()
             return slot.opened[1]
 
+    def opened(self) -> list[T]:
+        """Return the instances that are open, of all loops."""
+        return [slot.opened[1] for slot in list(self._slots.values()) if slot.opened is not None]
+
     async def close(self) -> None:
         """Close the instance of the running loop, if there is one."""
         slot = self._slots.get(asyncio.get_running_loop())

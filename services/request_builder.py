@@ -39,7 +39,7 @@ def check_format(request: CompletionRequest, *, runs_llama_server: bool | None) 
     tolerated = {True: Harm.ENDS_SERVER_BEFORE_0_30, False: None, None: Harm.ENDS_RUNNER_BEFORE_0_30}
     worst_tolerated = tolerated[runs_llama_server]
     if worst_tolerated is None or found.harm > worst_tolerated:
-        raise InvalidRequestError(f"This Ollama cannot take {found}.", field="format")
+        raise InvalidRequestError(f"This version of Ollama does not support {found}.", field="format")
 
 
 def completion_body(settings: Settings, request: CompletionRequest, model: str, *, stream: bool) -> dict[str, Any]:
@@ -54,6 +54,12 @@ def completion_body(settings: Settings, request: CompletionRequest, model: str, 
     body = {"model": model, "stream": stream, **request.content, "options": options | request.options}
     if request.response_format is not None:
         body["format"] = request.response_format
+    truncate = settings.truncate_prompts if request.truncate is None else request.truncate
+    shift = settings.shift_context if request.shift is None else request.shift
+    if truncate is not None:
+        body["truncate"] = truncate
+    if shift is not None:
+        body["shift"] = shift
     return with_constants(settings, body, request.keep_alive)
 
 
@@ -67,10 +73,10 @@ def with_constants(settings: Settings, body: dict[str, Any], keep_alive: float |
 
 
 def set_constants(settings: Settings, body: dict[str, Any]) -> None:
-    """Put what is sent with every request when set into the body of a request of Ollama's own API.
+    """Add OLLAMA_NUM_CTX and OLLAMA_KEEP_ALIVE, if set, to the body of a request of Ollama's own API.
 
-    A `keep_alive` of the request's own is kept, as is a body whose `options` Ollama refuses. Ollama reads the names of
-    fields in any case.
+    The request's own `keep_alive` takes precedence. Options of an invalid type are left for Ollama to reject. Ollama's
+    field names are case-insensitive.
     """
     if settings.ollama_num_ctx is not None:
         given = [name for name in body if name.casefold() == "options"]

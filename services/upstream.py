@@ -3,13 +3,16 @@
 import logging
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from config import Settings
 from services.circuit_breaker import CircuitBreaker
 from services.concurrency_limiter import ConcurrencyLimiter
+from services.context_lengths import ContextLengths
 from services.model_catalog import ModelCatalog
+from services.model_facts import ModelFactsCache
 from services.ollama.client import ClientOptions, OllamaClient
 from services.ollama.errors import (
     InvalidRequestError,
@@ -23,13 +26,15 @@ from services.ollama.errors import (
 )
 from services.ollama.model_list import parse_models
 from services.ollama.types.model_names import ModelName
+from services.operation import OPERATION_NAMES, OnOperation, Operation, Tracked
 from services.single_flight import SingleFlight
 
 logger = logging.getLogger(__name__)
 
 LOAD_FAILURE_STATUS = 500
 FIRST_WITH_LLAMA_SERVER = (0, 30)
-VERSION = re.compile(r"v?(\d{1,9})\.(\d{1,9})")
+FIRST_WITH_TRUNCATE = (0, 12, 6)
+VERSION = re.compile(r"v?(\d{1,9})\.(\d{1,9})(?:\.(\d{1,9}))?")
 NOT_LOAD_FAILURES = ("while running the model", "unexpectedly stopped", "invalid format", "in format")
 
 NOT_OLLAMA_FAILURES = (
@@ -67,6 +72,21 @@ class Health:
     latency_ms: float
 
 
+@dataclass(frozen=True, slots=True)
+class ServiceStats:
+    """The state of the service at one moment; `last_success` is a Unix time in seconds."""
+
+    running: int
+    queued: int
+    slots: int
+    queue_size: int
+    is_reachable: bool
+    is_circuit_open: bool
+    models: int
+    model_list_age: float | None
+    last_success: float | None
+
+
 class Outcomes:
     """When generation requests last succeeded and last failed; Unix times in seconds.
 
@@ -93,8 +113,9 @@ class Outcomes:
 class Upstream:
     """Client, limiter, circuit breaker, model catalog and outcomes of one event loop."""
 
-    def __init__(self, settings: Settings, client: OllamaClient) -> None:
+    def __init__(self, settings: Settings, client: OllamaClient, on_operation: OnOperation) -> None:
         self.client = client
+        self._on_operation = on_operation
         self.limiter = ConcurrencyLimiter(
             slots=settings.ollama_max_connections,
             queue_size=settings.ollama_queue_size,
@@ -102,8 +123,11 @@ class Upstream:
         )
         self.breaker = CircuitBreaker(cooldown_seconds=settings.ollama_down_cooldown)
         self.catalog = ModelCatalog(self._tags, ttl_seconds=settings.ollama_models_ttl)
+        self.facts = ModelFactsCache(self.catalog, client.show, self._ps)
+        self.contexts = ContextLengths(self.facts)
         self.health = SingleFlight(self._probe)
-        self._version: tuple[int, int] | None = None
+        self._version: tuple[int, int, int] | None = None
+        self._asked_version = False
         self.outcomes = Outcomes()
         self._probe_failed = False
 
@@ -113,14 +137,42 @@ class Upstream:
 
         Builds from source call themselves 0.0.0, but their model lists differ.
         """
-        if self._version is not None and self._version > (0, 0):
-            return self._version >= FIRST_WITH_LLAMA_SERVER
+        if self._release is not None:
+            return self._release >= FIRST_WITH_LLAMA_SERVER
         return self.catalog.has_capabilities
+
+    @property
+    def ignores_truncate(self) -> bool:
+        """Whether this is known to be an Ollama before 0.12.6, which ignores `truncate` and `shift` in completions."""
+        return self._release is not None and self._release < FIRST_WITH_TRUNCATE
+
+    @property
+    def _release(self) -> tuple[int, int, int] | None:
+        """The version; None if it is not known, as of builds from source, which call themselves 0.0.0."""
+        return self._version if self._version is not None and self._version > (0, 0, 0) else None
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether the last connection and the last health probe succeeded."""
+        return not (self.breaker.is_open or self._probe_failed)
+
+    def tracked(self, path: str, requested_model: str | None) -> Tracked:
+        """Return the context manager for a request to a path of Ollama's that runs a model."""
+        operation = Operation(OPERATION_NAMES[path], requested_model)
+        return Tracked(operation, self.catalog.installed_name, self._on_operation)
 
     async def close(self) -> None:
         """Cancel shared calls that are still running."""
         await self.health.cancel()
         await self.catalog.refresh.cancel()
+        await self.facts.cancel()
+
+    async def learn_version(self) -> None:
+        """Ask for the version if nobody has yet."""
+        if not self._asked_version:
+            self._asked_version = True
+            with suppress(OllamaError):
+                await self.health()
 
     async def exact_name(self, name: str) -> str | None:
         """Return the exact name of an installed model, or None if it is not installed.
@@ -166,8 +218,11 @@ class Upstream:
         self.breaker.succeeded()
         return response
 
+    async def _ps(self) -> Any:
+        return await self.client.get("/api/ps")
+
     async def _probe(self) -> Health:
-        """Get the version: https://docs.ollama.com/api/version."""
+        """Get the version: https://docs.ollama.com/api-reference/get-version."""
         started_at = time.monotonic()
         try:
             response = await self.client.get("/api/version")
@@ -184,5 +239,6 @@ class Upstream:
         self._probe_failed = False
         self.breaker.succeeded()
         found = VERSION.match(response["version"])
-        self._version = (int(found[1]), int(found[2])) if found else None
+        self._version = (int(found[1]), int(found[2]), int(found[3] or 0)) if found else None
+        self._asked_version = True
         return Health(response["version"], round((time.monotonic() - started_at) * 1000, 3))

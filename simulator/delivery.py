@@ -33,7 +33,7 @@ def reset(transport: asyncio.WriteTransport | None) -> None:
 async def _silence() -> NoReturn:
     """Wait until the handler is cancelled, which happens when the connection closes."""
     await asyncio.get_running_loop().create_future()
-    raise AssertionError("nobody completes this future")
+    raise AssertionError("unreachable: the future is never completed")
 
 
 class _Response(web.StreamResponse):

@@ -117,16 +117,19 @@ def generate(
 ) -> Generation:
     """Generate the response to a request to /api/generate or, if it has messages, /api/chat."""
     chat = "messages" in fields
-    prompt = _chat_prompt(fields["messages"]) if chat else f"{fields.get('system', '')} {fields['prompt']}"
     context = min(int(options.get("num_ctx") or 4096), model.context_length)
-    prompt_tokens = count_tokens(prompt) + 2
+    prompt = _chat_prompt(fields["messages"]) if chat else f"{fields.get('system', '')} {fields['prompt']}"
+    is_too_long = _prompt_tokens(prompt) > context
+    if chat and is_too_long:
+        prompt = _chat_prompt(_that_fit(fields["messages"], context))
+    prompt_tokens = _prompt_tokens(prompt)
     made = Generation(
         model_as_sent=fields["model"],
         chat=chat,
         prompt=prompt,
         load_ns=load_ns,
         prompt_tokens=min(prompt_tokens, context),
-        prompt_cut=prompt_tokens > context,
+        prompt_cut=is_too_long,
         with_context=not chat and not fields.get("raw"),
     )
     rng = random_for(model.name.key, options.get("seed", -1), prompt)
@@ -155,6 +158,20 @@ def generate(
 
 def _chat_prompt(messages: list[dict[str, Any]]) -> str:
     return " ".join(f"{str(message.get('role', '')).lower()}: {message.get('content') or ''}" for message in messages)
+
+
+def _prompt_tokens(prompt: str) -> int:
+    return count_tokens(prompt) + 2
+
+
+def _that_fit(messages: list[dict[str, Any]], context: int) -> list[dict[str, Any]]:
+    """Return the messages without the oldest ones that do not fit; the last one and those of the system stay."""
+    for first in range(len(messages)):
+        before = [message for message in messages[:first] if str(message.get("role", "")).lower() == "system"]
+        kept = before + messages[first:]
+        if _prompt_tokens(_chat_prompt(kept)) <= context:
+            break
+    return kept
 
 
 def _thinks(model: Model, fields: dict[str, Any]) -> bool:

@@ -118,7 +118,11 @@ class Library:
             self.install(name)
 
     def install(self, name: str, capabilities: Iterable[str] | None = None, width: int | None = None) -> None:
-        """Install or replace a model; by default its capabilities are derived from its name."""
+        """Install or replace a model; by default its capabilities are derived from its name.
+
+        Raises:
+            ValueError: if it is not a valid model name.
+        """
         parsed = parse_name(name)
         if parsed is None:
             raise ValueError(f"{name!r} is not a model name")

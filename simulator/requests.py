@@ -148,7 +148,11 @@ def check_think(value: Any) -> None:
 
 
 def keep_alive_seconds(value: Any) -> float:
-    """Convert a number or a Go duration to seconds; negative means for ever."""
+    """Convert a number or a Go duration to seconds; negative means for ever.
+
+    Raises:
+        RefusedError: if it is neither.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         go_type = {bool: "bool", list: "[]interface {}"}.get(type(value), "map[string]interface {}")
         raise RefusedError(400, f"Unsupported type: '{go_type}'")
@@ -173,7 +177,11 @@ def keep_alive_seconds(value: Any) -> float:
 
 
 def checked_options(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the known options that are set; Ollama responds to a wrong type with 500."""
+    """Return the known options that are set; Ollama responds to a wrong type with 500.
+
+    Raises:
+        RefusedError: if an option has the wrong type.
+    """
     options: dict[str, Any] = {}
     for name, value in fields.get("options", {}).items():
         kind = _OPTIONS.get(name)

@@ -1,4 +1,4 @@
-"""Calls to the service, and what is true of every answer it gives."""
+"""Calls to the service, with checks that apply to every response."""
 
 import json
 import re
@@ -22,6 +22,7 @@ STATUSES = {
     "model_not_found": 404,
     "rejected_by_ollama": 400,
     "unsupported_parameter": 400,
+    "unsupported_by_model": 400,
     "ollama_unavailable": 503,
     "ollama_busy": 503,
     "overloaded": 503,
@@ -70,7 +71,7 @@ class Answer:
 
 
 async def call(client: aiohttp.ClientSession, method: str, url: str | URL, **how: Any) -> Answer:
-    """Send a request and read the whole answer."""
+    """Send a request and read the complete response."""
     async with client.request(method, url, **how) as response:
         return Answer(response.status, response.headers, await response.read())
 
@@ -89,7 +90,7 @@ async def post(
 
 
 async def succeed(client: aiohttp.ClientSession, url: str, endpoint: str, body: Any) -> dict[str, Any]:
-    """Return the JSON of an answer that has to be a 200."""
+    """Return the JSON of a response that must be a 200."""
     answer = await post(client, url, endpoint, body)
     assert answer.status == 200, answer.body
     assert answer.headers["Content-Type"] == "application/json"
@@ -99,7 +100,7 @@ async def succeed(client: aiohttp.ClientSession, url: str, endpoint: str, body: 
 
 
 def problem_in(answer: Answer, code: str) -> dict[str, Any]:
-    """Return the problem document that the answer has to be."""
+    """Return the problem document that the response must be."""
     assert answer.headers["Content-Type"] == PROBLEM, answer.body
     document: dict[str, Any] = answer.json()
     assert document["code"] == code, document
@@ -118,7 +119,7 @@ def problem_in(answer: Answer, code: str) -> dict[str, Any]:
 
 @asynccontextmanager
 async def serve_quietly(settings: Settings, simulator: Simulator) -> AsyncIterator[str]:
-    """Serve the service without the look at Ollama's models that it takes at its start."""
+    """Serve the service without the request for Ollama's models at startup."""
     simulator.fault(Fault(path="/api/version", status=500))
     async with serve(create_app(settings)) as url:
         look = await simulator.received("/api/version")
@@ -128,7 +129,7 @@ async def serve_quietly(settings: Settings, simulator: Simulator) -> AsyncIterat
 
 
 def fault_id(value: object) -> str:
-    """Return a short name of a parameter for pytest: of a fault, what it does."""
+    """Return a short test id for a parameter; for a fault, its effect."""
     if isinstance(value, set):
         return ",".join(sorted(value))
     if not isinstance(value, Fault):

@@ -24,13 +24,13 @@ STDERR = pytest.StashKey[int]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep a way to stderr past pytest's capture."""
+    """Keep a copy of stderr that pytest does not capture."""
     config.stash[STDERR] = os.dup(2)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """End the run where pytest-timeout cannot end a test.
+    """End the run if pytest-timeout cannot end a test.
 
     It cannot interrupt uvloop nor a wait for a thread, and has no limit for the fixtures of a test that has failed.
     """
@@ -86,7 +86,7 @@ async def simulator() -> AsyncIterator[Simulator]:
 
 @pytest.fixture
 def make_settings(simulator: Simulator) -> MakeSettings:
-    """Settings that lead to the simulator, with quick retries; a test names what it wants otherwise."""
+    """Settings for the simulator with quick retries; a test passes those that differ."""
 
     def make(**values: Any) -> Settings:
         quick: dict[str, Any] = {

@@ -1,6 +1,6 @@
-"""How long a process that serves HTTP leaves a request unanswered, measured from another process.
+"""Measures from another process how long an HTTP server takes to respond.
 
-What either of them waits for a processor, because other processes use it, is left out.
+Time in which either process waits for a CPU is subtracted.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ class Stall:
 
 @asynccontextmanager
 async def longest_stall(port: int, pid: int) -> AsyncIterator[Stall]:
-    """Ask `/health/live` a hundred times a second meanwhile."""
+    """Request `/health/live` a hundred times per second within the context."""
     pipe = asyncio.subprocess.PIPE
     arguments = [sys.executable, "-c", PROBE, str(port), str(pid)]
     probe = await asyncio.create_subprocess_exec(*arguments, stdin=pipe, stdout=pipe)

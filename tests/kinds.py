@@ -1,4 +1,4 @@
-"""The kinds of request that run in Ollama, and how a client reads what comes back."""
+"""The kinds of request that run in Ollama, and readers of their responses."""
 
 import asyncio
 import json
@@ -17,12 +17,12 @@ SSE = "text/event-stream"
 NDJSON = "application/x-ndjson"
 PLAIN = "text/plain"
 PLACE_FREE = {"running": 0, "queued": 0}
-PATIENCE_SECONDS = 10.0  # what should happen at once may take so long on a busy machine
+PATIENCE_SECONDS = 10.0  # limit for something immediate, on a busy machine
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A request of one form."""
+    """One kind of request."""
 
     name: str
     path: str
@@ -37,11 +37,11 @@ class Kind:
 
     @property
     def tells_more(self) -> bool:
-        """Whether the answer is events rather than text."""
+        """Whether the response is a stream of events."""
         return self.accept in {SSE, NDJSON}
 
     def ask(self, client: aiohttp.ClientSession, url: str, **more: Any) -> Any:
-        """Send it; the result is what `client.post` gives."""
+        """Send it; return the context manager of `client.post`."""
         return client.post(f"{url}{self.prefix}/{self.path}", json=self.body | more, headers={"Accept": self.accept})
 
 
@@ -63,7 +63,7 @@ WHOLE, STREAMED_SSE, STREAMED_NDJSON, STREAMED_TEXT = GENERATES
 
 
 def _natives(path: str, body: dict[str, Any]) -> list[Kind]:
-    """Return requests of Ollama's own API, whole and streamed, whatever they accept."""
+    """Return requests of Ollama's own API, complete and streamed."""
     return [
         Kind(f"native-{path}-whole", path, f"/api/{path}", body | {"stream": False}, PLAIN, prefix="/api"),
         Kind(f"native-{path}-stream", path, f"/api/{path}", body | {"stream": True}, SSE, prefix="/api"),
@@ -85,7 +85,7 @@ NATIVE_WHOLE, NATIVE_STREAM = NATIVES[:2]
 
 @dataclass
 class Seen:
-    """What a client saw of one answer."""
+    """A response as the client received it."""
 
     status: int
     headers: Mapping[str, str]
@@ -98,7 +98,7 @@ class Seen:
 
     @property
     def code(self) -> str:
-        """The code of a problem document, after a look at the document's form."""
+        """The code of a problem document, whose structure is checked."""
         document = self.json
         assert self.headers["Content-Type"] == "application/problem+json"
         assert document["success"] is False
@@ -121,7 +121,7 @@ class Seen:
 
 
 def sse_events(body: bytes) -> list[dict[str, Any]]:
-    """Read Server-Sent Events by the letter: each has its type twice, and nothing but comments between."""
+    """Parse Server-Sent Events strictly: each has its type twice, with only comments in between."""
     events = []
     for frame in body.decode().split("\n\n")[:-1]:
         if frame.startswith(":"):
@@ -134,7 +134,7 @@ def sse_events(body: bytes) -> list[dict[str, Any]]:
 
 
 def check_one_last(events: list[dict[str, Any]], type_: str) -> None:
-    """See that `start` comes first and once, and the last event is the only one of its sort."""
+    """Check that `start` is the first event, and that it and the last event occur once."""
     types = [event["type"] for event in events]
     assert types[0] in {"start", "error"}
     assert types.count("start") <= 1
@@ -143,7 +143,7 @@ def check_one_last(events: list[dict[str, Any]], type_: str) -> None:
 
 
 async def see(asked: Any) -> Seen:
-    """Read an answer to its end, or to where it is cut."""
+    """Read a response to its end, or until the connection closes."""
     async with asked as response:
         body, cut = b"", False
         try:
@@ -155,21 +155,21 @@ async def see(asked: Any) -> Seen:
 
 
 async def until(holds: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
-    """Wait for something to hold."""
+    """Wait until a condition is true."""
     async with asyncio.timeout(seconds):
         while not holds():
             await asyncio.sleep(0.005)
 
 
 async def load(client: aiohttp.ClientSession, url: str) -> dict[str, int]:
-    """Return how many requests run and how many wait, as `/health` tells."""
+    """Return the numbers of running and queued requests from `/health`."""
     async with client.get(f"{url}/health") as response:
         ollama = (await response.json())["ollama"]
     return {"running": ollama["running"], "queued": ollama["queued"]}
 
 
 async def load_is(client: aiohttp.ClientSession, url: str, *, running: int, queued: int = 0) -> None:
-    """Wait for `/health` to tell these numbers."""
+    """Wait until `/health` has these numbers."""
     wanted = {"running": running, "queued": queued}
     async with asyncio.timeout(PATIENCE_SECONDS):
         while await load(client, url) != wanted:
@@ -177,6 +177,6 @@ async def load_is(client: aiohttp.ClientSession, url: str, *, running: int, queu
 
 
 async def nothing_is_left(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
-    """See that soon no place is held, no call runs upstream, and no busy connection is open there."""
+    """Check that soon no slot is held, no upstream call runs, and no busy connection is open."""
     await load_is(client, url, **PLACE_FREE)
     await until(lambda: simulator.open_calls == 0)

@@ -1,4 +1,4 @@
-"""Calls to OpenAI's API, and what is true of every answer it gives."""
+"""Calls to OpenAI's API, with checks that apply to every response."""
 
 import json
 from typing import Any
@@ -30,7 +30,7 @@ async def ask(client: aiohttp.ClientSession, url: str, endpoint: str, body: Any,
 
 
 async def complete(client: aiohttp.ClientSession, url: str, body: Any, **how: Any) -> dict[str, Any]:
-    """Return a chat completion that has to succeed."""
+    """Return a chat completion that must be a success."""
     answer = await ask(client, url, "chat/completions", body, **how)
     assert answer.status == 200, answer.body
     assert answer.headers["Content-Type"] == "application/json"
@@ -42,14 +42,14 @@ async def complete(client: aiohttp.ClientSession, url: str, body: Any, **how: An
 
 
 async def sent(client: aiohttp.ClientSession, url: str, simulator: Simulator, body: dict[str, Any]) -> dict[str, Any]:
-    """Return what Ollama is asked for a request."""
+    """Return the body that Ollama receives for a request."""
     await complete(client, url, body)
     seen: dict[str, Any] = simulator.calls_to(UPSTREAM)[-1].body
     return seen
 
 
 def data_in(body: bytes) -> list[str]:
-    """Return what the events of a stream carry, by the letter: nothing but `data` lines and comments."""
+    """Parse a stream strictly: only `data` lines and comments."""
     assert body.endswith(b"\n\n")
     frames = [frame for frame in body.decode().split("\n\n")[:-1] if not frame.startswith(":")]
     assert all(frame.startswith("data: ") and "\n" not in frame for frame in frames)
@@ -57,7 +57,7 @@ def data_in(body: bytes) -> list[str]:
 
 
 def chunks_in(answer: Answer) -> list[dict[str, Any]]:
-    """Return the chunks of a stream that has to be whole."""
+    """Return the chunks of a stream that must be complete."""
     assert answer.status == 200, answer.body
     assert answer.media_type == "text/event-stream"
     *chunks, end = data_in(answer.body)
@@ -69,12 +69,12 @@ def chunks_in(answer: Answer) -> list[dict[str, Any]]:
 
 
 def joined(chunks: list[dict[str, Any]], name: str = "content") -> str:
-    """Return what the deltas spell."""
+    """Return the text of the deltas."""
     return "".join(chunk["choices"][0]["delta"].get(name, "") for chunk in chunks if chunk["choices"])
 
 
 def error_in(answer: Answer, code: str, param: str | None = None) -> str:
-    """Return the message of the error that the answer has to be."""
+    """Return the message of the error that the response must be."""
     assert answer.headers["Content-Type"] == "application/json"
     document = answer.json()
     assert document.keys() == {"error"}

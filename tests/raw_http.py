@@ -1,4 +1,4 @@
-"""HTTP/1.1 by hand, for what no client library sends."""
+"""Raw HTTP/1.1, for requests that no client library sends."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ SECONDS = 10
 
 @dataclass(frozen=True)
 class RawAnswer:
-    """A response as it stood on the wire, its body decoded."""
+    """A raw response with its decoded body."""
 
     status: int
     headers: dict[str, str]
@@ -32,7 +32,7 @@ class Connection:
         self.writer = writer
 
     async def send(self, data: bytes) -> None:
-        """Send bytes as they are."""
+        """Send bytes unchanged."""
         self.writer.write(data)
         await self.writer.drain()
 
@@ -56,7 +56,7 @@ class Connection:
         return body
 
     async def is_closed(self) -> bool:
-        """Wait for the server to close the connection; nothing may come before."""
+        """Wait until the server closes the connection; it must not send anything before."""
         async with asyncio.timeout(SECONDS):
             return await self.reader.read(1) == b""
 

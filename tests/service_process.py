@@ -1,4 +1,4 @@
-"""The service as it is run: a process of its own."""
+"""The service as a process."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ import aiohttp
 
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 60
-END_SECONDS = 20.0  # for what ends at once on a quiet machine
+END_SECONDS = 20.0  # limit for something immediate, on a busy machine
 
 
 class ServiceProcess:
@@ -28,26 +28,26 @@ class ServiceProcess:
 
     @property
     def log(self) -> str:
-        """What it wrote to stderr so far."""
+        """Its output on stderr so far."""
         return self._log.read_text()
 
     @property
     def resident_kb(self) -> int:
-        """Its memory, as the kernel counts it."""
+        """Its resident memory in bytes."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0])
 
     def terminate(self) -> None:
-        """Send what Docker and Kubernetes send."""
+        """Send SIGTERM, as Docker and Kubernetes do."""
         self.process.send_signal(signal.SIGTERM)
 
     async def exit_code(self, seconds: float = END_SECONDS) -> int:
-        """Wait for its end."""
+        """Wait until it exits."""
         async with asyncio.timeout(seconds):
             return await self.process.wait()
 
     def open_sockets(self) -> int:
-        """Count the TCP connections it holds, listening ones left out."""
+        """Count its TCP connections, without listening sockets."""
         inodes = set()
         for entry in Path(f"/proc/{self.process.pid}/fd").iterdir():
             try:
@@ -61,7 +61,7 @@ class ServiceProcess:
 
 
 def free_port() -> int:
-    """Return a port that is given to no one else for the next minute unless they ask for it by its number.
+    """Return a port that the kernel assigns to no other process within the next minute.
 
     A connection that the server's side has closed first leaves the port in TIME_WAIT: the kernel does not choose it,
     and a server that sets SO_REUSEADDR, as nearly all do, can listen there.
@@ -78,7 +78,7 @@ def free_port() -> int:
 async def run_service(
     upstream: str, directory: Path, program: Path = ROOT / "main.py", **environment: object
 ) -> AsyncIterator[ServiceProcess]:
-    """Run the service, or a program that serves it, in a process with warnings as errors; give it when it answers."""
+    """Run the service, or a program that serves it, in a process with warnings as errors; yield it when it responds."""
     port = free_port()
     log = directory / f"service-{port}.log"
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
@@ -117,7 +117,7 @@ async def _answers(service: ServiceProcess) -> None:
 
 
 async def unreachable(url: str, seconds: float = END_SECONDS) -> None:
-    """Wait until nothing answers there."""
+    """Wait until the server has stopped."""
     async with asyncio.timeout(seconds):
         while True:
             try:

@@ -13,7 +13,7 @@ from server.uvicorn_options import UVICORN_OPTIONS
 
 @asynccontextmanager
 async def serve(app: ASGIApp, lifespan: Literal["auto", "on", "off"] = "auto") -> AsyncIterator[str]:
-    """Serve an app on a free loopback port, and give its address."""
+    """Serve an app on a free loopback port, and yield its address."""
     config = uvicorn.Config(app, port=0, **(UVICORN_OPTIONS | {"timeout_graceful_shutdown": 3, "lifespan": lifespan}))
     config.load()
     server = uvicorn.Server(config)
@@ -22,7 +22,7 @@ async def serve(app: ASGIApp, lifespan: Literal["auto", "on", "off"] = "auto") -
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
-        # What `server.shutdown()` does, which sleeps 0.1 s also when there is nothing to wait for.
+        # As `server.shutdown()`, which always sleeps 0.1 s.
         server.servers[0].close()
         for connection in list(server.server_state.connections):
             connection.shutdown()

@@ -1,4 +1,4 @@
-"""`python -m tests.soak`: ten thousand requests, a third of whose clients leave, and what is left behind afterwards."""
+"""`python -m tests.soak`: ten thousand requests, a third of which are cancelled; detects leaks."""
 
 import asyncio
 import random
@@ -32,7 +32,7 @@ def say(text: str) -> None:
 
 
 class Soak:
-    """Clients that ask, and some that leave, against one service."""
+    """Clients of one service, some of which disconnect."""
 
     def __init__(self, service: ServiceProcess, client: aiohttp.ClientSession, seed: int) -> None:
         self._service = service
@@ -41,7 +41,7 @@ class Soak:
         self.outcomes: Counter[str] = Counter()
 
     async def run(self, requests: int) -> None:
-        """Send that many requests, some at once."""
+        """Send a number of requests, some of them concurrently."""
         left = iter(range(requests))
 
         async def work() -> None:
@@ -69,7 +69,7 @@ class Soak:
 
 
 def open_to(port: int, pid: int) -> int:
-    """Count the connections that a process has open to a port."""
+    """Count the connections of a process to a port."""
     inodes = {
         found[1]
         for entry in Path(f"/proc/{pid}/fd").iterdir()
@@ -80,7 +80,7 @@ def open_to(port: int, pid: int) -> int:
 
 
 async def upstream_running(client: aiohttp.ClientSession, service: ServiceProcess) -> dict[str, int]:
-    """Wait until no place is held, and tell what is held when waiting did not help."""
+    """Wait until no slot is held; return what is still held after the timeout."""
     for _ in range(40):
         held = await load(client, service.url)
         if held == PLACE_FREE:
@@ -90,7 +90,7 @@ async def upstream_running(client: aiohttp.ClientSession, service: ServiceProces
 
 
 async def soak(directory: Path) -> bool:
-    """Run it, print the figures, and tell whether they are good."""
+    """Run it, print the figures, and return whether they are within their limits."""
     port = free_port()
     simulator = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "simulator", "--port", str(port), "--seconds-per-token", "0.0005"),
@@ -114,7 +114,7 @@ async def soak(directory: Path) -> bool:
 
 
 async def measure(service: ServiceProcess, client: aiohttp.ClientSession, port: int) -> bool:
-    """Run the requests and look at what they leave."""
+    """Run the requests and measure what is left."""
     while (await load_status(client, service)) != 200:
         await asyncio.sleep(0.1)
     run = Soak(service, client, seed=1)

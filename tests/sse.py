@@ -1,4 +1,4 @@
-"""The service's streams, once they are read to their end."""
+"""Parsers of complete streams."""
 
 import json
 from typing import Any
@@ -16,7 +16,7 @@ Event = dict[str, Any]
 
 
 def events_in(answer: Answer) -> list[Event]:
-    """Return the events of an SSE or NDJSON stream, which has to be well-formed to its last byte."""
+    """Return the events of an SSE or NDJSON stream, which must be completely well-formed."""
     text = answer.body.decode()
     if answer.media_type == NDJSON:
         assert text.endswith("\n")
@@ -27,5 +27,5 @@ def events_in(answer: Answer) -> list[Event]:
 
 
 def text_of(events: list[Event], kind: str = "token") -> str:
-    """Return what the events of a kind spell."""
+    """Return the text of the events of one type."""
     return "".join(event["text"] for event in events if event["type"] == kind)

@@ -38,6 +38,9 @@ DEFAULTS: dict[str, Any] = {
     "OLLAMA_MODELS_TTL": 300,
     "UPSTREAM_MODEL_HEADER": None,
     "READINESS_REQUIRES_OLLAMA": True,
+    "WEAVIATE_URL": None,
+    "WEAVIATE_HEALTH_TIMEOUT": 2,
+    "CREWAI_HEALTH_URL": None,
     "SSE_PING_INTERVAL": 15,
     "MAX_REQUEST_BYTES": 20_971_520,
     "API_KEYS": (),
@@ -156,6 +159,14 @@ BAD = [
     ("OLLAMA_RETRY_BACKOFF", "0"),
     ("OLLAMA_DOWN_COOLDOWN", "-5"),
     ("OLLAMA_MODELS_TTL", "0"),
+    ("WEAVIATE_URL", "ftp://weaviate"),
+    ("WEAVIATE_URL", "http://weaviate:8080?x=1"),
+    ("WEAVIATE_HEALTH_TIMEOUT", "0"),
+    ("CREWAI_HEALTH_URL", "agents:8001/health"),
+    ("CREWAI_HEALTH_URL", "ftp://agents/health"),
+    ("CREWAI_HEALTH_URL", "http://agents/health#x"),
+    ("CREWAI_HEALTH_URL", "http://agents/health?a b"),
+    ("CREWAI_HEALTH_URL", "http://agents/health?a#b"),
     ("SSE_PING_INTERVAL", "0"),
     ("UPSTREAM_MODEL_HEADER", "X Model"),
     ("UPSTREAM_MODEL_HEADER", "X-Model:"),
@@ -209,7 +220,7 @@ BAD = [
     ("ALLOWED_HOSTS", "*example"),
     ("WEB_CONCURRENCY", "0"),
     ("WEB_CONCURRENCY", "auto"),
-    ("LOG_LEVEL", "LOUD"),
+    ("LOG_LEVEL", "loud"),
     ("LOG_FORMAT", "xml"),
 ]
 
@@ -229,6 +240,26 @@ def test_message_about_a_bad_port_gives_an_example_address(port: str, monkeypatc
     monkeypatch.setenv("OLLAMA_BASE_URL", f"http://ollama:{port}")
     with pytest.raises(SystemExit, match="expected an address such as http://"):
         get_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("PORT", "abc", "PORT got 'abc', expected a whole number. Port to listen on."),
+        ("PORT", "99999", "PORT got '99999', expected at most 65535. Port to listen on."),
+        ("TOP_P", "high", "TOP_P got 'high', expected a number. Default for `top_p`, 0 to 1."),
+        ("PLAYGROUND_ENABLED", "maybe", "PLAYGROUND_ENABLED got 'maybe', expected true or false. Serve `/playground`."),
+        ("LOG_LEVEL", "loud", "LOG_LEVEL got 'loud', expected 'DEBUG', 'INFO', 'WARNING' or 'ERROR'."),
+        ("API_KEYS", ",", "API_KEYS got ',', expected at least one value."),
+    ],
+)
+def test_message_names_the_given_value_and_what_is_expected(
+    name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as caught:
+        get_settings()
+    assert str(caught.value).startswith(message)
 
 
 def test_all_invalid_settings_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,7 +338,7 @@ def test_bad_setting_stops_the_start_with_one_line(tmp_path: Path) -> None:
     )
     assert ended.returncode == 1
     assert ended.stdout == ""
-    assert ended.stderr.startswith("MAX_TOKENS got '0', expected greater than or equal to 1")
+    assert ended.stderr.startswith("MAX_TOKENS got '0', expected at least 1. ")
     assert ended.stderr.count("\n") == 1
 
 
@@ -344,7 +375,7 @@ def test_lists_are_comma_separated(text: str, keys: list[str], monkeypatch: pyte
         "chrome-extension://abcdefghijklmnop",
     ],
 )
-def test_origins_that_browsers_send(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_origins_that_browsers_send_are_accepted(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CORS_ORIGINS", origin)
     assert Settings().cors_origins == (origin,)
 
@@ -374,7 +405,7 @@ def test_api_keys_with_quotes_brackets_or_spaces_are_rejected(text: str, monkeyp
         ("my_host.example", "my_host.example"),
     ],
 )
-def test_hosts_to_listen_on(text: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hosts_to_listen_on_are_validated(text: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOST", text)
     assert Settings().host == host
 

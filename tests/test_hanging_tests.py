@@ -1,4 +1,4 @@
-"""A test that hangs does not hold the run: it fails, or ends it, and all threads are shown."""
+"""A test that hangs fails or ends the run, and all threads are shown."""
 
 import subprocess
 import sys
@@ -39,7 +39,7 @@ def test_hang(stuck):
 
 
 def run(directory: Path, test: str) -> tuple[int, str]:
-    """Run a test with a limit of one second, and another one after it."""
+    """Run a test with a timeout of one second, and another test after it."""
     (directory / "test_hang.py").write_text(test + NEXT)
     options: list[str | Path] = [
         "-p",
@@ -73,7 +73,7 @@ def test_a_test_that_hangs_fails_and_the_next_one_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("test", [COROUTINE_ON_UVLOOP, FIXTURE_OF_A_FAILED_TEST], ids=["uvloop", "fixture"])
-def test_what_cannot_be_interrupted_ends_the_run(tmp_path: Path, test: str) -> None:
+def test_a_test_that_cannot_be_interrupted_ends_the_run(tmp_path: Path, test: str) -> None:
     code, output = run(tmp_path, test)
     assert code == 1
     assert "test_hang.py::test_hang does not end" in output

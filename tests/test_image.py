@@ -39,7 +39,7 @@ def has_ipv6() -> bool:
     ("host", "allowed"),
     [("127.0.0.1", ""), ("0.0.0.0", ""), ("0.0.0.0", "api.example"), ("::", ""), ("::1", "api.example"), ("[::1]", "")],
 )
-async def test_it_finds_the_service_where_it_listens(
+async def test_the_health_check_finds_the_service(
     simulator: Simulator, host: str, allowed: str, tmp_path: Path
 ) -> None:
     if ":" in host and not has_ipv6():
@@ -49,7 +49,7 @@ async def test_it_finds_the_service_where_it_listens(
         assert await health_check({"HOST": host, "PORT": str(service.port)} | proxies) == 0
 
 
-async def test_it_fails_where_nothing_listens() -> None:
+async def test_the_health_check_fails_without_a_service() -> None:
     assert await health_check({"HOST": "127.0.0.1", "PORT": str(free_port())}) == 1
 
 
@@ -58,10 +58,11 @@ def pins(name: str) -> dict[str, str]:
     return dict(re.findall(r"^([\w.-]+)==([^\s;]+)", (ROOT / name).read_text(), re.MULTILINE))
 
 
-def test_the_lock_has_the_versions_of_the_requirements_and_hashes() -> None:
-    required, locked = pins("requirements.txt"), pins("requirements.lock")
+@pytest.mark.parametrize("name", ["requirements", "requirements-otel"])
+def test_a_lock_has_the_versions_of_the_requirements_and_hashes(name: str) -> None:
+    required, locked = pins("requirements.txt") | pins(f"{name}.txt"), pins(f"{name}.lock")
     assert required.items() <= locked.items(), "run `make lock`"
-    blocks = re.split(r"^(?=[\w.-]+==)", (ROOT / "requirements.lock").read_text(), flags=re.MULTILINE)[1:]
+    blocks = re.split(r"^(?=[\w.-]+==)", (ROOT / f"{name}.lock").read_text(), flags=re.MULTILINE)[1:]
     assert all("--hash=sha256:" in block for block in blocks)
 
 
@@ -77,7 +78,8 @@ def test_its_python_is_the_first_that_the_tests_run_on() -> None:
 async def test_the_files_that_it_copies_are_all_that_the_service_needs(simulator: Simulator, tmp_path: Path) -> None:
     image = tmp_path / "app"
     image.mkdir()
-    copied = re.findall(r"^COPY (\S+) (\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    lines = re.findall(r"^COPY (.+) (\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    copied = [(source, target) for sources, target in lines for source in sources.split()]
     assert ("services", "services") in copied
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     for source, target in copied:

@@ -41,7 +41,7 @@ async def test_main_app_is_one_app_for_any_server(
 ) -> None:
     monkeypatch.setenv("OLLAMA_BASE_URL", simulator.url)
     fresh = importlib.reload(main)
-    assert callable(vars(fresh)["app"])  # where hypercorn looks for it
+    assert callable(vars(fresh)["app"])  # as hypercorn imports it
     state = fresh.app.state
     assert isinstance(fresh.app.created, FastAPI)
     assert fresh.app.created.state is state
@@ -89,7 +89,7 @@ async def test_an_error_within_the_lifespan_closes_the_connections(
 
 
 class TeapotError(Exception):
-    """An exception that is not ours."""
+    """An exception of another library."""
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ async def test_without_handlers_an_unexpected_error_is_an_internal_error(
         problem_in(await get(client, f"{url}/fail?how=teapot"), "internal_error")
 
 
-# Systems without what only Unix has
+# Systems without Unix modules
 
 
 @pytest.fixture

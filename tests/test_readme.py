@@ -1,16 +1,21 @@
 """The commands, code and tables of README.md and docs/ match the service."""
 
+import ast
 import asyncio
 import json
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from config import Settings
+from config import Settings, get_settings
+from routers.openapi import response_examples
 from routers.responses.problems import PROBLEMS_BY_CODE
+from services.ollama_service import ollama_service
+from simulator import Simulator
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -51,6 +56,29 @@ async def test_every_curl_command_works(command: str, url: str) -> None:
     else:
         answer = json.loads(text)
         assert answer.get("success", answer.get("status") == "healthy")
+
+
+async def test_the_code_for_the_same_process_runs(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (code,) = [block for block in blocks("python") if "from services" in block]
+    monkeypatch.setenv("OLLAMA_BASE_URL", simulator.url)
+    get_settings.cache_clear()
+    names: dict[str, Any] = {}
+    try:
+        await eval(compile(code, README, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names)  # noqa: S307 - our own
+    finally:
+        await ollama_service.disconnect()
+        get_settings.cache_clear()
+    assert names["headline"].startswith("[simulated llama3.1]")
+    assert len(names["vector"]) == 768
+    assert capsys.readouterr().out.startswith("[simulated gpt-oss]")
+
+
+def test_the_health_response_is_that_of_the_docs() -> None:
+    (shown,) = [json.loads(block) for block in blocks("json") if "crewai_agents" in block]
+    example = response_examples.HEALTHY["healthy"]["value"]
+    assert shown == {name: example[name] for name in shown}
 
 
 def test_the_route_handler_equals_the_one_in_the_example() -> None:

@@ -18,7 +18,7 @@ UTF8 = {b"utf-8", b"utf8", b"us-ascii", b"ascii"}
 class RequestBodyMiddleware:
     """Limits the size, arrival time and total memory of request bodies, and decodes compressed ones.
 
-    A body is read only when the application asks for it, and never if its Content-Length exceeds the limit.
+    A body is read only when the application receives it, and never if its Content-Length exceeds the limit.
     """
 
     def __init__(self, app: ASGIApp, *, max_bytes: int, max_bytes_in_flight: int, timeout_seconds: float) -> None:

@@ -101,6 +101,16 @@ EMBEDDINGS: Examples = {
         {"text": ["The quarterback threw for three touchdowns.", "Three touchdown passes on Sunday."]},
         "The vectors have unit length: their dot product is the cosine similarity.",
     ),
+    "document": named_example(
+        "Embed a document",
+        {"text": "Saquon Barkley is out with an ankle injury.", "input_type": "document"},
+        "`prefix` in the response is what was put before the text.",
+    ),
+    "query": named_example(
+        "Embed a search for it",
+        {"text": "Who is injured?", "input_type": "query"},
+        "Make stored vectors and searches the same way: both with `input_type`, or both without.",
+    ),
     "short": named_example(
         "Vectors of 256 dimensions",
         {"text": "The running back is out with an ankle injury.", "dimensions": 256},

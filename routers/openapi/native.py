@@ -3,8 +3,7 @@
 from typing import Any
 
 from routers.openapi.example import Examples
-
-Responses = dict[int | str, dict[str, Any]]
+from routers.openapi.schema import Responses
 
 NDJSON = "application/x-ndjson"
 TEXTS: dict[str, Any] = {"type": "array", "items": {"type": "string"}}

@@ -74,6 +74,11 @@ EMBEDDINGS: Examples = {
     "several": named_example(
         "Several texts", {"model": "nomic-embed-text", "input": ["waiver wire", "trade deadline", "bye week"]}
     ),
+    "query": named_example(
+        "A query",
+        {"model": "nomic-embed-text", "input": "Who is injured?", "input_type": "query"},
+        "Not part of OpenAI's API: the type of input. Stored texts are `document` or `passage`.",
+    ),
     "base64": named_example(
         "Base64 vectors",
         {"input": "a fantasy football league", "encoding_format": "base64"},
@@ -133,20 +138,23 @@ EMBEDDINGS_RESPONSES: Examples = {
             "data": [{"object": "embedding", "index": 0, "embedding": [0.6, -0.8, 0.0]}],
             "model": "nomic-embed-text",
             "usage": {"prompt_tokens": 5, "total_tokens": 5},
+            "prefix": None,
+            "warnings": [],
         },
     ),
 }
-MODEL: Examples = {
-    "found": named_example("A model", {"id": "gpt-oss", "object": "model", "created": CREATED, "owned_by": "library"}),
-}
+_HEAD = {"object": "model", "created": CREATED, "owned_by": "library"}
+_MODEL = {"id": "gpt-oss", **_HEAD, "context_length": 131_072, "capabilities": ["completion", "tools", "thinking"]}
+_EMBEDDER = {"id": "nomic-embed-text", **_HEAD, "context_length": 2048, "capabilities": ["embedding"]}
+MODEL: Examples = {"found": named_example("A model", _MODEL)}
 MODELS: Examples = {
     "list": named_example(
         "The models",
         {
             "object": "list",
             "data": [
-                {"id": "gpt-oss", "object": "model", "created": CREATED, "owned_by": "library"},
-                {"id": "nomic-embed-text", "object": "model", "created": CREATED, "owned_by": "library"},
+                _MODEL,
+                _EMBEDDER,
             ],
         },
     ),

@@ -4,7 +4,7 @@ from typing import Any
 
 from routers.openapi.schema import (
     BACK_OFF_STATUS,
-    MODEL_HEADERS,
+    COMPLETION_HEADERS,
     RETRY_AFTER,
     Responses,
     problem_example,
@@ -48,6 +48,6 @@ def completion_responses(examples: dict[str, Any], chunks: dict[str, Any]) -> Re
         "A complete response as JSON. With `stream: true`, Server-Sent Events, independent of `Accept`: each `data` is "
         'a chunk, and the last one is `[DONE]`; a stream that fails ends with `{"error": …}` instead.'
     )
-    responses = success_response(description, examples, MODEL_HEADERS)
+    responses = success_response(description, examples, COMPLETION_HEADERS)
     responses[200]["content"]["text/event-stream"] = {"schema": {}, "examples": chunks}
     return responses

@@ -5,7 +5,7 @@ from typing import Any
 from routers.openapi.example import Examples, named_example
 
 REQUEST_ID = "5f1c9f0a8e4b4f6f9d0c2b7a6e3d1f00"
-USAGE = {"prompt_tokens": 31, "completion_tokens": 14, "total_tokens": 45}
+USAGE = {"prompt_tokens": 31, "completion_tokens": 14, "total_tokens": 45, "context_length": 4096}
 TIMINGS = {
     "total_ms": 842.117,
     "load_ms": 61.204,
@@ -56,17 +56,21 @@ EMBEDDINGS_RESPONSES: Examples = {
             "embeddings": _VECTOR,
             "dimension": 4,
             "model": "nomic-embed-text",
+            "prefix": None,
             "usage": {"prompt_tokens": 9},
+            "warnings": [],
         },
     ),
     "two": named_example(
-        "A list of texts: a list of vectors",
+        "A list of documents: a list of vectors",
         {
             "success": True,
             "embeddings": [_VECTOR, [0.5, 0.5, -0.5, 0.5]],
             "dimension": 4,
             "model": "nomic-embed-text",
+            "prefix": "search_document: ",
             "usage": {"prompt_tokens": 15},
+            "warnings": [],
         },
     ),
 }
@@ -92,9 +96,45 @@ MODELS_RESPONSES: Examples = {
         },
     )
 }
+MODEL_DETAILS_RESPONSES: Examples = {
+    "embedding": named_example(
+        "An embedding model that is loaded",
+        {
+            "success": True,
+            "name": "nomic-embed-text",
+            "model": "nomic-embed-text:latest",
+            "size": 274_302_450,
+            "modified_at": "2026-03-02T09:41:17.518Z",
+            "digest": "0a109f422b47e3a30ba2b10eca18548e944e8a23073ee3f3e947efcf3c45e59f",
+            "family": "nomic-bert",
+            "parameter_size": "137M",
+            "quantization_level": "F16",
+            "context_length": 2048,
+            "embedding_length": 768,
+            "capabilities": ["embedding"],
+            "loaded": True,
+            "expires_at": "2026-03-02T09:50:00.118Z",
+            "loaded_context_length": 2048,
+            "size_vram": 0,
+            "prefixes": {
+                "query": "search_query: ",
+                "document": "search_document: ",
+                "classification": "classification: ",
+                "clustering": "clustering: ",
+            },
+        },
+    ),
+}
+_BUILD: dict[str, Any] = {
+    "version": "0.1.0",
+    "commit": "5a884d5",
+    "python": "3.13.1",
+    "libraries": {"aiohttp": "3.14.5", "fastapi": "0.165.0", "uvicorn": "0.54.0"},
+}
+VERSION = {"version": named_example("Versions", _BUILD)}
 _HEALTHY: dict[str, Any] = {
     "status": "healthy",
-    "services": {"ollama": "up"},
+    "services": {"ollama": "up", "weaviate": "up", "crewai_agents": "initialized"},
     "ollama": {
         "version": "0.12.6",
         "latency_ms": 1.8,
@@ -105,6 +145,7 @@ _HEALTHY: dict[str, Any] = {
         "last_failure_at": None,
         "last_failure_code": None,
     },
+    "build": _BUILD,
     "checked_at": "2026-03-02T09:45:00.000+00:00",
 }
 HEALTHY: Examples = {
@@ -112,11 +153,11 @@ HEALTHY: Examples = {
 }
 DEGRADED: Examples = {
     "degraded": named_example(
-        "Ollama is down",
+        "Ollama is down, and the agents are not there yet",
         _HEALTHY
         | {
             "status": "degraded",
-            "services": {"ollama": "down"},
+            "services": {"ollama": "down", "weaviate": "up", "crewai_agents": "not_initialized"},
             "ollama": _HEALTHY["ollama"]
             | {
                 "version": None,
@@ -174,19 +215,30 @@ PROBLEMS: dict[str, dict[str, Any]] = {
         "detail": "The model 'llama9' is not installed. `ollama pull llama9` installs it.",
         "available": ["gpt-oss", "nomic-embed-text"],
     },
-    "rejected_by_ollama": {"detail": 'Ollama refused the request: "llama3.1" does not support thinking'},
+    "rejected_by_ollama": {"detail": "Ollama rejected the request: the input length exceeds the context length"},
+    "unsupported_by_model": {
+        "detail": "The model 'llama3.1' cannot think before it answers: it lacks the capability `thinking`; "
+        "'gpt-oss' has it.",
+        "errors": [
+            {
+                "field": "think",
+                "message": "The model 'llama3.1' cannot think before it answers: it lacks the capability `thinking`; "
+                "'gpt-oss' has it.",
+            }
+        ],
+    },
     "ollama_unavailable": {"detail": "Ollama could not be reached.", "retryable": True},
     "ollama_busy": {
-        "detail": "Ollama is busy and takes no more requests at the moment: server busy, please try again.",
+        "detail": "Ollama is busy and accepts no more requests at the moment: server busy, please try again.",
         "retryable": True,
     },
     "overloaded": {"detail": "No slot became free within 30 s (OLLAMA_QUEUE_TIMEOUT).", "retryable": True},
-    "shutting_down": {"detail": "The service is shutting down; retry in a moment.", "retryable": True},
-    "timeout": {"detail": "Ollama took longer than 300 s for its answer (OLLAMA_REQUEST_TIMEOUT)."},
-    "ollama_error": {"detail": "Ollama's answer was cut short."},
+    "shutting_down": {"detail": "The service is shutting down; try again in a moment.", "retryable": True},
+    "timeout": {"detail": "Ollama took longer than 300 s for its response (OLLAMA_REQUEST_TIMEOUT)."},
+    "ollama_error": {"detail": "Ollama's response was cut short."},
     "unauthorized": {"detail": "This call needs an API key, as `Authorization: Bearer` or `X-API-Key`."},
-    "host_not_allowed": {"detail": "The Host header names a host that is not allowed (ALLOWED_HOSTS)."},
+    "host_not_allowed": {"detail": "The host name of this request is not allowed (ALLOWED_HOSTS)."},
     "payload_too_large": {"detail": "The body is larger than 20971520 bytes (MAX_REQUEST_BYTES)."},
-    "internal_error": {"detail": "An unexpected error; see the log of the service."},
+    "internal_error": {"detail": "The service failed; see its log for the reason."},
 }
 """Example members of problem documents, by code."""

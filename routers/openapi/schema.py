@@ -35,7 +35,7 @@ TAGS = [
     {"name": "ollama", "description": "Models, text generation, chat and embeddings."},
     {"name": "openai", "description": "OpenAI's API, for its clients with the base URL `/v1`."},
     {"name": "native", "description": "Ollama's own API, for its clients: requests and responses pass unchanged."},
-    {"name": "health", "description": "Health probes; none requires an API key."},
+    {"name": "health", "description": "Health probes, which require no API key, and versions."},
 ]
 SECURITY_SCHEMES = {
     "Bearer": {"type": "http", "scheme": "bearer", "description": "One of `API_KEYS`."},
@@ -46,6 +46,13 @@ MODEL_HEADERS = {
     "X-Model-Fallback": {
         "description": "Whether it replaced the requested model.",
         "schema": {"type": "string", "enum": ["true", "false"]},
+    },
+}
+COMPLETION_HEADERS = MODEL_HEADERS | {
+    "X-Prompt-Truncated": {
+        "required": False,
+        "description": "`true` if the prompt was longer than the context and Ollama cut it; otherwise absent.",
+        "schema": {"type": "string", "enum": ["true"]},
     },
 }
 RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait before a retry.", "schema": {"type": "integer"}}}
@@ -84,7 +91,7 @@ def stream_response(examples: dict[str, Any]) -> Responses:
         "Server-Sent Events (each `data` is a `StreamEvent`), NDJSON (each line is a `StreamEvent`), or the text only. "
         "A stream of events ends with `done` or `error`; an error in a text stream closes the connection."
     )
-    responses = success_response(description, examples, MODEL_HEADERS)
+    responses = success_response(description, examples, COMPLETION_HEADERS)
     responses[200]["content"] |= {
         "text/event-stream": STREAM_EVENTS | {"examples": response_examples.SSE},
         "application/x-ndjson": STREAM_EVENTS | {"examples": response_examples.NDJSON},
@@ -130,7 +137,7 @@ def complete_schema(schema: dict[str, Any], *, has_keys: bool) -> dict[str, Any]
         for method in HTTP_METHODS & item.keys():
             success = item[method]["responses"]["200"]
             success["headers"] = success.get("headers", {}) | REQUEST_ID
-            if has_keys and path.startswith(("/api/", "/v1/")):
+            if has_keys and path.startswith(("/api/", "/v1/", "/version")):
                 item[method]["security"] = [{name: []} for name in SECURITY_SCHEMES]
     return schema
 

@@ -12,7 +12,7 @@ DISABLED = "Ollama's own API is disabled (OLLAMA_API_ENABLED); this service's AP
 
 
 def ollama_error(problem: dict[str, Any], scope: Scope) -> tuple[dict[str, Any], dict[str, str]]:
-    """Convert a problem document to a body and additional headers, of which there are none."""
+    """Convert a problem document to a body; there are no additional headers."""
     return {"error": _not_found(scope) if problem["code"] == "not_found" else problem["detail"]}, {}
 
 

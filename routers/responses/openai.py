@@ -15,7 +15,6 @@ from routers.responses.openai_errors import error_object
 from routers.responses.problems import PROBLEMS_BY_CODE
 from routers.responses.stream_format import StreamFormat
 from routers.responses.streaming import StreamingCompletion, model_headers
-from server.request_log import note
 from server.shutdown import Shutdown
 from services.completion import Completion, CompletionRequest
 from services.ollama.errors import OllamaResponseError
@@ -40,7 +39,6 @@ class ChatCompletionResponse(Response):
         async with self._shutdown.drain_guard():
             completion = await self._service.complete(self._request)
         served = completion.served
-        note(model=served.model, fallback=served.fallback, tokens=completion.done.usage.completion_tokens)
         await json_response(chat_completion(completion), model_headers(served))(scope, receive, send)
 
 
@@ -171,9 +169,13 @@ def finish_reason(done: Done, *, has_tool_calls: bool) -> str:
 
 
 def usage_object(usage: Usage) -> dict[str, int]:
-    """Return the token counts; clients expect numbers, so a missing count is 0."""
+    """Return the token counts; clients expect numbers, so a missing count is 0.
+
+    An unknown context length is omitted.
+    """
     prompt, completion = usage.prompt_tokens or 0, usage.completion_tokens or 0
-    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+    tokens = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+    return tokens | ({"context_length": usage.context_length} if usage.context_length is not None else {})
 
 
 def base64_vector(vector: list[float]) -> str:

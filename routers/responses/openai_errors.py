@@ -14,7 +14,7 @@ NO_RESPONSES_API = (
     "The Responses API is not supported. Use POST /v1/chat/completions: `client.chat.completions` in the openai "
     "packages, `provider.chat(model)` or `createOpenAICompatible` in the AI SDK."
 )
-PARAM_NAMES = {"format": "response_format.json_schema.schema"}
+PARAM_NAMES = {"format": "response_format.json_schema.schema", "think": "reasoning_effort"}
 """OpenAI's names of fields that are rejected after validation."""
 DISABLED = "OpenAI's API is disabled (OPENAI_API_ENABLED)."
 

@@ -23,6 +23,7 @@ PROBLEMS_BY_CODE: dict[str, tuple[int, str]] = {
     "model_not_found": (404, "The model is not installed"),
     "rejected_by_ollama": (400, "Ollama rejected the request"),
     "unsupported_parameter": (400, "The parameter is not supported"),
+    "unsupported_by_model": (400, "The model lacks a capability"),
     "ollama_unavailable": (503, "Ollama cannot be reached"),
     "ollama_busy": (503, "Ollama is busy"),
     "overloaded": (503, "Too many requests are waiting"),

@@ -1,7 +1,6 @@
 """Responses of Ollama's own API: requests are sent to Ollama and responses passed on unchanged."""
 
 import math
-import time
 from typing import Any
 
 import orjson
@@ -116,14 +115,13 @@ async def _send_complete(response: RawResponse, send: Send) -> None:
 
 
 async def _send_stream(response: RawResponse, send: Send) -> None:
-    note(first_token_at=time.monotonic())
     await _send_start(response, STREAM_HEADERS, send)
     await send({"type": "http.response.body", "body": response.body, "more_body": True})
     while not response.is_whole:
-        piece = await response.read_some()
+        part = await response.read_some()
         if response.is_whole and response.failure is not None:
             note(error=response.failure.code)
-        await send({"type": "http.response.body", "body": piece, "more_body": not response.is_whole})
+        await send({"type": "http.response.body", "body": part, "more_body": not response.is_whole})
 
 
 async def _send_start(response: RawResponse, headers: list[tuple[bytes, bytes]], send: Send) -> None:

@@ -25,7 +25,8 @@ PING = b": ping\n\n"
 
 def model_headers(served: ResolvedModel) -> dict[str, str]:
     """Return the headers that name the model and tell whether it is a fallback."""
-    return {"X-Model": served.model, "X-Model-Fallback": str(served.fallback).lower()}
+    headers = {"X-Model": served.model, "X-Model-Fallback": str(served.fallback).lower()}
+    return headers | ({"X-Prompt-Truncated": "true"} if "prompt_truncated" in served.warnings else {})
 
 
 class StreamingCompletion(Response):
@@ -97,7 +98,6 @@ class StreamWriter:
         last = events[-1] if events else None
         if isinstance(last, Done):
             self._state = _State.FINISHED
-            note(tokens=last.usage.completion_tokens)
             await self._send_body(data, more=False)
         elif data:
             await self._send_body(data)
@@ -129,7 +129,6 @@ class StreamWriter:
     async def _start(self, model: ResolvedModel) -> bytes:
         """Send the status and return the start event."""
         self._model = model
-        note(model=model.model, fallback=model.fallback, first_token_at=time.monotonic())
         await self._commit()
         self._state = _State.STREAMING
         return self._format.encode(Start(model.model, model.requested_model, model.fallback, request_id.get()))

@@ -23,7 +23,11 @@ MAX_ITEMS = 2_000
 
 
 def check_model_name(name: str) -> str:
-    """Reject a model name that Ollama would reject as invalid."""
+    """Reject a model name that Ollama would reject as invalid.
+
+    Raises:
+        ValueError: if it is invalid.
+    """
     ModelName.parse(name)
     return name.strip()
 
@@ -34,7 +38,11 @@ def wrap_image_object(value: object) -> object:
 
 
 def check_format(value: object) -> object:
-    """Reject a format that is neither `json` nor a usable JSON schema."""
+    """Reject a format that is neither `json` nor a usable JSON schema.
+
+    Raises:
+        ValueError: if the schema is not usable.
+    """
     if isinstance(value, dict):
         try:
             return JsonSchema.of(value)
@@ -45,7 +53,11 @@ def check_format(value: object) -> object:
 
 
 def check_num_predict(tokens: int) -> int:
-    """Reject 0, which some versions of Ollama treat as unlimited."""
+    """Reject 0, which some versions of Ollama treat as unlimited.
+
+    Raises:
+        ValueError: if it is 0.
+    """
     if tokens == 0:
         msg = "must be a positive number of tokens, or -1 for Ollama's own limit"
         raise ValueError(msg)
@@ -65,7 +77,11 @@ def drop_empty_strings(value: object) -> object:
 
 
 def check_length(value: object) -> object:
-    """Reject a list that is too long before its items are validated."""
+    """Reject a list that is too long before its items are validated.
+
+    Raises:
+        ValueError: if it has more than `MAX_ITEMS` items.
+    """
     if isinstance(value, list) and len(value) > MAX_ITEMS:
         msg = f"must have at most {MAX_ITEMS} items, not {len(value)}"
         raise ValueError(msg)
@@ -114,7 +130,7 @@ class Request(BaseModel):
 
 
 class Options(Request):
-    """Ollama's model options. Wrong types and unknown names are rejected, which Ollama answers with 500 or ignores."""
+    """Ollama's model options; rejects wrong types (500 in Ollama) and unknown names (ignored by Ollama)."""
 
     num_keep: StrictInt | None = None
     seed: StrictInt | None = None

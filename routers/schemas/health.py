@@ -2,10 +2,7 @@
 
 from typing import Literal
 
-from pydantic import (
-    BaseModel,
-    Field,
-)
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class OllamaHealth(BaseModel):
@@ -37,10 +34,35 @@ class Liveness(BaseModel):
     alive: bool
 
 
+class Build(BaseModel):
+    """Versions of the service and what it is built on."""
+
+    version: str
+    commit: str | None = Field(description="The commit that was built; null if unknown.")
+    python: str
+    libraries: dict[str, str]
+
+
+class Services(BaseModel):
+    """The state of each component; registered components have their own words."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, str]
+
+    ollama: Literal["up", "down"]
+    weaviate: Literal["up", "down"] = Field(default="down", description="Absent if `WEAVIATE_URL` is not set.")
+    crewai_agents: str = Field(
+        default="not_initialized",
+        description="Absent if neither `CREWAI_HEALTH_URL` is set nor the component registered in the process.",
+        examples=["initialized"],
+    )
+
+
 class HealthResponse(BaseModel):
     """The state of the service and of its components."""
 
-    status: Literal["healthy", "degraded"]
-    services: dict[str, Literal["up", "down"]]
+    status: Literal["healthy", "degraded"] = Field(description="`degraded` if any component is down.")
+    services: Services
     ollama: OllamaHealth
+    build: Build
     checked_at: str = Field(description="Date and time (RFC 3339).")

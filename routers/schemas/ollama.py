@@ -26,6 +26,7 @@ from routers.schemas.fields import (
 )
 from services.completion import CompletionRequest
 from services.ollama.types.durations import KeepAlive
+from services.ollama.types.embedding_prefixes import InputType
 
 MAX_TEXTS = 512
 
@@ -71,6 +72,16 @@ class CompletionBody(Request):
         default=None,
         description="Whether the model thinks before responding; a level if the model has them, as gpt-oss does.",
     )
+    truncate: StrictBool | None = Field(
+        default=None,
+        description="False rejects a prompt that is longer than the context. Otherwise Ollama truncates it, and "
+        "`warnings` has `prompt_truncated`. Default: `TRUNCATE_PROMPTS`.",
+    )
+    shift: StrictBool | None = Field(
+        default=None,
+        description="False ends the response when the context is full (`context_full`). Otherwise Ollama drops the "
+        "oldest half of it and continues. A changed value may reload the model. Default: `SHIFT_CONTEXT`.",
+    )
     keep_alive: Annotated[KeepAlive | None, UnsetIfEmpty] = Field(
         default=None,
         description="How long the model stays loaded: seconds, or a duration such as `5m`; -1 is forever.",
@@ -104,6 +115,8 @@ class CompletionBody(Request):
             options=(self.options.model_dump(exclude_none=True) if self.options.model_fields_set else {})
             | {name: value for name, value in named.items() if value is not None},
             response_format=self.format,
+            truncate=self.truncate,
+            shift=self.shift,
             keep_alive=self.keep_alive,
             allow_fallback=self.fallback,
         )
@@ -206,6 +219,11 @@ class EmbeddingsRequest(Request):
     )
     model: Annotated[Model | None, UnsetIfEmpty] = Field(
         default=None, description="Model name; `EMBEDDING_MODEL` if unset. There is no fallback."
+    )
+    input_type: Annotated[InputType | None, UnsetIfEmpty] = Field(
+        default=None,
+        description="What the texts are for: each gets the prefix that the model was trained with for it. Without it, "
+        "the texts are sent unchanged. Use `document` for stored texts and `query` for searches.",
     )
     dimensions: StrictInt | None = Field(
         default=None, ge=1, description="Truncate the vectors to this dimension; only for models trained for it."

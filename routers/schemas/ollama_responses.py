@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.ollama.embeddings import EmbeddingWarning
 from services.ollama.events import Timings, Usage, Warning_
 
 
@@ -25,7 +26,10 @@ class GenerateResponse:
         list[Warning_],
         Field(
             description="`fallback_model`: a fallback model responded. "
-            "`empty_response_thinking`: thinking used all tokens. `invalid_json`: the text does not satisfy `format`."
+            "`empty_response_thinking`: thinking used all tokens. `invalid_json`: the text does not satisfy `format`. "
+            "`prompt_truncated`: the prompt was longer than the context and the model read only a part of it. "
+            "`context_full`: the response ended because the context was full. "
+            "`truncate_unsupported`: this version of Ollama ignores `truncate` and `shift`."
         ),
     ]
 
@@ -81,7 +85,18 @@ class EmbeddingsResponse:
     embeddings: Annotated[list[float] | list[list[float]], Field(description="Vectors in the order of the texts.")]
     dimension: Annotated[int, Field(description="Length of each vector.")]
     model: Annotated[str, Field(description="Short name.", examples=["nomic-embed-text"])]
+    prefix: Annotated[
+        str | None,
+        Field(description="The prefix of each text for its `input_type`; null if the texts were sent unchanged."),
+    ]
     usage: EmbeddingsUsage
+    warnings: Annotated[
+        list[EmbeddingWarning],
+        Field(
+            description="`unknown_prefix`: no prefix is known for this `input_type` of this model. "
+            "`prompt_truncated`: a text was longer than the context and was truncated."
+        ),
+    ]
 
 
 class ModelInfo(BaseModel):
@@ -109,3 +124,29 @@ class ModelsResponse:
     cached: Annotated[bool, Field(description="Whether the list is from the cache.")]
     stale: Annotated[bool, Field(description="Whether the list is outdated because Ollama does not respond.")]
     age_seconds: Annotated[float, Field(description="Age of the list in seconds.")]
+
+
+@dataclass(slots=True)
+class ModelDetailsResponse:
+    """An installed model; null for what Ollama does not report."""
+
+    success: Literal[True]
+    name: Annotated[str, Field(description="Short name, without `:latest`.", examples=["gpt-oss"])]
+    model: Annotated[str, Field(description="Exact name.", examples=["gpt-oss:latest"])]
+    size: Annotated[int | None, Field(description="Size in bytes.")]
+    modified_at: Annotated[str | None, Field(description="Date and time (RFC 3339).")]
+    digest: Annotated[str | None, Field(description="Digest; changes when the model changes.")]
+    family: Annotated[str | None, Field(description="Architecture.", examples=["gptoss"])]
+    parameter_size: Annotated[str | None, Field(description="Number of parameters.", examples=["20.9B"])]
+    quantization_level: Annotated[str | None, Field(description="Quantization of the weights.", examples=["MXFP4"])]
+    context_length: Annotated[int | None, Field(description="Context length in tokens that the model was trained for.")]
+    embedding_length: Annotated[int | None, Field(description="Length of its vectors.")]
+    capabilities: Annotated[list[str] | None, Field(description="`completion`, `tools`, `vision`, `embedding`, …")]
+    loaded: Annotated[bool | None, Field(description="Whether the model is loaded now.")]
+    expires_at: Annotated[str | None, Field(description="When the model will be unloaded (RFC 3339).")]
+    loaded_context_length: Annotated[int | None, Field(description="Context length in tokens that it is loaded with.")]
+    size_vram: Annotated[int | None, Field(description="Bytes in GPU memory.")]
+    prefixes: Annotated[
+        dict[str, str] | None,
+        Field(description="Prefix for each `input_type`; null if none are known for this model."),
+    ]

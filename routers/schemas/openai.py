@@ -13,6 +13,7 @@ from pydantic import (
     Field,
     StrictBool,
     StrictInt,
+    WithJsonSchema,
 )
 
 from routers.schemas.fields import (
@@ -28,11 +29,17 @@ from routers.schemas.fields import (
 )
 from routers.schemas.ollama import ToolFunction
 from services.ollama.types.durations import KeepAlive
+from services.ollama.types.embedding_prefixes import INPUT_TYPES, InputType
 
 
 def unset_if_zero(value: object) -> object:
     """Return None for zero values, which some serializers write for unset fields."""
     return None if value in (0, "", [], {}) and value is not False else value
+
+
+def document_if_passage(value: object) -> object:
+    """Translate `passage`, as NVIDIA's NIM calls documents."""
+    return "document" if value == "passage" else value
 
 
 UnsetIfZero = BeforeValidator(unset_if_zero)
@@ -173,6 +180,16 @@ class ChatCompletionRequest(OpenAIBody):
         description="Not in OpenAI's API. Use `DEFAULT_MODEL` if the model is not installed or fails to load; "
         "true by default.",
     )
+    truncate: StrictBool | None = Field(
+        default=None,
+        description="Not part of OpenAI's API. False rejects a prompt that is longer than the context instead of "
+        "truncating it. Default: `TRUNCATE_PROMPTS`.",
+    )
+    shift: StrictBool | None = Field(
+        default=None,
+        description="Not part of OpenAI's API. False ends the response when the context is full instead of dropping "
+        "the oldest half of it. Default: `SHIFT_CONTEXT`.",
+    )
     keep_alive: OptionalKeepAlive = Field(
         default=None,
         description="Not in OpenAI's API. How long the model stays loaded: seconds, or a duration such as `5m`.",
@@ -206,6 +223,16 @@ class OpenAIEmbeddingsRequest(OpenAIBody):
     )
     dimensions: Annotated[StrictInt | None, Field(ge=1), UnsetIfZero] = Field(
         default=None, description="Truncate the vectors to this dimension; only for models trained for it."
+    )
+    input_type: Annotated[
+        InputType | None,
+        BeforeValidator(document_if_passage),
+        UnsetIfZero,
+        WithJsonSchema({"anyOf": [{"type": "string", "enum": [*INPUT_TYPES, "passage"]}, {"type": "null"}]}),
+    ] = Field(
+        default=None,
+        description="Not part of OpenAI's API. What the texts are for: each gets the prefix that the model was trained "
+        "with for it. `passage` means `document`. Without it, the texts are sent unchanged.",
     )
     truncate: Annotated[StrictBool, default_if_null(True)] = Field(
         default=True,

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from services.ollama.embeddings import EmbeddingWarning
 from services.ollama.events import Warning_
 
 
@@ -15,10 +16,14 @@ class CompletionUsage:
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    context_length: Annotated[
+        int | None,
+        Field(description="Not part of OpenAI's API. Context length in tokens that the model is loaded with."),
+    ] = None
 
 
 @dataclass(slots=True)
-class AnsweredFunction:
+class ResponseFunction:
     """The function to call."""
 
     name: str
@@ -26,16 +31,16 @@ class AnsweredFunction:
 
 
 @dataclass(slots=True)
-class AnsweredToolCall:
+class ResponseToolCall:
     """A tool call requested by the model."""
 
     id: str
     type: Literal["function"]
-    function: AnsweredFunction
+    function: ResponseFunction
 
 
 @dataclass(slots=True, kw_only=True)
-class AnsweredMessage:
+class ResponseMessage:
     """A message that can be sent back as part of the conversation."""
 
     role: Literal["assistant"]
@@ -43,7 +48,7 @@ class AnsweredMessage:
     refusal: None = None
     reasoning_content: Annotated[str | None, Field(description="The model's reasoning, if any.")] = None
     reasoning: Annotated[str | None, Field(description="Alias of `reasoning_content`.")] = None
-    tool_calls: Annotated[list[AnsweredToolCall] | None, Field(description="Absent if there are none.")] = None
+    tool_calls: Annotated[list[ResponseToolCall] | None, Field(description="Absent if there are none.")] = None
 
 
 @dataclass(slots=True)
@@ -51,7 +56,7 @@ class Choice:
     """The response; there is always exactly one choice."""
 
     index: int
-    message: AnsweredMessage
+    message: ResponseMessage
     finish_reason: Literal["stop", "length", "tool_calls"]
 
 
@@ -95,6 +100,10 @@ class OpenAIEmbeddings:
     data: list[EmbeddingItem]
     model: Annotated[str, Field(description="Short name.", examples=["nomic-embed-text"])]
     usage: OpenAIEmbeddingsUsage
+    prefix: Annotated[str | None, Field(description="Not part of OpenAI's API. As in `/api/ollama/embeddings`.")]
+    warnings: Annotated[
+        list[EmbeddingWarning], Field(description="Not part of OpenAI's API. As in `/api/ollama/embeddings`.")
+    ]
 
 
 @dataclass(slots=True)
@@ -105,6 +114,14 @@ class OpenAIModel:
     object: Literal["model"]
     created: Annotated[int, Field(description="When it was installed, as a Unix timestamp in seconds; 0 if unknown.")]
     owned_by: Annotated[str, Field(description="The namespace of the model name.", examples=["library"])]
+    context_length: Annotated[
+        int | None,
+        Field(description="Not part of OpenAI's API. Context length that it was trained for; null before Ollama 0.30."),
+    ]
+    capabilities: Annotated[
+        list[str] | None,
+        Field(description="Not part of OpenAI's API. `tools`, `vision`, `thinking`, …; null before Ollama 0.30."),
+    ]
 
 
 @dataclass(slots=True)

@@ -85,6 +85,8 @@ def to_completion_request(body: ChatCompletionRequest) -> CompletionRequest:
         options=(body.options.model_dump(exclude_none=True) if body.options else {})
         | {name: value for name, value in named.items() if value is not None},
         response_format=_format(body.response_format),
+        truncate=body.truncate,
+        shift=body.shift,
         keep_alive=body.keep_alive,
         allow_fallback=body.fallback,
     )

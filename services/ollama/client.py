@@ -1,4 +1,4 @@
-"""HTTP client for one Ollama server, or several behind a gateway: whole and streamed requests, timeouts and retries."""
+"""HTTP client for one Ollama server, or several behind a gateway: requests, timeouts and retries."""
 
 import logging
 import time
@@ -55,14 +55,14 @@ class OllamaClient:
     """Sends requests to one Ollama server; bound to the event loop it was entered in.
 
     Generation has its own connection pool, so that it cannot starve health checks and the model list.
-    `on_attempt` is called for each generation request that is sent. `on_server` is called with the name of the server
-    that responds, where a gateway names it.
+    `on_attempt` is called for each generation request that is sent, with `is_retry=True` from the second attempt on.
+    `on_server` is called with the name of the server that responds, where a gateway names it.
     """
 
     def __init__(
         self,
         options: ClientOptions,
-        on_attempt: Callable[[], None] = lambda: None,
+        on_attempt: Callable[..., None] = lambda **_: None,
         on_server: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._options = options
@@ -91,14 +91,22 @@ class OllamaClient:
         Raises:
             OllamaError: as `post`, and if another server responds.
         """
-        seconds = self._options.health_timeout
-        async with deadline(seconds, "OLLAMA_HEALTH_TIMEOUT", path, share=HEALTH_SHARE):
-            response = await _checked(await self._control_request("GET", path, headers=server_header(server)))
-            document = _parsed(await response.read())
+        response, document = await self._control_json("GET", path, headers=server_header(server))
         if server is not None and served_by(response.headers) != server:
             detail = "Another Ollama server responded than the one that was asked."
             raise OllamaResponseError(detail)
         return document
+
+    async def show(self, model: str) -> Any:
+        """Ask what a model is, without loading it and without retries.
+
+        See https://docs.ollama.com/api-reference/show-model-details.
+
+        Raises:
+            OllamaError: as `post`.
+        """
+        headers = model_header(self._options.model_header, model)
+        return (await self._control_json("POST", "/api/show", orjson.dumps({"model": model}), headers))[1]
 
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Send a POST and return the complete JSON response.
@@ -143,7 +151,7 @@ class OllamaClient:
             reader.close()
 
     async def relay(self, path: str, data: bytes, model: str | None = None) -> RawResponse:
-        """Post bytes as they are and return the response as it is, of any status; a stream with its first piece.
+        """Send a POST unchanged and return the unparsed response, whatever its status; a stream with its first bytes.
 
         `model` is what the header for the gateway names.
 
@@ -160,7 +168,7 @@ class OllamaClient:
                 raise _error(response, busy.body)
             return response
 
-        async with deadline(self._options.request_timeout, "OLLAMA_REQUEST_TIMEOUT", "its answer"):
+        async with deadline(self._options.request_timeout, "OLLAMA_REQUEST_TIMEOUT", "its response"):
             try:
                 return await self._raw(await self._with_retries(attempt))
             except OllamaBusyError:
@@ -169,7 +177,7 @@ class OllamaClient:
                 return busy
 
     async def relay_control(self, method: str, path: str, data: bytes = b"", model: str | None = None) -> RawResponse:
-        """Send what runs no model, and return the response as it is, of any status: as `get`.
+        """Send a request that runs no model, as `get`, and return the unparsed response, whatever its status.
 
         Raises:
             OllamaUnavailableError, OllamaTimeoutError, OllamaResponseError: as `get`.
@@ -204,7 +212,7 @@ class OllamaClient:
             return await retry(
                 attempt,
                 error,
-                on_attempt=self._on_attempt,
+                on_attempt=partial(self._on_attempt, is_retry=True),
                 attempts=self._options.retry_attempts,
                 backoff_seconds=self._options.retry_backoff,
                 give_up_at=give_up_at,
@@ -218,6 +226,11 @@ class OllamaClient:
         if (server := served_by(response.headers)) is not None:
             self._on_server(server)
         return response
+
+    async def _control_json(self, method: str, path: str, data: bytes = b"", headers: str = "") -> tuple[Response, Any]:
+        async with deadline(self._options.health_timeout, "OLLAMA_HEALTH_TIMEOUT", path, share=HEALTH_SHARE):
+            response = await _checked(await self._control_request(method, path, data, headers))
+            return response, _parsed(await response.read())
 
     async def _control_request(self, method: str, path: str, data: bytes = b"", headers: str = "") -> Response:
         try:

@@ -29,8 +29,8 @@ from services.ollama.errors import OllamaConnectTimeoutError, OllamaError, Ollam
 
 SWITCHING_PROTOCOLS, OK = 101, 200
 SMALL_BODY_BYTES = 65_536  # up to here a copy of the body costs less than a second write
-MANY_PARTS = 8  # each HTTP chunk is a part of its own, and takes the reader 1 µs: joined first, nearly nothing
-DEAD_CONNECTION_SECONDS = 1.0  # later than that, the request may well have run
+MANY_PARTS = 8  # each HTTP chunk is a separate part, which takes 1 µs to read; joining them first takes far less
+DEAD_CONNECTION_SECONDS = 1.0  # after this time the request may have run
 
 WIRE_ERRORS = (aiohttp.ClientError, HttpProcessingError)
 
@@ -119,11 +119,11 @@ class Response:
 
     @property
     def is_at_end(self) -> bool:
-        """Whether the whole body has been read."""
+        """Whether the complete body has been read."""
         return self._content.at_eof()
 
     async def read(self) -> bytes:
-        """Return the whole body; the connection goes back to its pool, or is closed if this fails."""
+        """Return the complete body; the connection goes back to its pool, or is closed if this fails."""
         try:
             return await self._content.read()
         except aiohttp.ClientError as error:

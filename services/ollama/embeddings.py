@@ -2,24 +2,31 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from services.ollama.client import OllamaClient
 from services.ollama.errors import NoSuchEndpointError, OllamaResponseError
 from services.ollama.response_parser import number
 
+EmbeddingWarning = Literal["unknown_prefix", "prompt_truncated"]
+
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """Unit-length vectors, one per text in the same order; `model` is the short name."""
+    """Unit-length vectors, one per text in the same order; `model` is the short name.
+
+    `prefix` is the prefix of each text, None if the texts were sent unchanged.
+    """
 
     vectors: list[list[float]]
     model: str
     prompt_tokens: int | None
+    prefix: str | None
+    warnings: list[EmbeddingWarning]
 
 
 async def fetch_vectors(
-    client: OllamaClient, body: dict[str, Any], texts: list[str], *, dimensions: int | None, truncate: bool
+    client: OllamaClient, texts: list[str], dimensions: int | None, body: dict[str, Any]
 ) -> tuple[list[list[float]], int | None]:
     """Return a unit-length vector per text and the total prompt tokens; `body` holds the other request fields.
 
@@ -28,13 +35,14 @@ async def fetch_vectors(
     Raises:
         OllamaError: as `OllamaClient.post`, or if the response does not contain valid vectors.
     """
-    fields: dict[str, Any] = {"input": texts, "truncate": truncate}
+    fields: dict[str, Any] = {"input": texts}
     if dimensions is not None:
         fields["dimensions"] = dimensions
     try:
         response = await client.post("/api/embed", body | fields)
     except NoSuchEndpointError:
-        return await _fetch_one_by_one(client, body, texts, dimensions), None
+        without_truncate = {name: value for name, value in body.items() if name != "truncate"}
+        return await _fetch_one_by_one(client, without_truncate, texts, dimensions), None
     vectors = _validated_vectors(response.get("embeddings"), len(texts))
     if dimensions is not None and len(vectors[0]) > dimensions:  # before 0.11.11 Ollama ignores `dimensions`
         vectors = [_truncated(vector, dimensions) for vector in vectors]

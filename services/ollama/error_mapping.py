@@ -55,7 +55,7 @@ def error_from_response(status: int, body: bytes, retry_after: str | None) -> Ol
         case 400 if document is None and b"HTTPS" in body:
             return tls_error("the server speaks TLS; the address needs https")
         case 400 if message is not None and document is not None:
-            return RejectedByOllamaError(f"Ollama refused the request: {message}")
+            return RejectedByOllamaError(f"Ollama rejected the request: {message}")
         case _:
             return OllamaResponseError(_detail(status, document, message), status=status)
 
@@ -85,8 +85,10 @@ def error_in(document: dict[str, Any]) -> OllamaError | None:
 def _busy(status: int, document: object, message: str | None, retry_after: str | None) -> OllamaBusyError:
     wait_seconds = parse_retry_after(retry_after)
     if status == 429 and says_quota_is_used_up(document, message):  # noqa: PLR2004
-        return OllamaBusyError(f"Ollama takes no more requests: {message}", wait_seconds=wait_seconds, retryable=False)
-    detail = "Ollama is busy and takes no more requests at the moment"
+        return OllamaBusyError(
+            f"Ollama accepts no more requests: {message}", wait_seconds=wait_seconds, retryable=False
+        )
+    detail = "Ollama is busy and accepts no more requests at the moment"
     return OllamaBusyError(f"{detail}: {message}" if message else f"{detail}.", wait_seconds=wait_seconds)
 
 

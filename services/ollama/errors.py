@@ -2,6 +2,7 @@
 
     OllamaError
     ├── InvalidRequestError       the request contradicts itself or the settings
+    │   └── MissingCapabilityError      the model lacks a capability
     ├── ModelNotFoundError        unknown model, and no fallback
     ├── RejectedByOllamaError     Ollama responded 400
     ├── OllamaUnavailableError    unreachable, or rejected while the circuit breaker is open
@@ -53,6 +54,12 @@ class InvalidRequestError(OllamaError):
     def __init__(self, detail: str, *, field: str) -> None:
         super().__init__(detail)
         self.field = field
+
+
+class MissingCapabilityError(InvalidRequestError):
+    """The model lacks a capability that the request requires; nothing was sent to Ollama."""
+
+    code = "unsupported_by_model"
 
 
 class ModelNotFoundError(OllamaError):

@@ -1,4 +1,4 @@
-"""Responses that are passed on as they come: status, media type and bytes, unparsed."""
+"""Unparsed responses, for relaying: status, media type and bytes."""
 
 from functools import cached_property
 from types import TracebackType
@@ -15,14 +15,14 @@ ERROR_LINE = b'{"error":'
 
 
 class RawResponse:
-    """A response of Ollama's; `async with` closes its connection unless the body was read to its end.
+    """An unparsed response; leaving `async with` closes the connection unless the body was read to its end.
 
-    `body` is all of it if `is_whole`, else the beginning of a stream, which `read_some` continues.
+    `body` is the complete body if `is_whole`, otherwise the latest part of a stream.
     """
 
     def __init__(self, response: Response, idle_seconds: float) -> None:
         self._response = response
-        self._silence = IdleTimeout(idle_seconds, response.fail)
+        self._idle_timeout = IdleTimeout(idle_seconds, response.fail)
         self.status = response.status
         self.content_type = response.headers.get("Content-Type", "")
         self.body = b""
@@ -37,10 +37,10 @@ class RawResponse:
         self.close()
 
     async def read_first(self) -> None:
-        """Read the first piece of a stream, or the whole of anything else.
+        """Read the first part of a stream, or the complete body of another response.
 
         Raises:
-            OllamaError: if the connection breaks, or becomes something else than HTTP.
+            OllamaError: if the connection breaks, or the server switches to another protocol.
         """
         if self.status < OK:
             raise invalid_response()
@@ -51,31 +51,31 @@ class RawResponse:
             self.body = await self._response.read()
 
     async def read_some(self) -> bytes:
-        """Return the next piece of a stream; nothing at its end.
+        """Return the next part of a stream; empty at its end.
 
         Raises:
             OllamaTimeoutError: after OLLAMA_STREAM_IDLE_TIMEOUT of silence.
             OllamaResponseError: if the connection breaks.
         """
-        self._silence.begin()
+        self._idle_timeout.begin()
         try:
-            piece = await self._response.read_some()
+            part = await self._response.read_some()
         finally:
-            self._silence.end()
-        self.body = piece or self.body
+            self._idle_timeout.end()
+        self.body = part or self.body
         self.is_whole = self._response.is_at_end
-        return piece
+        return part
 
     @cached_property
     def failure(self) -> OllamaError | None:
-        """The failure that a response tells of in its status or its last line; of one that was read to its end."""
+        """The failure reported by the status or, once the body was read to its end, by its last line."""
         if self.status != OK:
             return error_for(self.status, self.body, self._response.headers)
         if self.body[self.body.rfind(b"\n", 0, -1) + 1 :].startswith(ERROR_LINE):
-            return OllamaResponseError("Ollama failed in the middle of its answer.")
+            return OllamaResponseError("Ollama failed during its response.")
         return None
 
     def close(self) -> None:
-        """Give up the rest of the body; the connection is closed unless it is at its end."""
-        self._silence.close()
+        """Discard the rest of the body; the connection is closed unless the body is at its end."""
+        self._idle_timeout.close()
         self._response.close()

@@ -31,7 +31,7 @@ class ResponseParser:
         self._text: list[str] = []
         self._has_text = False
         self._has_thinking = False
-        self.is_done = False
+        self.done: Done | None = None
 
     def events(self, chunk: dict[str, Any]) -> list[Event]:
         """Return the events of one chunk.
@@ -60,8 +60,8 @@ class ResponseParser:
             self._has_text = True
             events.extend(map(ToolCall, _objects(calls)))
         if chunk.get("done") is True:
-            self.is_done = True
-            events.append(self._done(chunk))
+            self.done = self._done(chunk)
+            events.append(self.done)
         return events
 
     def _done(self, chunk: dict[str, Any]) -> Done:

@@ -32,7 +32,7 @@ class StreamReader:
 
     def __init__(self, body: Body, idle_seconds: float) -> None:
         self._body = body
-        self._silence = IdleTimeout(idle_seconds, body.fail)
+        self._idle_timeout = IdleTimeout(idle_seconds, body.fail)
         self._splitter = LineSplitter()
         self._first: list[dict[str, Any]] = []
         self._failure: OllamaError | None = None
@@ -57,11 +57,11 @@ class StreamReader:
         if self._first:
             chunks, self._first = self._first, []
             return chunks
-        self._silence.begin()
+        self._idle_timeout.begin()
         try:
             return await self._read()
         finally:
-            self._silence.end()
+            self._idle_timeout.end()
 
     async def read_to_end(self) -> None:
         """Read the rest of the body after the last chunk, so that the connection can be reused."""
@@ -72,7 +72,7 @@ class StreamReader:
 
     def close(self) -> None:
         """Discard the rest of the body; the connection is closed unless the body is at its end."""
-        self._silence.close()
+        self._idle_timeout.close()
         self._body.close()
 
     async def _read(self) -> list[dict[str, Any]]:

@@ -46,9 +46,9 @@ def timeout_error(seconds: float, setting: str, waiting_for: str) -> OllamaTimeo
 
 
 class IdleTimeout:
-    """Limits the silence between two chunks: `fail` is told of a read that has waited too long.
+    """Limits the time between two chunks; calls `fail` with the error if a read has waited too long.
 
-    One timer a stream, set anew when it fires: one for each read costs 7 µs a token.
+    One timer per stream, rescheduled when it fires; one per read would cost 7 µs per token.
     """
 
     def __init__(self, seconds: float, fail: Callable[[OllamaError], None]) -> None:
@@ -59,13 +59,13 @@ class IdleTimeout:
         self._waiting_since: float | None = None
 
     def begin(self) -> None:
-        """Note that a read begins."""
+        """Start the timeout of a read."""
         self._waiting_since = self._loop.time()
         if self._timer is None:
             self._timer = self._loop.call_later(self._seconds, self._check)
 
     def end(self) -> None:
-        """Note that a read has ended."""
+        """Stop the timeout of a read."""
         self._waiting_since = None
 
     def close(self) -> None:

@@ -93,7 +93,7 @@ async def test_an_error_message_of_the_service_is_shown(url: str, tab: Tab, simu
     simulator.fault(Fault(error_after=12))
     page = await open_playground(tab, url)
     await say(page, "Before the first token.")
-    await expect(page.get_by_role("alert")).to_contain_text("Ollama refused the request: this model cannot do that")
+    await expect(page.get_by_role("alert")).to_contain_text("Ollama rejected the request: this model cannot do that")
     await expect(page.get_by_label("Your message")).to_have_value("Before the first token.")
     await say(page, "In the middle.")
     last = page.locator(".answer").last
@@ -152,6 +152,17 @@ async def test_the_bar_shows_health_and_queue(make_settings: MakeSettings, tab: 
         await page.get_by_role("button", name="Stop").click()
         await simulator.stop()
         await expect(page.locator("#health-text")).to_have_text("Ollama is down")
+
+
+async def test_the_bar_says_what_is_not_up_in_its_own_words(make_settings: MakeSettings, tab: Tab) -> None:
+    async def check() -> bool:
+        return False
+
+    app = create_app(make_settings())
+    app.state.component_checks.register("crewai_agents", check, up="initialized", down="not_initialized")
+    async with serve(app) as url:
+        page = await open_playground(tab, url)
+        await expect(page.locator("#health-text")).to_have_text("crewai_agents is not initialized")
 
 
 async def test_the_simulator_is_not_shown_as_a_healthy_ollama(url: str, tab: Tab) -> None:

@@ -11,7 +11,7 @@ API_KEY = "correct-horse"
 
 @pytest.fixture
 async def service(simulator: Simulator, tmp_path: Path) -> AsyncIterator[ServiceProcess]:
-    """The service as it is run, with a key, in front of the simulator."""
+    """The service as a process, with an API key, in front of the simulator."""
     async with run_service(
         simulator.url, tmp_path, api_keys=API_KEY, ollama_retry_backoff=0.01, sse_ping_interval=0.1
     ) as process:

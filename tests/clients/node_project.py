@@ -19,7 +19,7 @@ def node() -> str:
 
 
 def install(project: Path) -> None:
-    """Run `npm ci` unless what the lock file names is installed already."""
+    """Run `npm ci` unless the packages of the lock file are installed."""
     node()
     installed, lock = project / "node_modules" / ".package-lock.json", project / "package-lock.json"
     if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
@@ -27,7 +27,7 @@ def install(project: Path) -> None:
 
 
 def run(project: Path, *command: str, seconds: float) -> str:
-    """Run a command in the project, and return what it printed; a failure fails the test."""
+    """Run a command in the project and return its output; a failure fails the test."""
     environment = {**os.environ, "NEXT_TELEMETRY_DISABLED": "1"}
     done = subprocess.run(
         command, cwd=project, env=environment, capture_output=True, text=True, timeout=seconds, check=False

@@ -1,4 +1,4 @@
-"""What every client is asked to do."""
+"""Scenarios for all clients."""
 
 from typing import Any
 

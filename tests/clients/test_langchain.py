@@ -27,7 +27,7 @@ langchain = pytest.importorskip("langchain_openai", reason="needs tests/clients/
 
 @pytest.fixture
 async def access(service: ServiceProcess) -> AsyncIterator[dict[str, Any]]:
-    """Where the service is; with an HTTP client of the test's own, for LangChain closes none of its."""
+    """Base URL and key of the service, and an HTTP client, as LangChain does not close its own."""
     async with openai.DefaultAsyncHttpxClient() as client:
         yield {"base_url": f"{service.url}/v1", "api_key": API_KEY, "http_async_client": client}
 
@@ -51,7 +51,7 @@ async def test_stream(access: dict[str, Any], stream_usage: bool) -> None:
     assert any(chunk.usage_metadata for chunk in chunks) == stream_usage
 
 
-async def test_tools_there_and_back(access: dict[str, Any], simulator: Simulator) -> None:
+async def test_tool_calls_and_results(access: dict[str, Any], simulator: Simulator) -> None:
     model = chat(access).bind_tools([TOOL])
     answer = await model.ainvoke(QUESTION)
     (call,) = answer.tool_calls
@@ -75,14 +75,14 @@ async def test_embeddings(access: dict[str, Any]) -> None:
     assert len(vectors[0]) == len(vectors[1]) > 1
 
 
-async def test_unknown_model(access: dict[str, Any]) -> None:
+async def test_an_unknown_model(access: dict[str, Any]) -> None:
     assert (await chat(access, model=UNKNOWN_MODEL).ainvoke(QUESTION)).response_metadata["model_name"] == "gpt-oss"
     strict = chat(access, model=UNKNOWN_MODEL, extra_body={"fallback": False})
     with pytest.raises(openai.NotFoundError):
         await strict.ainvoke(QUESTION)
 
 
-async def test_failure_in_midstream(access: dict[str, Any], simulator: Simulator) -> None:
+async def test_a_failure_during_a_stream(access: dict[str, Any], simulator: Simulator) -> None:
     simulator.fault(BREAKS_IN_MIDSTREAM)
     seen = 0
     with pytest.raises(openai.APIError):
@@ -91,12 +91,12 @@ async def test_failure_in_midstream(access: dict[str, Any], simulator: Simulator
     assert seen
 
 
-async def test_key_missing(access: dict[str, Any]) -> None:
+async def test_a_missing_key(access: dict[str, Any]) -> None:
     with pytest.raises(openai.AuthenticationError):
         await chat(access, api_key="wrong").ainvoke(QUESTION)
 
 
-async def test_leaving_a_stream_stops_the_model(access: dict[str, Any], simulator: Simulator) -> None:
+async def test_closing_a_stream_stops_the_model(access: dict[str, Any], simulator: Simulator) -> None:
     simulator.seconds_per_token = 0.01
     simulator.fault(NEVER_ENDS)
     stream = chat(access).astream(QUESTION)

@@ -24,7 +24,7 @@ SCHEMA = TOOL["parameters"] | {"title": "Player", "description": "A player."}
 
 @pytest.fixture
 async def make_model(service: ServiceProcess) -> AsyncIterator[Callable[[str], Any]]:
-    """What makes a chat model; LangChain itself leaves its connections open."""
+    """Arguments for a chat model."""
     models = []
 
     def make(name: str) -> Any:
@@ -41,7 +41,7 @@ def model(make_model: Callable[[str], Any]) -> Any:
     return make_model(MODEL)
 
 
-async def test_whole_and_streamed(model: Any, simulator: Simulator) -> None:
+async def test_complete_and_streamed_responses(model: Any, simulator: Simulator) -> None:
     answer = await model.ainvoke("Hi")
     assert answer.content
     assert answer.usage_metadata["output_tokens"] > 0
@@ -49,7 +49,7 @@ async def test_whole_and_streamed(model: Any, simulator: Simulator) -> None:
     assert {call.outcome for call in simulator.calls_to("/api/chat")} == {"completed"}
 
 
-async def test_tools_there_and_back(model: Any) -> None:
+async def test_tool_calls_and_results(model: Any) -> None:
     asking = model.bind_tools([TOOL])
     answer = await asking.ainvoke("Is he fit? Ask injury_status.")
     (call,) = answer.tool_calls
@@ -70,13 +70,13 @@ async def test_an_unknown_model(make_model: Callable[[str], Any]) -> None:
         await make_model("llama9").ainvoke("Hi")
 
 
-async def test_a_failure_in_midstream(model: Any, simulator: Simulator) -> None:
+async def test_a_failure_during_a_stream(model: Any, simulator: Simulator) -> None:
     simulator.fault(Fault(error_after=3, message="it broke"))
     with pytest.raises(Exception, match="it broke"):
         [chunk async for chunk in model.astream("Hi")]
 
 
-async def test_leaving_stops_the_model(model: Any, simulator: Simulator) -> None:
+async def test_closing_a_stream_stops_the_model(model: Any, simulator: Simulator) -> None:
     simulator.seconds_per_token = 0.005
     simulator.fault(Fault(endless=True))
     stream = model.astream("Hi")

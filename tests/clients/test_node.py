@@ -53,7 +53,7 @@ async def test_node(file: str, name: str, service: ServiceProcess, simulator: Si
 
 
 async def run_node(file: str, name: str, service: ServiceProcess) -> str:
-    """Run one test of a file, and return what it printed."""
+    """Run one test of a file and return its output."""
     variables = {
         "URL": f"{service.url}/v1",
         "KEY": API_KEY,

@@ -59,7 +59,7 @@ async def test_chat_and_generate(client: Any, simulator: Simulator) -> None:
     assert simulator.calls_to("/api/chat")[0].body["options"] == {"seed": 7, "num_ctx": 4096}
 
 
-async def test_tools_there_and_back(client: Any) -> None:
+async def test_tool_calls_and_results(client: Any) -> None:
     answer = await client.chat(MODEL, MESSAGES, tools=[injury_status])
     (call,) = answer.message.tool_calls
     assert call.function.name == "injury_status"
@@ -86,7 +86,7 @@ async def test_an_unknown_model(client: Any) -> None:
         assert caught.value.status_code == 404
 
 
-async def test_failures_in_midstream(client: Any, simulator: Simulator) -> None:
+async def test_failures_during_a_stream(client: Any, simulator: Simulator) -> None:
     simulator.fault(Fault(error_after=3, message="it broke"))
     with pytest.raises(ollama.ResponseError, match="it broke"):
         [piece async for piece in await client.chat(MODEL, MESSAGES, stream=True)]
@@ -95,7 +95,7 @@ async def test_failures_in_midstream(client: Any, simulator: Simulator) -> None:
         [piece async for piece in await client.chat(MODEL, MESSAGES, stream=True)]
 
 
-async def test_without_a_key(service: ServiceProcess) -> None:
+async def test_a_missing_key(service: ServiceProcess) -> None:
     client = ollama.AsyncClient(host=service.url)
     with pytest.raises(ollama.ResponseError, match="API key") as caught:
         await client.chat(MODEL, MESSAGES)
@@ -103,7 +103,7 @@ async def test_without_a_key(service: ServiceProcess) -> None:
     assert caught.value.status_code == 401
 
 
-async def test_leaving_stops_the_model(client: Any, simulator: Simulator) -> None:
+async def test_closing_a_stream_stops_the_model(client: Any, simulator: Simulator) -> None:
     simulator.seconds_per_token = 0.005
     simulator.fault(Fault(endless=True))
     stream = await client.chat(MODEL, MESSAGES, stream=True)
@@ -115,7 +115,7 @@ async def test_leaving_stops_the_model(client: Any, simulator: Simulator) -> Non
     assert call.outcome == "client_gone"
 
 
-async def test_models_are_not_managed(client: Any) -> None:
+async def test_managing_models_is_blocked(client: Any) -> None:
     for asking in (client.pull(MODEL), client.delete(MODEL), client.copy(MODEL, "b"), client.create("b", from_=MODEL)):
         with pytest.raises(ollama.ResponseError, match="does not manage models") as caught:
             await asking

@@ -85,7 +85,7 @@ async def test_reasoning(client: Any) -> None:
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_tools_there_and_back(client: Any, simulator: Simulator, streamed: bool) -> None:
+async def test_tool_calls_and_results(client: Any, simulator: Simulator, streamed: bool) -> None:
     asked = {"model": MODEL, "tools": [TOOL], "tool_choice": "auto", "parallel_tool_calls": False}
     if streamed:
         async with client.chat.completions.stream(messages=MESSAGES, **asked) as stream:
@@ -122,7 +122,7 @@ async def test_embeddings(client: Any) -> None:
         await client.embeddings.create(model=EMBEDDING_MODEL, input=[[1, 2, 3]])
 
 
-async def test_unknown_model(client: Any, simulator: Simulator) -> None:
+async def test_an_unknown_model(client: Any, simulator: Simulator) -> None:
     answer = await client.chat.completions.create(model=UNKNOWN_MODEL, messages=MESSAGES)
     assert answer.model == "gpt-oss"
     for without in ({"extra_body": {"fallback": False}}, {"extra_headers": {"X-Fallback": "false"}}):
@@ -134,7 +134,7 @@ async def test_unknown_model(client: Any, simulator: Simulator) -> None:
     assert len(simulator.calls_to(UPSTREAM)) == 1
 
 
-async def test_failure_in_midstream(client: Any, simulator: Simulator) -> None:
+async def test_a_failure_during_a_stream(client: Any, simulator: Simulator) -> None:
     simulator.fault(BREAKS_IN_MIDSTREAM)
     seen = 0
     with pytest.raises(openai.APIError) as caught:
@@ -144,20 +144,20 @@ async def test_failure_in_midstream(client: Any, simulator: Simulator) -> None:
     assert caught.value.code == "ollama_error"
 
 
-async def test_key_missing(service: ServiceProcess) -> None:
+async def test_a_missing_key(service: ServiceProcess) -> None:
     async with openai.AsyncOpenAI(base_url=f"{service.url}/v1", api_key="wrong") as client:
         with pytest.raises(openai.AuthenticationError) as caught:
             await client.chat.completions.create(model=MODEL, messages=MESSAGES)
     assert caught.value.code == "unauthorized"
 
 
-async def test_what_did_not_run_is_tried_again(client: Any, simulator: Simulator) -> None:
+async def test_requests_that_did_not_run_are_retried(client: Any, simulator: Simulator) -> None:
     simulator.fault(BUSY_ONCE)
     answer = await client.chat.completions.create(model=MODEL, messages=MESSAGES)
     assert answer.choices[0].message.content
 
 
-async def test_what_may_have_run_is_not(client: Any, simulator: Simulator) -> None:
+async def test_requests_that_may_have_run_are_not_retried(client: Any, simulator: Simulator) -> None:
     simulator.fault(BROKEN)
     with pytest.raises(openai.InternalServerError):
         await client.chat.completions.create(model=MODEL, messages=MESSAGES)
@@ -169,7 +169,7 @@ async def test_responses_api(client: Any) -> None:
         await client.responses.create(model=MODEL, input=QUESTION)
 
 
-async def test_leaving_a_stream_stops_the_model(client: Any, simulator: Simulator) -> None:
+async def test_closing_a_stream_stops_the_model(client: Any, simulator: Simulator) -> None:
     simulator.seconds_per_token = 0.01
     simulator.fault(NEVER_ENDS)
     stream = await client.chat.completions.create(model=MODEL, messages=MESSAGES, stream=True)

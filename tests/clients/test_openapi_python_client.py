@@ -1,4 +1,4 @@
-"""The Python client that openapi-python-client makes of openapi.json."""
+"""The Python client that openapi-python-client generates from openapi.json."""
 
 import asyncio
 import os
@@ -26,7 +26,9 @@ async def run(folder: Path, *command: str | Path) -> None:
 
 
 @pytest.mark.skipif(not GENERATOR.exists(), reason="needs openapi-python-client")
-async def test_its_types_are_right_and_its_calls_work(url: str, client: aiohttp.ClientSession, tmp_path: Path) -> None:
+async def test_generated_types_are_correct_and_calls_work(
+    url: str, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
     async with client.get(f"{url}/openapi.json") as response:
         (tmp_path / "openapi.json").write_bytes(await response.read())
     (tmp_path / "config.yml").write_text("post_hooks: []\n")

@@ -1,4 +1,4 @@
-"""The TypeScript types that openapi-typescript makes of openapi.json, used with openapi-fetch."""
+"""The TypeScript types that openapi-typescript generates from openapi.json, used with openapi-fetch."""
 
 import asyncio
 import json
@@ -14,7 +14,9 @@ BUILD = PROJECT / "build"
 SECONDS = 120
 
 
-async def test_a_strict_program_compiles_and_gets_what_its_types_say(url: str, client: aiohttp.ClientSession) -> None:
+async def test_a_strict_program_compiles_and_its_types_match_the_responses(
+    url: str, client: aiohttp.ClientSession
+) -> None:
     install(PROJECT)
     BUILD.mkdir(exist_ok=True)
     async with client.get(f"{url}/openapi.json") as response:

@@ -11,7 +11,7 @@ import pytest
 
 import config
 from config import Settings, get_settings
-from configuration.dotenv_file import DotenvError, misspelt_names, nearest_setting, read_dotenv
+from configuration.dotenv_file import DotenvError, nearest_setting, read_dotenv, unknown_names
 
 REPOSITORY = Path(__file__).parent.parent.parent
 FIELDS = Settings.model_fields
@@ -129,12 +129,25 @@ def test_a_misspelt_access_setting_is_ignored_if_the_real_one_is_set(
     assert len(get_settings().api_keys) == 1
 
 
-def test_names_that_resemble_a_setting_are_reported(env_file: Path) -> None:
-    env_file.write_text("OLLAMA_URL=x\nMAX_TOKEN=1\nOPENAI_API_KEY=hush\nDATABASE_URL=x\nTOP_P=0.5\n")
-    assert misspelt_names(env_file, FIELDS) == [
+def test_names_that_resemble_a_setting_are_reported_one_by_one(env_file: Path) -> None:
+    env_file.write_text("OLLAMA_URL=x\nMAX_TOKEN=1\nTOP_P=0.5\n")
+    assert unknown_names(env_file, FIELDS) == [
         f"{env_file} line 1: OLLAMA_URL is not a setting; did you mean OLLAMA_BASE_URL?",
         f"{env_file} line 2: MAX_TOKEN is not a setting; did you mean MAX_TOKENS?",
     ]
+
+
+def test_other_unknown_names_are_reported_together(env_file: Path) -> None:
+    env_file.write_text("PROT=9\nOPENAI_API_KEY=hush\nMAX_TOKEN=1\nDATABASE_URL=x\nTOP_P=0.5\n")
+    near, others = unknown_names(env_file, FIELDS)
+    assert "MAX_TOKEN is not a setting" in near
+    assert others == f"{env_file}: not settings of this service, ignored: PROT, OPENAI_API_KEY, DATABASE_URL"
+
+
+def test_a_long_list_of_unknown_names_is_shortened(env_file: Path) -> None:
+    env_file.write_text("".join(f"UNKNOWN_{number}=1\n" for number in range(300)))
+    (warning,) = unknown_names(env_file, FIELDS)
+    assert warning.endswith("UNKNOWN_18, UNKNOWN_19 and 280 more")
 
 
 @pytest.mark.parametrize("name", ["OPENAI_API_KEY", "DATABASE_URL", "NODE_ENV", "PATH", "NEXT_PUBLIC_API_URL"])
@@ -155,7 +168,7 @@ def test_a_broken_link_stops_the_start(env_file: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read every file")
-def test_a_file_that_may_not_be_read_stops_the_start(env_file: Path) -> None:
+def test_an_unreadable_file_stops_the_start(env_file: Path) -> None:
     env_file.write_text("API_KEYS=one")
     env_file.chmod(0)
     with pytest.raises(SystemExit, match=r"\.env cannot be read: Permission denied"):
@@ -178,11 +191,17 @@ def test_the_env_file_argument_is_parsed_as_strictly(env_file: Path) -> None:
     assert Settings(_env_file=None).api_keys == ()
 
 
+def test_a_missing_file_that_service_env_file_names_stops_the_start(env_file: Path) -> None:
+    with pytest.raises(SystemExit) as caught:
+        get_settings()
+    assert str(caught.value) == f"SERVICE_ENV_FILE names {env_file}, which does not exist"
+
+
 def test_a_missing_file_has_no_variables(env_file: Path) -> None:
     assert read_dotenv(env_file, FIELDS) == {}
 
 
-# Where the file is
+# Location of the file
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Upstreams for the tests of the service as a whole: an actual Ollama, and the simulator."""
+"""Upstreams for the integration tests: a real Ollama, and the simulator."""
 
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -19,7 +19,7 @@ HOW_TO_RUN = "needs Ollama: install it (ollama.com/download), or name a running 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def ollama(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ActualOllama]:
-    """The server that OLLAMA_TEST_URL names, else one of our own."""
+    """The server at OLLAMA_TEST_URL, otherwise one that the tests start."""
     given = os.environ.get("OLLAMA_TEST_URL", "").rstrip("/")
     if given:
         await _install_missing(given)
@@ -34,7 +34,7 @@ async def ollama(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Actu
 
 @pytest.fixture
 async def mortal_ollama(tmp_path: Path) -> AsyncIterator[OllamaServer]:
-    """A server of one test's own, to be killed and started again."""
+    """A server for one test, which may be killed and restarted."""
     server = await _start(tmp_path)
     try:
         yield server
@@ -44,22 +44,22 @@ async def mortal_ollama(tmp_path: Path) -> AsyncIterator[OllamaServer]:
 
 @pytest.fixture(params=["simulator", "ollama"])
 def upstream(request: pytest.FixtureRequest) -> Upstream:
-    """Each of the two in turn: what a test finds true of one must be true of the other."""
+    """Each upstream in turn: both must behave the same."""
     found: Upstream = request.getfixturevalue(request.param)
     return found
 
 
 @pytest.fixture
 def direct(client: aiohttp.ClientSession, upstream: Upstream) -> Api:
-    """The upstream itself, asked without the service."""
+    """The upstream itself, without the service."""
     return Api(client, upstream.url)
 
 
 @pytest.fixture
 async def runs_llama_server(direct: Api) -> bool:
-    """Whether the upstream is an Ollama whose models run in llama-server, as since 0.30; the simulator is none.
+    """Whether the upstream is Ollama 0.30 or newer, whose models run in llama-server.
 
-    As the service does for builds that name no version, it looks at the list of models.
+    Determined from the model list, as in the service for builds without a version.
     """
     async with direct.get("/api/version") as response:
         version = (await response.json())["version"]
@@ -92,7 +92,7 @@ async def _start(folder: Path) -> OllamaServer:
 
 
 async def _install_missing(url: str) -> None:
-    """Install the tiny models under those names that the given server does not have."""
+    """Install the tiny models under the names that the server does not have."""
     async with aiohttp.ClientSession() as session:
         async with session.get(f"{url}/api/tags") as response:
             installed = {model["name"] for model in (await response.json())["models"]}
@@ -103,7 +103,7 @@ async def _install_missing(url: str) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
-    """Say below all else that tests were skipped, and how to have them run."""
+    """Report at the end that tests were skipped, and how to run them."""
     yield
     reports = terminalreporter.stats.get("skipped", [])
     count = sum(HOW_TO_RUN in str(report.longrepr) for report in reports)

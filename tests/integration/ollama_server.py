@@ -1,4 +1,4 @@
-"""Start an Ollama server of the tests' own, with its own home and models, and end it."""
+"""Ollama server for the tests, with its own home folder and models."""
 
 import asyncio
 import os
@@ -22,11 +22,11 @@ def installed_ollama() -> str | None:
 
 
 class OllamaServer:
-    """An `ollama serve` on a loopback port, which it keeps over `kill()` and `start()`.
+    """An `ollama serve` on a loopback port, which is kept across `kill()` and `start()`.
 
     Args:
-        executable: The `ollama` to run.
-        folder: Holds its home, its models and its log; several servers can share one after another.
+        executable: Path of `ollama`.
+        folder: For its home, models and log; several servers can use it one after the other.
     """
 
     def __init__(self, executable: str, folder: Path) -> None:
@@ -41,10 +41,10 @@ class OllamaServer:
         return f"http://127.0.0.1:{self._port}"
 
     async def start(self) -> None:
-        """Start it and wait until it answers.
+        """Start it and wait until it responds.
 
         Raises:
-            RuntimeError: if it ends or does not answer in time.
+            RuntimeError: if it exits or does not respond in time.
         """
         self._process = process = self._launch()
         deadline = time.monotonic() + START_SECONDS
@@ -56,7 +56,7 @@ class OllamaServer:
 
     def _launch(self) -> subprocess.Popen[bytes]:
         with (self._folder / "ollama.log").open("ab") as log:
-            # A session of its own, so that the runners it starts can be ended together with it.
+            # In its own session, so that its runners can be killed together with it.
             return subprocess.Popen(
                 [self._executable, "serve"],
                 env=self._environment(),
@@ -67,11 +67,11 @@ class OllamaServer:
             )
 
     def kill(self) -> None:
-        """End it and its runners at once, with no time to say goodbye."""
+        """Kill it and its runners."""
         self._signal(signal.SIGKILL)
 
     def stop(self) -> None:
-        """End it as a user would, or by force when it does not listen."""
+        """Terminate it, or kill it if it does not exit."""
         try:
             self._signal(signal.SIGTERM)
         finally:
@@ -88,7 +88,7 @@ class OllamaServer:
             return
 
     def _environment(self) -> dict[str, str]:
-        # Nothing of the user's own Ollama settings.
+        # Without the user's own settings of Ollama.
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("OLLAMA_")}
         return inherited | {
             "HOME": str(self._folder),
@@ -100,7 +100,7 @@ class OllamaServer:
         }
 
     async def _answers(self) -> bool:
-        # The socket is open before the server serves: only an answer counts, and it needs a deadline.
+        # The socket accepts connections before the server responds, so wait for a response.
         timeout = aiohttp.ClientTimeout(total=1)
         try:
             async with (

@@ -1,4 +1,4 @@
-"""Read the service's streams back into events."""
+"""Parse the service's streams into events."""
 
 import json
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ Event = dict[str, Any]
 
 
 async def events(response: aiohttp.ClientResponse) -> AsyncIterator[Event]:
-    """Give the events of an SSE or NDJSON stream as they arrive."""
+    """Yield the events of an SSE or NDJSON stream as they arrive."""
     if response.content_type == NDJSON:
         async for chunk in response.content:
             yield json.loads(chunk)
@@ -35,5 +35,5 @@ async def events(response: aiohttp.ClientResponse) -> AsyncIterator[Event]:
 
 
 def text_of(stream: list[Event]) -> str:
-    """Return the answer that the events spell."""
+    """Return the text of the token events."""
     return "".join(event["text"] for event in stream if event["type"] == "token")

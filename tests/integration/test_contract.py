@@ -1,4 +1,4 @@
-"""What the REST API promises, tried on the simulator and on an actual Ollama alike."""
+"""The REST API, tested with the simulator and with a real Ollama."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ CHAT = {
     "max_tokens": 24,
     "seed": 7,
 }
-# As the service's settings have them by default.
+# The defaults of the settings.
 OPTIONS = {
     "temperature": 0.7,
     "top_p": 0.9,
@@ -52,7 +52,7 @@ async def problem(response: aiohttp.ClientResponse, status: int, code: str) -> d
 # Health and models
 
 
-async def test_health_tells_the_version_and_the_models(service: Api, direct: Api) -> None:
+async def test_health_has_the_version_and_the_models(service: Api, direct: Api) -> None:
     async with direct.get("/api/version") as response:
         version = (await response.json())["version"]
     async with service.get("/health") as response:
@@ -83,7 +83,7 @@ async def test_ready_and_live(service: Api, path: str) -> None:
         assert response.status == 200
 
 
-async def test_models_are_those_ollama_lists(service: Api, direct: Api) -> None:
+async def test_the_models_are_those_of_ollama(service: Api, direct: Api) -> None:
     async with direct.get("/api/tags") as response:
         tags = {item["model"]: item for item in (await response.json())["models"]}
     async with service.get("/api/ollama/models") as response:
@@ -110,10 +110,10 @@ async def test_the_model_list_is_cached_unless_a_refresh_is_forced(service: Api)
     assert seen == [False, True, False]
 
 
-# Whole answers
+# Complete responses
 
 
-async def test_a_generated_answer_is_ollamas_own(service: Api, direct: Api) -> None:
+async def test_a_generate_response_is_the_one_of_ollama(service: Api, direct: Api) -> None:
     answer = await service.answer("/api/ollama/generate", GENERATE)
     own = await direct.answer("/api/generate", {"model": MODEL, "prompt": PROMPT, "stream": False, "options": OPTIONS})
     assert answer["response"] == own["response"]
@@ -123,12 +123,13 @@ async def test_a_generated_answer_is_ollamas_own(service: Api, direct: Api) -> N
         "prompt_tokens": own["prompt_eval_count"],
         "completion_tokens": own["eval_count"],
         "total_tokens": own["prompt_eval_count"] + own["eval_count"],
+        "context_length": 4096,
     }
     assert (answer["success"], answer["model"], answer["requested_model"]) == (True, MODEL, MODEL)
     assert (answer["fallback"], answer["warnings"], answer["thinking"]) == (False, [], None)
 
 
-async def test_a_chat_answer_is_ollamas_own(service: Api, direct: Api) -> None:
+async def test_a_chat_response_is_the_one_of_ollama(service: Api, direct: Api) -> None:
     answer = await service.answer("/api/ollama/chat", CHAT)
     own = await direct.answer(
         "/api/chat", {"model": MODEL, "messages": CHAT["messages"], "stream": False, "options": OPTIONS}
@@ -151,14 +152,14 @@ async def test_timings_are_milliseconds(service: Api) -> None:
     timings = answer["timings"]
     assert 0 < timings["completion_ms"] <= timings["total_ms"]
     assert timings["load_ms"] + timings["prompt_ms"] <= timings["total_ms"]
-    # The simulator adds a little for reading the prompt, which it does not spend.
+    # The simulator adds a duration for reading the prompt that does not pass.
     assert timings["total_ms"] < elapsed_ms + 5
     expected = answer["usage"]["completion_tokens"] / timings["completion_ms"] * 1000
     assert timings["tokens_per_second"] == pytest.approx(expected, rel=0.01)
 
 
 @pytest.mark.parametrize(("path", "body"), [("generate", GENERATE), ("chat", CHAT)])
-async def test_every_answer_names_its_request_and_model(service: Api, path: str, body: dict[str, Any]) -> None:
+async def test_every_response_names_its_request_and_model(service: Api, path: str, body: dict[str, Any]) -> None:
     for accept in (None, *FORMS):
         async with service.post(f"/api/ollama/{path}", body | {"stream": accept is not None}, accept) as response:
             await response.read()
@@ -167,13 +168,13 @@ async def test_every_answer_names_its_request_and_model(service: Api, path: str,
             assert response.headers["X-Request-ID"]
 
 
-async def test_max_tokens_ends_the_answer(service: Api) -> None:
+async def test_max_tokens_ends_the_response(service: Api) -> None:
     answer = await service.answer("/api/ollama/generate", GENERATE | {"max_tokens": 5})
     assert answer["usage"]["completion_tokens"] == 5
     assert answer["done_reason"] == "length"
 
 
-async def test_one_token_has_a_speed_only_if_its_time_is_told(service: Api, runs_llama_server: bool) -> None:
+async def test_one_token_has_a_rate_only_if_ollama_reports_its_duration(service: Api, runs_llama_server: bool) -> None:
     answer = await service.answer("/api/ollama/generate", GENERATE | {"max_tokens": 1})
     assert answer["usage"]["completion_tokens"] == 1
     timings = answer["timings"]
@@ -184,7 +185,7 @@ async def test_one_token_has_a_speed_only_if_its_time_is_told(service: Api, runs
 
 
 @pytest.mark.parametrize("as_list", [False, True], ids=["string", "list"])
-async def test_stop_ends_the_answer_before_the_text(service: Api, as_list: bool) -> None:
+async def test_stop_ends_the_response_before_the_stop_string(service: Api, as_list: bool) -> None:
     whole = (await service.answer("/api/ollama/generate", GENERATE))["response"]
     stop = whole.split()[5]
     answer = await service.answer("/api/ollama/generate", GENERATE | {"stop": [stop, "§§"] if as_list else stop})
@@ -192,7 +193,7 @@ async def test_stop_ends_the_answer_before_the_text(service: Api, as_list: bool)
     assert answer["done_reason"] == "stop"
 
 
-async def test_a_seed_repeats_an_answer_and_another_does_not(service: Api) -> None:
+async def test_the_seed_determines_the_response(service: Api) -> None:
     seeds = (1, 2, 1)
     first, other, again = [
         (await service.answer("/api/ollama/generate", GENERATE | {"seed": seed}))["response"] for seed in seeds
@@ -201,14 +202,14 @@ async def test_a_seed_repeats_an_answer_and_another_does_not(service: Api) -> No
     assert first != other
 
 
-async def test_system_reaches_the_model(service: Api) -> None:
+async def test_the_system_prompt_reaches_the_model(service: Api) -> None:
     without = await service.answer("/api/ollama/generate", GENERATE)
     given = await service.answer("/api/ollama/generate", GENERATE | {"system": "You know all about football."})
     assert given["usage"]["prompt_tokens"] > without["usage"]["prompt_tokens"]
     assert given["response"] != without["response"]
 
 
-async def test_a_whole_conversation_is_taken(service: Api) -> None:
+async def test_a_conversation_with_all_roles_is_accepted(service: Api) -> None:
     call = {"function": {"name": "score", "arguments": {"player": "Kelce"}}}
     messages = [
         {"role": "user", "content": "How many points?"},
@@ -220,7 +221,7 @@ async def test_a_whole_conversation_is_taken(service: Api) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_tools_may_be_offered(service: Api, stream: bool) -> None:
+async def test_tools_are_accepted(service: Api, stream: bool) -> None:
     parameters = {"type": "object", "properties": {"player": {"type": "string"}}, "required": ["player"]}
     tool = {"type": "function", "function": {"name": "score", "description": "Points.", "parameters": parameters}}
     async with service.post("/api/ollama/chat", CHAT | {"tools": [tool], "stream": stream}, NDJSON) as response:
@@ -235,7 +236,7 @@ async def test_tools_may_be_offered(service: Api, stream: bool) -> None:
 
 
 @pytest.mark.parametrize(("path", "body"), [("generate", GENERATE), ("chat", CHAT)])
-async def test_a_schema_is_kept_to(service: Api, path: str, body: dict[str, Any]) -> None:
+async def test_a_response_follows_its_schema(service: Api, path: str, body: dict[str, Any]) -> None:
     answer = await service.answer(f"/api/ollama/{path}", body | {"format": SCHEMA, "max_tokens": 200})
     value = json.loads(answer["response"])
     assert isinstance(value["keep"], bool)
@@ -243,14 +244,14 @@ async def test_a_schema_is_kept_to(service: Api, path: str, body: dict[str, Any]
     assert answer["warnings"] == []
 
 
-async def test_json_cut_short_is_warned_about(service: Api) -> None:
+async def test_truncated_json_has_a_warning(service: Api) -> None:
     answer = await service.answer("/api/ollama/generate", GENERATE | {"format": "json", "max_tokens": 1})
     assert answer["response"].lstrip().startswith("{")
     assert answer["warnings"] == ["invalid_json"]
 
 
 @pytest.mark.parametrize("form", [SSE, NDJSON])
-async def test_json_cut_short_is_warned_about_in_a_stream(service: Api, form: str) -> None:
+async def test_truncated_json_has_a_warning_in_a_stream(service: Api, form: str) -> None:
     body = GENERATE | {"format": "json", "max_tokens": 1, "stream": True}
     async with service.post("/api/ollama/generate", body, form) as response:
         stream = [event async for event in events(response)]
@@ -261,7 +262,7 @@ async def test_json_cut_short_is_warned_about_in_a_stream(service: Api, form: st
 
 
 @pytest.mark.parametrize(("path", "body"), [("generate", GENERATE), ("chat", CHAT)])
-async def test_streamed_in_any_form_it_is_the_same_answer(service: Api, path: str, body: dict[str, Any]) -> None:
+async def test_all_stream_formats_have_the_same_response(service: Api, path: str, body: dict[str, Any]) -> None:
     whole = await service.answer(f"/api/ollama/{path}", body)
     for form in (SSE, NDJSON):
         async with service.post(f"/api/ollama/{path}", body | {"stream": True}, form) as response:
@@ -276,7 +277,7 @@ async def test_streamed_in_any_form_it_is_the_same_answer(service: Api, path: st
 
 
 @pytest.mark.parametrize("form", [SSE, NDJSON])
-async def test_a_stream_is_a_start_tokens_and_one_end(service: Api, form: str) -> None:
+async def test_a_stream_has_a_start_tokens_and_one_end(service: Api, form: str) -> None:
     async with service.post("/api/ollama/generate", GENERATE | {"stream": True}, form) as response:
         stream = [event async for event in events(response)]
         request_id = response.headers["X-Request-ID"]
@@ -297,7 +298,7 @@ async def test_a_stream_is_a_start_tokens_and_one_end(service: Api, form: str) -
 
 
 @pytest.mark.parametrize("form", FORMS)
-async def test_a_stream_asks_not_to_be_held_back(service: Api, form: str) -> None:
+async def test_a_stream_has_headers_against_buffering(service: Api, form: str) -> None:
     async with service.post("/api/ollama/generate", GENERATE | {"stream": True}, form) as response:
         await response.read()
         assert response.headers["Cache-Control"] == "no-cache, no-transform"
@@ -306,7 +307,7 @@ async def test_a_stream_asks_not_to_be_held_back(service: Api, form: str) -> Non
         assert "Content-Length" not in response.headers
 
 
-async def test_stop_holds_in_a_stream(service: Api) -> None:
+async def test_stop_works_in_a_stream(service: Api) -> None:
     whole = (await service.answer("/api/ollama/generate", GENERATE))["response"]
     stop = whole.split()[5]
     async with service.post("/api/ollama/generate", GENERATE | {"stop": stop, "stream": True}, NDJSON) as response:
@@ -318,7 +319,7 @@ async def test_stop_holds_in_a_stream(service: Api) -> None:
 # Embeddings
 
 
-async def test_an_embedding_is_ollamas_own(service: Api, direct: Api) -> None:
+async def test_an_embedding_is_the_one_of_ollama(service: Api, direct: Api) -> None:
     answer = await service.answer("/api/ollama/embeddings", {"text": "a fantasy football league"})
     own = await direct.answer("/api/embed", {"model": "nomic-embed-text", "input": "a fantasy football league"})
     assert answer["embeddings"] == pytest.approx(own["embeddings"][0], abs=1e-6)
@@ -328,7 +329,7 @@ async def test_an_embedding_is_ollamas_own(service: Api, direct: Api) -> None:
     assert answer["usage"] == {"prompt_tokens": own["prompt_eval_count"]}
 
 
-async def test_many_embeddings_keep_their_order(service: Api) -> None:
+async def test_many_embeddings_are_in_order(service: Api) -> None:
     texts = ["quarterback", "running back", "wide receiver", "quarterback"]
     answer = await service.answer("/api/ollama/embeddings", {"text": texts})
     assert len(answer["embeddings"]) == len(texts)
@@ -339,12 +340,12 @@ async def test_many_embeddings_keep_their_order(service: Api) -> None:
     assert answer["embeddings"][0] != answer["embeddings"][1]
 
 
-async def test_a_list_of_one_gives_a_list_of_one(service: Api) -> None:
+async def test_a_list_of_one_text_gives_a_list_of_one_vector(service: Api) -> None:
     answer = await service.answer("/api/ollama/embeddings", {"text": ["one"]})
     assert [len(vector) for vector in answer["embeddings"]] == [768]
 
 
-async def test_dimensions_cut_the_vectors(service: Api) -> None:
+async def test_dimensions_truncate_the_vectors(service: Api) -> None:
     answer = await service.answer("/api/ollama/embeddings", {"text": "one", "dimensions": 64})
     whole = await service.answer("/api/ollama/embeddings", {"text": "one"})
     assert answer["dimension"] == len(answer["embeddings"]) == 64
@@ -352,15 +353,58 @@ async def test_dimensions_cut_the_vectors(service: Api) -> None:
     assert answer["embeddings"] == pytest.approx([number / math.hypot(*kept) for number in kept], abs=1e-5)
 
 
-async def test_a_text_too_long_to_embed_is_cut_unless_that_is_refused(service: Api) -> None:
+async def test_a_long_text_is_truncated_unless_truncate_is_false(service: Api) -> None:
     text = "a very long story " * 2000
     answer = await service.answer("/api/ollama/embeddings", {"text": text})
-    assert answer["dimension"] == 768
+    assert (answer["dimension"], answer["warnings"]) == (768, ["prompt_truncated"])
     async with service.post("/api/ollama/embeddings", {"text": text, "truncate": False}) as response:
         await problem(response, 400, "rejected_by_ollama")
 
 
-# What Ollama refuses
+# Prompts that are longer than the context
+
+
+CONTEXT = 512
+SMALL = {"options": {"num_ctx": CONTEXT}, "max_tokens": 3, "model": "llama3.1"}
+TOO_LONG: dict[str, dict[str, Any]] = {
+    "generate": {"prompt": "who should start this week " * 300},
+    "chat": {"messages": [{"role": "user", "content": "who should start this week " * 10}] * 40},
+}
+both_ways = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+both_endpoints = pytest.mark.parametrize("endpoint", ["generate", "chat"])
+
+
+async def last_event(service: Api, endpoint: str, body: dict[str, Any], *, stream: bool) -> dict[str, Any]:
+    if not stream:
+        return await service.answer(f"/api/ollama/{endpoint}", body)
+    async with service.post(f"/api/ollama/{endpoint}", body | {"stream": True}, NDJSON) as response:
+        return [event async for event in events(response)][-1]
+
+
+@both_ways
+@both_endpoints
+async def test_a_truncated_prompt_is_reported(service: Api, endpoint: str, stream: bool) -> None:
+    last = await last_event(service, endpoint, TOO_LONG[endpoint] | SMALL, stream=stream)
+    assert (last["warnings"], last["usage"]["context_length"]) == (["prompt_truncated"], CONTEXT)
+
+
+@both_ways
+@both_endpoints
+async def test_a_long_prompt_is_rejected_if_truncate_is_false(service: Api, endpoint: str, stream: bool) -> None:
+    body = TOO_LONG[endpoint] | SMALL | {"truncate": False, "stream": stream}
+    async with service.post(f"/api/ollama/{endpoint}", body) as response:
+        await problem(response, 400, "rejected_by_ollama")
+
+
+@both_ways
+async def test_a_response_that_ends_at_a_full_context_is_reported(service: Api, stream: bool) -> None:
+    body = {"prompt": "who should start " * 25, "options": {"num_ctx": 256}, "max_tokens": 2000, "shift": False}
+    last = await last_event(service, "generate", body, stream=stream)
+    assert last["usage"]["context_length"] == 256
+    assert ("context_full" in last["warnings"]) is (last["done_reason"] == "length")
+
+
+# Requests that Ollama rejects
 
 
 @pytest.mark.parametrize(("path", "body"), [("generate", GENERATE), ("chat", CHAT)])
@@ -368,22 +412,22 @@ async def test_an_embedding_model_does_not_generate(service: Api, path: str, bod
     for accept in (None, *FORMS):
         wrong = body | {"model": "nomic-embed-text", "stream": accept is not None}
         async with service.post(f"/api/ollama/{path}", wrong, accept) as response:
-            document = await problem(response, 400, "rejected_by_ollama")
-        assert f"does not support {path}" in document["detail"]
+            document = await problem(response, 400, "unsupported_by_model")
+        assert "`completion`; 'gpt-oss' has it" in document["detail"]
         assert document["retryable"] is False
 
 
 @pytest.mark.parametrize(("path", "body"), [("generate", GENERATE), ("chat", CHAT)])
 @pytest.mark.parametrize("think", [True, "low"])
-async def test_a_model_that_cannot_think_is_not_made_to(
+async def test_think_is_rejected_for_a_model_without_thinking(
     service: Api, path: str, body: dict[str, Any], think: bool | str
 ) -> None:
     async with service.post(f"/api/ollama/{path}", body | {"think": think}) as response:
-        document = await problem(response, 400, "rejected_by_ollama")
-    assert "think" in document["detail"]
+        document = await problem(response, 400, "unsupported_by_model")
+    assert "lacks the capability `thinking`" in document["detail"]
 
 
-async def test_not_to_think_is_fine_for_any_model(service: Api) -> None:
+async def test_think_false_is_accepted_for_any_model(service: Api) -> None:
     answer = await service.answer("/api/ollama/generate", GENERATE | {"think": False})
     assert answer["thinking"] is None
 
@@ -403,7 +447,7 @@ async def test_not_to_think_is_fine_for_any_model(service: Api) -> None:
     ],
     ids=str,
 )
-async def test_what_ollama_would_choke_on_is_refused_here(service: Api, fault: dict[str, Any]) -> None:
+async def test_requests_that_ollama_mishandles_are_rejected(service: Api, fault: dict[str, Any]) -> None:
     async with service.post("/api/ollama/generate", GENERATE | fault) as response:
         document = await problem(response, 422, "invalid_request")
     assert document["errors"]
@@ -411,7 +455,7 @@ async def test_what_ollama_would_choke_on_is_refused_here(service: Api, fault: d
 
 @pytest.mark.parametrize(("path", "body"), [("generate", GENERATE), ("chat", CHAT)])
 @pytest.mark.parametrize("schema", [{"type": "string", "pattern": "abc"}, {"required": ["keep"]}], ids=str)
-async def test_a_valid_schema_that_ollama_cannot_use_is_an_error_before_any_form_begins(
+async def test_a_schema_that_ollama_rejects_is_an_error_before_the_stream_starts(
     service: Api, path: str, body: dict[str, Any], schema: dict[str, Any], runs_llama_server: bool
 ) -> None:
     for accept in (None, *FORMS):
@@ -425,11 +469,11 @@ async def test_a_valid_schema_that_ollama_cannot_use_is_an_error_before_any_form
         assert "invalid JSON schema" in document["detail"]
 
 
-# Models that are not there
+# Models that are not installed
 
 
 @pytest.mark.parametrize(("path", "body"), [("generate", GENERATE), ("chat", CHAT)])
-async def test_the_default_model_answers_for_an_unknown_one(service: Api, path: str, body: dict[str, Any]) -> None:
+async def test_the_default_model_replaces_an_unknown_one(service: Api, path: str, body: dict[str, Any]) -> None:
     async with service.post(f"/api/ollama/{path}", body | {"model": "nowhere:7b"}) as response:
         answer = await response.json()
         assert response.status == 200
@@ -439,7 +483,7 @@ async def test_the_default_model_answers_for_an_unknown_one(service: Api, path: 
 
 
 @pytest.mark.parametrize("form", FORMS)
-async def test_a_stream_says_that_the_default_model_answers(service: Api, form: str) -> None:
+async def test_a_stream_reports_the_fallback(service: Api, form: str) -> None:
     body = GENERATE | {"model": "nowhere:7b", "stream": True}
     async with service.post("/api/ollama/generate", body, form) as response:
         assert (response.headers["X-Model"], response.headers["X-Model-Fallback"]) == ("gpt-oss", "true")
@@ -468,7 +512,7 @@ async def test_embeddings_have_no_fallback(service: Api) -> None:
 @pytest.mark.parametrize(
     "name", ["LLAMA3.1", "llama3.1:latest", "library/llama3.1", "registry.ollama.ai/library/llama3.1"]
 )
-async def test_a_model_is_found_under_every_name_ollama_has_for_it(service: Api, name: str) -> None:
+async def test_a_model_is_found_under_each_of_its_names(service: Api, name: str) -> None:
     answer = await service.answer("/api/ollama/generate", GENERATE | {"model": name, "max_tokens": 2})
     assert (answer["model"], answer["requested_model"], answer["fallback"]) == (MODEL, name, False)
 
@@ -481,7 +525,9 @@ async def test_another_tag_is_another_model(service: Api) -> None:
 # Load
 
 
-async def test_a_prompt_longer_than_the_context_is_answered(client: aiohttp.ClientSession, upstream: Upstream) -> None:
+async def test_a_prompt_longer_than_the_context_gets_a_response(
+    client: aiohttp.ClientSession, upstream: Upstream
+) -> None:
     settings = settings_for(upstream, ollama_num_ctx=128)
     async with serve(create_app(settings)) as url:
         body = GENERATE | {"prompt": "word " * 2000, "max_tokens": 4}
@@ -490,7 +536,7 @@ async def test_a_prompt_longer_than_the_context_is_answered(client: aiohttp.Clie
     assert answer["usage"]["prompt_tokens"] <= 128
 
 
-async def test_sixty_requests_at_once_all_succeed(service: Api) -> None:
+async def test_sixty_concurrent_requests_succeed(service: Api) -> None:
     bodies = [GENERATE | {"max_tokens": 4, "stream": number % 3 == 0} for number in range(60)]
 
     async def ask(body: dict[str, Any]) -> tuple[int, str]:

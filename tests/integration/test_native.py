@@ -1,4 +1,4 @@
-"""Ollama's own API through the service, on the simulator and on an actual Ollama: as if the service were not there."""
+"""Ollama's own API through the service, with the simulator and with a real Ollama."""
 
 import json
 import re
@@ -40,15 +40,13 @@ async def seen(api: Api, path: str, body: dict[str, Any]) -> tuple[int, str, byt
 
 
 @pytest.mark.parametrize(("path", "body"), BODIES)
-async def test_an_answer_is_the_one_that_ollama_gives(
-    service: Api, direct: Api, path: str, body: dict[str, Any]
-) -> None:
+async def test_a_response_is_the_one_of_ollama(service: Api, direct: Api, path: str, body: dict[str, Any]) -> None:
     await seen(direct, path, body)  # with the model loaded, and the prompt in its cache
     assert await seen(service, path, body) == await seen(direct, path, body)
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]"])
-async def test_what_is_no_request_ollama_refuses_itself(
+async def test_invalid_requests_are_rejected_by_ollama(
     client: aiohttp.ClientSession, service: Api, direct: Api, data: bytes
 ) -> None:
     answers = []
@@ -59,7 +57,7 @@ async def test_what_is_no_request_ollama_refuses_itself(
     assert answers[0][0] == 400
 
 
-async def test_the_list_is_the_same(service: Api, direct: Api) -> None:
+async def test_the_model_list_is_the_one_of_ollama(service: Api, direct: Api) -> None:
     async with service.get("/api/tags") as one, direct.get("/api/tags") as other:
         assert one.status == 200
         assert by_name(await one.json()) == by_name(await other.json())
@@ -68,7 +66,7 @@ async def test_the_list_is_the_same(service: Api, direct: Api) -> None:
 
 
 def by_name(answer: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the models in an order that is always the same, which that of Ollama is not."""
+    """Return the models in a stable order, which Ollama's list does not have."""
     return sorted(answer["models"], key=lambda model: str(model["name"]))
 
 

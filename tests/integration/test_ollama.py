@@ -1,4 +1,4 @@
-"""What only an actual Ollama can show: its single slot, its death, a model that does not load."""
+"""Behaviour of a real Ollama that the simulator cannot show: slots, crashes, failed loads."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -27,20 +27,20 @@ ENDLESS = {
     "max_tokens": 40_000,
     "stream": True,
 }
-# Far below the time an endless answer takes, far above what a short one needs when the slot is free.
+# Far less than an endless response takes, and far more than a short one.
 AT_ONCE_SECONDS = 6.0
 TRIALS = 3
 
 
 @pytest.fixture
 def upstream(ollama: ActualOllama) -> ActualOllama:
-    """Only the actual one here."""
+    """The real Ollama only."""
     return ollama
 
 
 @pytest.fixture
 async def one_place(client: aiohttp.ClientSession, ollama: ActualOllama) -> AsyncIterator[Api]:
-    """The service with one place, as the model has one slot: whatever is not given back blocks the next request."""
+    """The service with one slot, as the model has one: a slot that is not released blocks the next request."""
     settings = settings_for(ollama, ollama_max_connections=1, ollama_queue_timeout=60)
     async with serve(create_app(settings)) as url:
         api = Api(client, url)
@@ -48,17 +48,17 @@ async def one_place(client: aiohttp.ClientSession, ollama: ActualOllama) -> Asyn
         yield api
 
 
-# Clients that leave
+# Disconnects
 
 
 async def leaving_frees_the_slot(
     direct: Api, leave: Callable[[], Awaitable[object]], ask: Callable[[], Awaitable[object]]
 ) -> None:
-    """See that a request is answered at once after a client has left.
+    """Check that the next request gets a response soon after a disconnect.
 
-    Ollama itself loses the slot now and then: a writer of its own waits for ever for a reader that is gone, when the
-    client leaves in the moment between two tokens (https://github.com/ollama/ollama/issues/17131). Unloading the
-    model helps, and it does not happen three times in a row; a service that leaves the answer running would.
+    Ollama itself sometimes loses the slot, if the client disconnects between two tokens
+    (https://github.com/ollama/ollama/issues/17131). So the model is unloaded and the test repeated: a service that does
+    not stop the generation fails each time.
     """
     for _ in range(TRIALS):
         await leave()
@@ -72,7 +72,7 @@ async def leaving_frees_the_slot(
 
 
 @pytest.mark.parametrize("form", [SSE, NDJSON, TEXT])
-async def test_leaving_in_mid_stream_frees_the_slot(one_place: Api, direct: Api, form: str) -> None:
+async def test_a_disconnect_during_a_stream_frees_the_slot(one_place: Api, direct: Api, form: str) -> None:
     async def leave() -> None:
         async with one_place.post("/api/ollama/generate", ENDLESS, form) as response:
             await response.content.readany()
@@ -83,7 +83,7 @@ async def test_leaving_in_mid_stream_frees_the_slot(one_place: Api, direct: Api,
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-async def test_leaving_before_the_answer_frees_the_slot(one_place: Api, direct: Api, stream: bool) -> None:
+async def test_a_disconnect_before_the_response_frees_the_slot(one_place: Api, direct: Api, stream: bool) -> None:
     body = ENDLESS | {"prompt": "A prompt that takes a while to read. " * 4, "stream": stream}
 
     async def leave() -> None:
@@ -94,7 +94,7 @@ async def test_leaving_before_the_answer_frees_the_slot(one_place: Api, direct: 
     await leaving_frees_the_slot(direct, leave, lambda: one_place.answer("/api/ollama/generate", SLOW_SHORT))
 
 
-async def test_leaving_the_queue_leaves_it_to_the_others(one_place: Api, direct: Api) -> None:
+async def test_a_disconnect_in_the_queue_does_not_block_the_others(one_place: Api, direct: Api) -> None:
     whole = ENDLESS | {"stream": False}
 
     async def leave() -> None:
@@ -135,10 +135,10 @@ async def _until_load_is(api: Api, *, running: int, queued: int) -> None:
             await asyncio.sleep(0.01)
 
 
-# A server that dies
+# A server that crashes
 
 
-async def test_a_killed_server_comes_back_without_a_restart_of_the_service(
+async def test_the_service_recovers_when_a_killed_server_restarts(
     client: aiohttp.ClientSession, mortal_ollama: OllamaServer
 ) -> None:
     settings = settings_for(mortal_ollama, ollama_retry_backoff=0.05, ollama_down_cooldown=0.2, ollama_models_ttl=0.01)
@@ -174,7 +174,7 @@ async def test_a_killed_server_comes_back_without_a_restart_of_the_service(
         assert answer["usage"]["completion_tokens"] == 3
 
 
-async def test_plain_text_breaks_off_when_the_server_dies(
+async def test_plain_text_is_cut_when_the_server_dies(
     client: aiohttp.ClientSession, mortal_ollama: OllamaServer
 ) -> None:
     async with (
@@ -188,10 +188,10 @@ async def test_plain_text_breaks_off_when_the_server_dies(
     assert b"error" not in received
 
 
-# Schemas that end a server
+# Schemas that crash a server
 
 
-async def test_no_schema_that_the_service_lets_through_ends_the_server_or_its_runner(
+async def test_accepted_schemas_do_not_crash_the_server_or_its_runner(
     client: aiohttp.ClientSession, mortal_ollama: OllamaServer
 ) -> None:
     async with serve(create_app(settings_for(mortal_ollama))) as url:
@@ -202,19 +202,19 @@ async def test_no_schema_that_the_service_lets_through_ends_the_server_or_its_ru
             async with api.post("/api/ollama/generate", body) as response:
                 answer = await response.json(content_type=None)
             assert response.status in {200, 400, 422}, (pattern, answer)
-            assert pattern not in test_grammar_harm.TAKEN or "cannot take" not in answer.get("detail", ""), pattern
+            assert pattern not in test_grammar_harm.TAKEN or "does not support" not in answer.get("detail", ""), pattern
         for schema, harm in test_grammar_harm.SCHEMAS:
             async with api.post("/api/ollama/generate", SHORT | {"format": schema}) as response:
                 answer = await response.json(content_type=None)
             assert "unexpectedly stopped" not in str(answer), schema
-            assert harm is not None or "cannot take" not in answer.get("detail", ""), schema
+            assert harm is not None or "does not support" not in answer.get("detail", ""), schema
         await api.answer("/api/ollama/generate", SHORT)
 
 
-# A model that does not load
+# A model that fails to load
 
 
-async def test_the_default_model_answers_for_one_that_does_not_load(service: Api, ollama: ActualOllama) -> None:
+async def test_the_default_model_replaces_one_that_fails_to_load(service: Api, ollama: ActualOllama) -> None:
     _skip_unless_ours(ollama)
     answer = await service.answer("/api/ollama/generate", SHORT | {"model": UNLOADABLE.name})
     assert (answer["model"], answer["requested_model"], answer["fallback"]) == ("gpt-oss", UNLOADABLE.name, True)
@@ -225,14 +225,14 @@ async def test_the_default_model_answers_for_one_that_does_not_load(service: Api
     assert done["type"] == "done"
 
 
-async def test_without_fallback_a_model_that_does_not_load_is_an_error(service: Api, ollama: ActualOllama) -> None:
+async def test_without_fallback_a_failed_load_is_an_error(service: Api, ollama: ActualOllama) -> None:
     _skip_unless_ours(ollama)
     for accept in (None, SSE, NDJSON, TEXT):
         body = _chat(stream=accept is not None) | {"fallback": False}
         async with service.post("/api/ollama/chat", body, accept) as response:
             document = await response.json(content_type="application/problem+json")
             assert (response.status, document["code"]) == (502, "ollama_error")
-        # Ollama names a file of its machine here, most of the time.
+        # Ollama's message usually contains a path.
         assert "/models/" not in document["detail"]
         assert "sha256" not in document["detail"]
 
@@ -250,7 +250,7 @@ def _skip_unless_ours(ollama: ActualOllama) -> None:
 # In process
 
 
-async def test_the_in_process_api_speaks_to_ollama(ollama: ActualOllama) -> None:
+async def test_the_in_process_api_works_with_ollama(ollama: ActualOllama) -> None:
     service = OllamaService(settings_for(ollama, max_tokens=8))
     try:
         assert await service.health_check() is True

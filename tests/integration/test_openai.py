@@ -1,4 +1,4 @@
-"""OpenAI's API in front of an actual Ollama, and of the simulator."""
+"""OpenAI's API, with a real Ollama and with the simulator."""
 
 import json
 from typing import Any
@@ -33,14 +33,14 @@ async def test_models(service: Api) -> None:
     assert models[MODEL]["owned_by"] == "library"
 
 
-async def test_a_whole_answer(service: Api) -> None:
+async def test_a_complete_response(service: Api) -> None:
     answer = await service.answer("/v1/chat/completions", CHAT)
     assert answer["model"] == MODEL
     assert answer["choices"][0]["finish_reason"] in {"stop", "length"}
     assert answer["usage"]["completion_tokens"] > 0
 
 
-async def test_a_stream_says_what_a_whole_answer_says(service: Api) -> None:
+async def test_a_stream_has_the_text_of_a_complete_response(service: Api) -> None:
     same = CHAT | {"seed": 7, "temperature": 0}
     whole = await service.answer("/v1/chat/completions", same)
     async with service.post("/v1/chat/completions", same | {"stream": True}) as response:
@@ -51,12 +51,12 @@ async def test_a_stream_says_what_a_whole_answer_says(service: Api) -> None:
     assert "".join(delta.get("content", "") for delta in deltas) == whole["choices"][0]["message"]["content"]
 
 
-async def test_a_turn_of_tools_is_understood(service: Api) -> None:
+async def test_a_tool_result_is_accepted(service: Api) -> None:
     answer = await service.answer("/v1/chat/completions", CHAT | {"messages": TURN, "tools": [TOOL]})
     assert answer["choices"][0]["message"]["role"] == "assistant"
 
 
-async def test_a_schema_is_heeded(service: Api) -> None:
+async def test_a_schema_is_followed(service: Api) -> None:
     schema = {"type": "object", "properties": {"yes": {"type": "boolean"}}, "required": ["yes"]}
     wanted = {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}
     answer = await service.answer("/v1/chat/completions", CHAT | {"response_format": wanted, "max_tokens": 50})

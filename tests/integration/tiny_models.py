@@ -1,9 +1,9 @@
-"""Make models of a few hundred kilobytes and install them in an Ollama server.
+"""Tiny models, of a few hundred kilobytes, for a real Ollama.
 
-The weights are random but not arbitrary. Left alone, a random language model repeats one token, emits control
-characters or stops at once, which tests nothing. Here every word of the vocabulary has a preferred successor and all
-successors form one circle, so that a generation is readable words for as long as one lets it run, differs with
-temperature and seed, and never gets stuck on a word.
+The weights are random but not arbitrary. With purely random weights, a language model repeats one token,
+emits control characters or stops immediately, which tests nothing. Here every word of the vocabulary has a preferred
+successor, and the successors form one cycle: a response consists of words, does not end by itself, depends on
+temperature and seed, and does not repeat one word.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 
-# Part of the cached files' names: raise it whenever the bytes of a model change.
+# Part of the names of cached files; increment it when the content of a model changes.
 BUILD = 1
 
 CONTEXT_LENGTH = 4096
@@ -32,11 +32,11 @@ Weights = NDArray[np.float32]
 _WIDTH = 64
 _FEED_FORWARD = 64
 _HEADS = 4
-# At some milliseconds a token an answer lasts for minutes, on fast machines too.
+# Slow enough that a response takes minutes, even on fast machines.
 _IDLE_LAYERS = 47
-# This column is 1 in every token and no layer changes it: the bias by which output weights silence a token.
+# This column is 1 in every token and unchanged by all layers: a bias for output weights that suppress a token.
 _CONSTANT = 0
-# Strength of the pull towards the successor, and of the push away from whatever should not be said unasked.
+# Weight of the successor, and penalty of tokens that should not be generated.
 _SUCCESSOR_PULL = 0.9
 _SILENCE = 24.0
 
@@ -44,7 +44,7 @@ _ONSETS = ("b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "v", "br"
 _RIMES = ("a", "e", "i", "o", "u", "an", "er", "il", "on", "ur", "ay", "en")
 # What JSON needs, characters that JSON escapes, and text outside ASCII.
 _PUNCTUATION = ('"', '":', '",', '"}', "}", "{", "]", ",", ".", ":", "▁<", "▁&", "▁café", "▁naïve", "▁☕", "▁日本")
-# Naming the tools is what tells Ollama that the model can use them.
+# Ollama concludes from `.Tools` that the model supports tools.
 _LLAMA_TEMPLATE = (
     "{{ if .Tools }}tools: {{ .Tools }}\n{{ end }}{{ range .Messages }}{{ .Role }}: {{ .Content }}\n{{ end }}"
 )
@@ -76,7 +76,7 @@ def model_file(model: TinyModel) -> Path:
     path = cache_folder() / model.file_name
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Renamed when complete, so that a run that was cut short leaves no half file behind.
+        # Renamed when complete, so that an aborted run leaves no partial file.
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             unfinished = Path(folder) / path.name
             model.write(unfinished, model.seed)
@@ -94,7 +94,7 @@ async def install(session: aiohttp.ClientSession, base_url: str, model: TinyMode
     body: dict[str, object] = {
         "model": model.name,
         "files": {model.file_name: digest},
-        # Several threads spend their time waiting for each other here, and all the more beside a busy test.
+        # More threads would mostly wait for each other, especially on a busy machine.
         "parameters": {"num_thread": 1},
         "stream": False,
     }
@@ -114,7 +114,7 @@ def _write_slow_llama(path: Path, seed: int) -> None:
 
 
 def _write_unloadable_llama(path: Path, seed: int) -> None:
-    # The description is sound, so Ollama accepts the file; what it describes is not all there, so loading fails.
+    # The metadata is valid, so Ollama accepts the file; tensors are missing, so loading fails.
     _llama(path, seed, left_out=("blk.0.ffn_down.weight", "blk.0.attn_q.weight"))
 
 
@@ -146,7 +146,7 @@ def _llama(path: Path, seed: int, *, idle_layers: int = 0, left_out: tuple[str, 
         "output.weight": output,
         "output_norm.weight": np.ones(_WIDTH, np.float32),
     }
-    # Strong enough in attention for the whole prompt, not its last token alone, to shape the answer.
+    # Enough attention that the response depends on the whole prompt, not only on its last token.
     tensors |= _layer(random, 0, attention=0.25, feed_forward=0.05)
     for index in range(1, 1 + idle_layers):
         tensors |= _layer(random, index, attention=0.0, feed_forward=0.0)
@@ -157,7 +157,7 @@ def _llama(path: Path, seed: int, *, idle_layers: int = 0, left_out: tuple[str, 
 
 
 def _layer(random: np.random.Generator, index: int, *, attention: float, feed_forward: float) -> dict[str, Weights]:
-    """Return a layer that adds to what passes through it as strongly as told; at 0 it only costs time."""
+    """Return a layer with a given weight; with 0 it only takes time."""
     layer = {
         "attn_norm": np.ones(_WIDTH, np.float32),
         "ffn_norm": np.ones(_WIDTH, np.float32),
@@ -194,7 +194,7 @@ def _llama_vocabulary() -> tuple[list[str], list[gguf.TokenType], list[float]]:
 def _circle_of_words(
     random: np.random.Generator, tokens: list[str], types: list[gguf.TokenType]
 ) -> tuple[Weights, Weights]:
-    """Return embeddings and output weights under which each word calls for the next of one circle."""
+    """Return embeddings and output weights with which each word is followed by the next of a cycle."""
     embeddings = _normal(random, len(tokens), _WIDTH, 1.0)
     embeddings[:, _CONSTANT] = 1.0
     spoken = [index for index, kind in enumerate(types) if kind is gguf.TokenType.NORMAL]
@@ -210,7 +210,7 @@ def _circle_of_words(
 def _write_nomic_bert(path: Path, seed: int) -> None:
     random = np.random.default_rng(seed)
     letters = "abcdefghijklmnopqrstuvwxyz0123456789.,:;!?'-()"
-    # In GGUF a piece that starts a word carries a mark, and one inside a word does not.
+    # In GGUF a token at the start of a word has a prefix, and one inside a word does not.
     tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *[f"▁{letter}" for letter in letters], *letters]
     writer = gguf.GGUFWriter(path, "nomic-bert")
     writer.add_context_length(EMBEDDING_CONTEXT_LENGTH)

@@ -1,4 +1,4 @@
-"""What the service stands in front of, and how it is called."""
+"""The upstreams of the service, and calls to it."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -9,7 +9,7 @@ from config import Settings
 
 
 class Upstream(Protocol):
-    """What the service stands in front of."""
+    """An upstream of the service."""
 
     @property
     def url(self) -> str:
@@ -18,7 +18,7 @@ class Upstream(Protocol):
 
 @dataclass(frozen=True)
 class ActualOllama:
-    """A server that answers; `ours` when the tests started it and may do with it as they like."""
+    """A running server; `ours` if the tests have started it and may stop it."""
 
     url: str
     ours: bool
@@ -36,12 +36,12 @@ class Api:
         return self._session.get(self.url + path, **named)
 
     def post(self, path: str, body: Any, accept: str | None = None) -> aiohttp.client._RequestContextManager:
-        """Send JSON, and say which form the answer should have."""
+        """Send JSON, with an `Accept` header."""
         headers = {"Accept": accept} if accept else {}
         return self._session.post(self.url + path, json=body, headers=headers)
 
     async def answer(self, path: str, body: Any) -> dict[str, Any]:
-        """Send JSON and return the JSON of an answer that must succeed."""
+        """Send JSON and return the JSON of a response that must be a success."""
         async with self.post(path, body) as response:
             answer: dict[str, Any] = await response.json()
             assert response.status == 200, answer
@@ -49,5 +49,5 @@ class Api:
 
 
 def settings_for(upstream: Upstream, **values: Any) -> Settings:
-    """Return default settings for this upstream; a test names what it wants otherwise."""
+    """Return default settings for this upstream; a test passes those that differ."""
     return Settings(_env_file=None, ollama_base_url=upstream.url, **values)

@@ -72,7 +72,7 @@ async def test_the_request_id_is_in_the_problem_and_in_the_log_lines(
     assert problem_in(refused, "invalid_request")["request_id"] == "two"
     lines = [json.loads(line) for line in log.getvalue().splitlines() if line.startswith("{")]
     fallback, done = [line for line in lines if line["request_id"] == "one"]
-    assert fallback["message"] == "model unknown is not installed; gpt-oss:latest answers"
+    assert fallback["message"] == "model unknown is not installed; gpt-oss:latest responds instead"
     assert fallback["level"] == "WARNING"
     expected = {"method": "POST", "path": "/api/ollama/generate", "status": 200, "model": "gpt-oss", "fallback": True}
     assert expected.items() <= done.items()

@@ -36,7 +36,9 @@ async def test_a_text_returns_a_single_vector(client: aiohttp.ClientSession, url
         "success": True,
         "dimension": 768,
         "model": "nomic-embed-text",
+        "prefix": None,
         "usage": {"prompt_tokens": 6},
+        "warnings": [],
     }
     assert (answer.headers["X-Model"], answer.headers["X-Model-Fallback"]) == ("nomic-embed-text", "false")
 

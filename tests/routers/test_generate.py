@@ -105,6 +105,7 @@ async def test_the_request_takes_precedence_over_the_settings(
 async def test_system_and_images_are_sent_upstream(
     client: aiohttp.ClientSession, url: str, simulator: Simulator
 ) -> None:
+    simulator.install("llama3.1", ["completion", "vision"])
     more = {"system": "Be brief.", "images": [PIXEL, f"data:image/png;base64,{PIXEL}"]}
     await succeed(client, url, "generate", GENERATE | more)
     (seen,) = simulator.calls_to(UPSTREAM)
@@ -112,6 +113,7 @@ async def test_system_and_images_are_sent_upstream(
 
 
 async def test_a_large_image_is_sent_upstream(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
+    simulator.install("gpt-oss", ["completion", "vision"])
     image = base64.b64encode(bytes(3_000_000)).decode()
     data = io.BytesIO(json.dumps({"prompt": "Hi", "images": [image]}).encode())
     headers = {"Content-Type": "application/json"}
@@ -173,7 +175,8 @@ async def test_the_response_has_all_fields(client: aiohttp.ClientSession, url: s
         "done_reason": "stop",
         "warnings": [],
     }
-    assert usage.keys() == {"prompt_tokens", "completion_tokens", "total_tokens"}
+    assert usage.keys() == {"prompt_tokens", "completion_tokens", "total_tokens", "context_length"}
+    assert usage["context_length"] == 4096
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
     assert usage["completion_tokens"] == simulator.answer_tokens
     assert timings.keys() == {"total_ms", "load_ms", "prompt_ms", "completion_ms", "tokens_per_second"}
@@ -438,10 +441,11 @@ async def test_upstream_failures_have_their_status_and_code(
 
 @both
 async def test_a_400_of_ollama_keeps_its_message(
-    client: aiohttp.ClientSession, url: str, endpoint: str, body: dict[str, Any]
+    client: aiohttp.ClientSession, url: str, simulator: Simulator, endpoint: str, body: dict[str, Any]
 ) -> None:
-    answer = await post(client, url, endpoint, body | {"model": "nomic-embed-text"})
-    assert f"does not support {endpoint}" in problem_in(answer, "rejected_by_ollama")["detail"]
+    simulator.install("deepseek-r1")
+    answer = await post(client, url, endpoint, body | {"think": "low", "model": "deepseek-r1"})
+    assert "is not supported for this model" in problem_in(answer, "rejected_by_ollama")["detail"]
 
 
 @both
@@ -517,7 +521,7 @@ async def test_the_runners_message_is_unwrapped(client: aiohttp.ClientSession, u
     wrapped = '{"error":{"code":400,"message":"request (9999 tokens) exceeds the context","type":"x"}}'
     simulator.fault(Fault(status=400, message=wrapped))
     document = problem_in(await post(client, url, "generate", GENERATE), "rejected_by_ollama")
-    assert document["detail"] == "Ollama refused the request: request (9999 tokens) exceeds the context"
+    assert document["detail"] == "Ollama rejected the request: request (9999 tokens) exceeds the context"
 
 
 async def _load(simulator: Simulator, client: aiohttp.ClientSession, model: str) -> None:

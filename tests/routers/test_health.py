@@ -1,7 +1,5 @@
-import asyncio
 import logging
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import aiohttp
 import pytest
@@ -16,6 +14,7 @@ from tests.serving import serve
 async def test_healthy(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
     answer = await get(client, f"{url}/health")
     document = answer.json()
+    assert document.pop("build") == (await get(client, f"{url}/version")).json()
     checked_at, latency = document.pop("checked_at"), document["ollama"].pop("latency_ms")
     assert answer.status == 200
     assert document == {
@@ -90,34 +89,23 @@ async def test_ready_is_small(client: aiohttp.ClientSession, url: str) -> None:
     assert (answer.status, answer.json()) == (200, {"ready": True})
 
 
-async def _raise() -> bool:
-    raise RuntimeError("no")
-
-
-async def _hang() -> bool:
-    await asyncio.sleep(60)
-    return True
-
-
-async def _true() -> bool:
-    return True
-
-
-async def _false() -> bool:
-    return False
-
-
-@pytest.mark.parametrize(("check", "state"), [(_true, "up"), (_false, "down"), (_raise, "down"), (_hang, "down")])
-async def test_a_registered_component_is_reported(
-    client: aiohttp.ClientSession, make_settings: MakeSettings, check: Any, state: str
+@pytest.mark.parametrize("is_up", [True, False])
+async def test_a_registered_component_is_reported_in_its_own_words(
+    client: aiohttp.ClientSession, make_settings: MakeSettings, is_up: bool
 ) -> None:
-    app = create_app(make_settings(ollama_health_timeout=0.3))
+    async def check() -> bool:
+        return is_up
+
+    app = create_app(make_settings())
+    app.state.component_checks.register("crewai_agents", check, up="initialized", down="not_initialized")
     app.state.component_checks.register("vectors", check)
     async with serve(app) as url:
-        answer = await get(client, f"{url}/health")
-    assert answer.json()["services"] == {"ollama": "up", "vectors": state}
-    assert answer.json()["status"] == ("healthy" if state == "up" else "degraded")
-    assert answer.status == (200 if state == "up" else 503)
+        answer, ready = await get(client, f"{url}/health"), await get(client, f"{url}/health/ready")
+    words = ("initialized", "up") if is_up else ("not_initialized", "down")
+    assert answer.json()["services"] == {"ollama": "up", "crewai_agents": words[0], "vectors": words[1]}
+    assert answer.json()["status"] == ("healthy" if is_up else "degraded")
+    assert answer.status == (200 if is_up else 503)
+    assert ready.status == 200
 
 
 async def test_the_reason_of_a_failed_probe_is_logged_once(

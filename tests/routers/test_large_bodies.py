@@ -115,6 +115,7 @@ WORST: dict[str, tuple[str, Callable[[], bytes], set[int]]] = {
 async def test_the_worst_known_bodies_neither_block_the_service_nor_exhaust_memory(
     client: aiohttp.ClientSession, simulator: Simulator, tmp_path: Path
 ) -> None:
+    simulator.install("gpt-oss", ["completion", "tools", "thinking", "vision"])
     async with run_service(simulator.url, tmp_path) as service:
         for name, (endpoint, make, statuses) in WORST.items():
             body = make()

@@ -268,7 +268,7 @@ async def test_a_bug_has_the_same_error_format(
     async with serve(create_app(make_settings())) as url:
         seen = await see(NATIVE_WHOLE.ask(client, url))
         assert seen.status == 500
-        assert error_in(seen) == "An unexpected error; see the log of the service."
+        assert error_in(seen) == "The service failed; see its log for the reason."
 
 
 async def test_shutdown_closes_streams_and_rejects_new_requests(
@@ -286,7 +286,7 @@ async def test_shutdown_closes_streams_and_rejects_new_requests(
                 await asyncio.sleep(0.01)
         refused = await see(NATIVE_WHOLE.ask(client, service.url))
         assert refused.status == 503
-        assert "shutting down" in error_in(refused)
+        assert "is shutting down" in error_in(refused)
         stream, whole = await asyncio.gather(*asking)
         assert (stream.status, stream.cut) == (200, True)
         assert whole.status == 503

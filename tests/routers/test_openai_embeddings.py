@@ -27,7 +27,7 @@ async def test_vectors_equal_those_of_api_ollama(client: aiohttp.ClientSession, 
     texts = ["waiver wire", "trade deadline"]
     answer = await embed(client, url, input=texts, model="nomic-embed-text")
     document = answer.json()
-    assert document.keys() == {"object", "data", "model", "usage"}
+    assert document.keys() == {"object", "data", "model", "usage", "prefix", "warnings"}
     assert [item["index"] for item in document["data"]] == [0, 1]
     assert {item["object"] for item in document["data"]} == {"embedding"}
     known = await succeed(client, url, "embeddings", {"text": texts})
@@ -128,7 +128,9 @@ async def test_models_are_the_installed_ones(client: aiohttp.ClientSession, url:
     assert listed["object"] == "list"
     assert [model["id"] for model in listed["data"]] == [model["name"] for model in known]
     for model, installed in zip(listed["data"], known, strict=True):
-        assert model.keys() == {"id", "object", "created", "owned_by"}
+        assert model.keys() == {"id", "object", "created", "owned_by", "context_length", "capabilities"}
+        assert model["capabilities"] == installed["capabilities"]
+        assert model["context_length"] == installed["details"]["context_length"]
         assert (model["object"], model["owned_by"]) == ("model", "library")
         assert model["created"] == int(datetime.fromisoformat(installed["modified_at"]).timestamp())
     assert (await get(client, f"{url}/v1/models/")).json() == listed

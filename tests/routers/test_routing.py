@@ -144,7 +144,7 @@ CLOSED = [
     "/healthz",
     "/health/live/x",
     "/docs/x",
-    "/metrics",
+    "/metrics/x",
     "/v1/models",
     "/api/tags",
     "/nowhere",

@@ -148,7 +148,7 @@ async def test_an_http_1_0_client_can_detect_a_truncated_stream(url: str, simula
             await connection.answer()
 
 
-# What is unusual, and allowed
+# Unusual but valid requests
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ async def test_trailers_are_not_headers(url: str) -> None:
         assert answer.headers["x-request-id"] != "from-a-trailer"
 
 
-# What is not HTTP/1.1
+# Invalid requests
 
 
 @pytest.mark.parametrize(

@@ -102,12 +102,12 @@ async def test_without_ollama_the_simulator_is_started_announced_and_stopped(tmp
     async with launched(tmp_path, PORT=str(port)) as process:
         assert await version_behind(port) == "0.0.0-simulator"
         process.send_signal(signal.SIGTERM)
-        out, _ = await process.communicate()  # at its end, all who held its output have ended
+        out, _ = await process.communicate()  # it ends when all processes that have the pipe have ended
     assert process.returncode == 0
     assert b"S I M U L A T O R" in out
 
 
-async def test_the_error_for_a_port_in_use_says_what_to_do(tmp_path: Path) -> None:
+async def test_the_error_for_a_port_in_use_suggests_a_fix(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -134,11 +134,11 @@ async def test_a_foreign_host_is_not_reported_as_a_port_in_use(tmp_path: Path) -
     assert line.startswith("HOST got '192.0.2.1', expected an address or host name of this machine")
 
 
-# What is started ends
+# No process is left behind
 
 
 @without_ollama
-async def test_a_killed_launcher_leaves_nothing_behind(tmp_path: Path) -> None:
+async def test_a_killed_launcher_leaves_no_process_behind(tmp_path: Path) -> None:
     port = free_port()
     async with launched(tmp_path, PORT=str(port)) as process:
         simulator = await simulator_behind(process)
@@ -151,7 +151,7 @@ async def test_a_killed_launcher_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 @without_ollama
-async def test_a_launcher_killed_while_it_starts_the_simulator_leaves_nothing_behind(tmp_path: Path) -> None:
+async def test_a_launcher_killed_during_the_start_of_the_simulator_leaves_no_process_behind(tmp_path: Path) -> None:
     async with launched(tmp_path, PORT=str(free_port())) as process:
         async with asyncio.timeout(START_SECONDS):
             while not children(process.pid):
@@ -163,7 +163,7 @@ async def test_a_launcher_killed_while_it_starts_the_simulator_leaves_nothing_be
 @without_ollama
 @with_terminal
 @pytest.mark.parametrize("how", ["closed", "interrupted"])
-async def test_nothing_outlives_the_terminal(how: str, tmp_path: Path) -> None:
+async def test_no_process_outlives_the_terminal(how: str, tmp_path: Path) -> None:
     port = free_port()
     master, slave = os.openpty()
     try:

@@ -64,11 +64,11 @@ def json_log(make_settings: MakeSettings) -> Iterator[io.StringIO]:
     handler.setStream(before)
 
 
-# How it ended
+# Outcome
 
 
 @every_kind
-async def test_a_whole_answer(
+async def test_a_complete_response(
     client: aiohttp.ClientSession, url: str, caplog: pytest.LogCaptureFixture, kind: Kind
 ) -> None:
     assert (await see(kind.ask(client, url))).status == 200
@@ -77,14 +77,15 @@ async def test_a_whole_answer(
     assert expected.items() <= line.items()
     assert (line["client"], line["attempts"]) == ("127.0.0.1", "1")
     assert float(line["queue_ms"]) >= 0
-    assert int(line["tokens"]) > 0
+    assert int(line["prompt_tokens"]) > 0
+    assert kind is EMBEDDINGS or int(line["tokens"]) > 0
     assert float(line["total_ms"]) > 0
     assert ("first_token_ms" in line) is kind.is_stream
     assert not {"error", "key", "trace_id", "given_request_id"} & set(line)
 
 
 @every_stream
-async def test_a_client_that_leaves_in_mid_stream(
+async def test_a_disconnect_during_a_stream(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, caplog: pytest.LogCaptureFixture, kind: Kind
 ) -> None:
     simulator.fault(Fault(stall_after=2))
@@ -98,7 +99,7 @@ async def test_a_client_that_leaves_in_mid_stream(
 
 
 @every_kind
-async def test_a_client_that_leaves_before_the_first_byte(
+async def test_a_disconnect_before_the_first_byte(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, caplog: pytest.LogCaptureFixture, kind: Kind
 ) -> None:
     simulator.fault(Fault(hang=True))
@@ -110,7 +111,7 @@ async def test_a_client_that_leaves_before_the_first_byte(
     assert (line["status"], line["outcome"], line["attempts"]) == ("499", "left", "1")
 
 
-async def test_a_client_that_leaves_the_queue(
+async def test_a_disconnect_in_the_queue(
     make_settings: MakeSettings, client: aiohttp.ClientSession, simulator: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serve(create_app(make_settings(ollama_max_connections=1))) as url:
@@ -129,7 +130,7 @@ async def test_a_client_that_leaves_the_queue(
     assert "attempts" not in line
 
 
-async def test_a_client_that_leaves_while_it_sends(url: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_disconnect_during_the_body(url: str, caplog: pytest.LogCaptureFixture) -> None:
     host, port = url.removeprefix("http://").split(":")
     _, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"POST /api/ollama/chat HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
@@ -145,7 +146,7 @@ async def test_a_client_that_leaves_while_it_sends(url: str, caplog: pytest.LogC
 @pytest.mark.parametrize(
     ("fault", "code"), [(Fault(reset_after=2), "ollama_error"), (Fault(stall_after=2), "timeout")], ids=["cut", "stall"]
 )
-async def test_a_stream_that_fails_midway(
+async def test_a_stream_that_fails(
     make_settings: MakeSettings,
     client: aiohttp.ClientSession,
     simulator: Simulator,
@@ -168,7 +169,7 @@ async def test_a_stream_that_fails_midway(
         ("DELETE", "/api/ollama/chat", None, 405, "method_not_allowed"),
         ("POST", "/api/ollama/chat", {}, 422, "invalid_request"),
         ("POST", "/api/ollama/embeddings", {"text": "a", "model": "unknown"}, 404, "model_not_found"),
-        ("POST", "/api/ollama/chat", CHAT | {"model": "nomic-embed-text"}, 400, "rejected_by_ollama"),
+        ("POST", "/api/ollama/chat", CHAT | {"model": "nomic-embed-text"}, 400, "unsupported_by_model"),
     ],
 )
 async def test_a_rejected_request(
@@ -212,7 +213,7 @@ async def test_an_incomplete_response(client: aiohttp.ClientSession, caplog: pyt
     assert (line["status"], line["outcome"]) == ("200", "failed")
 
 
-async def test_an_answer_without_a_body_and_a_page_are_whole(
+async def test_a_response_without_a_body_and_a_page_are_complete(
     make_settings: MakeSettings, client: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serve(create_app(make_settings(cors_origins=("https://app.example",)))) as url:
@@ -234,7 +235,7 @@ async def test_probes_are_logged_at_debug(
     assert (await the_line(caplog))["outcome"] == "whole"
 
 
-# What it took
+# Timings and attempts
 
 
 @every_kind
@@ -279,7 +280,7 @@ async def test_the_time_in_the_queue_is_logged(
     assert waits[1] >= 50
 
 
-# For whom
+# Client and key
 
 
 KEY = "first-key"
@@ -423,7 +424,7 @@ async def test_json_has_each_field_once_with_its_type(
         await nothing_is_left(client, url, simulator)
     documents = [json.loads(line) for line in json_log.getvalue().splitlines() if line.startswith("{")]
     (line,) = [one for one in documents if "outcome" in one]
-    for name in ("time", "request_id", "first_token_ms", "total_ms", "queue_ms", "tokens"):
+    for name in ("time", "request_id", "first_token_ms", "total_ms", "queue_ms", "prompt_tokens", "tokens"):
         assert line.pop(name) is not None
     assert line == {
         "level": "INFO",

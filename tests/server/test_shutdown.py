@@ -62,7 +62,7 @@ async def no_longer_ready(client: aiohttp.ClientSession, service: ServiceProcess
             await asyncio.sleep(0.01)
 
 
-async def test_an_idle_service_ends_at_once(
+async def test_an_idle_service_ends_immediately(
     simulator: Simulator, client: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     async with run_service(simulator.url, tmp_path) as service:
@@ -176,7 +176,7 @@ async def test_clients_that_neither_read_nor_write_do_not_delay_the_shutdown(
         await see(client.get(f"{service.url}/health/live"))
         await asyncio.sleep(0.3)
         service.terminate()
-        # The server counts what it has to cancel at its end, and says so: no failure, but a thing to know.
+        # uvicorn logs how many tasks it cancels at the end; that is expected here.
         await ends_cleanly(service, seconds=END_SECONDS, loud=TROUBLE)
         await until(call.ended_event.is_set)
         for writer in (deaf, mute, idle):
@@ -238,7 +238,7 @@ async def test_a_second_signal_ends_the_grace_period(
         await ends_cleanly(service)
 
 
-async def test_without_ollama_it_ends_at_once(
+async def test_without_ollama_it_ends_immediately(
     simulator: Simulator, client: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     async with run_service(simulator.url, tmp_path, ollama_retry_backoff=0.01) as service:
@@ -253,7 +253,7 @@ async def test_several_workers_shut_down_gracefully(
     simulator: Simulator, client: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     simulator.seconds_per_token = 0.02
-    # Not with warnings as errors: the parent's listening socket is one that uvicorn leaves to the interpreter's end.
+    # Without warnings as errors, as uvicorn does not close the listening socket of the parent process.
     settings: dict[str, Any] = {"shutdown_grace": 60, "web_concurrency": 2, "pythonwarnings": "default::UserWarning"}
     async with run_service(simulator.url, tmp_path, **settings) as service:
         asking = [asyncio.create_task(see(STREAMED_SSE.ask(client, service.url))) for _ in range(6)]
@@ -269,7 +269,7 @@ async def test_several_workers_shut_down_gracefully(
 
 
 def test_the_service_starts_outside_the_main_thread() -> None:
-    """Signal handlers cannot be set there: the thread of a test client, a server inside another program."""
+    """Signal handlers cannot be set in other threads, such as that of a test client."""
 
     async def start_and_end() -> None:
         settings = Settings(_env_file=None, ollama_base_url=f"http://127.0.0.1:{free_port()}")

@@ -38,7 +38,7 @@ def start(cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
 
 async def test_the_env_file_and_changed_settings_are_logged(simulator: Simulator, tmp_path: Path) -> None:
     file = tmp_path / "settings"
-    file.write_text(f"API_KEYS={SECRET},another-{SECRET}\nOLLAMA_API_KEY={SECRET}\nTOP_P=0.5\nMAX_TOKEN=1\n")
+    file.write_text(f"API_KEYS={SECRET},another-{SECRET}\nOLLAMA_API_KEY={SECRET}\nTOP_P=0.5\nMAX_TOKEN=1\nPROT=9\n")
     async with run_service(simulator.url, tmp_path, service_env_file=file, max_tokens=7) as service:
         log = service.log
     assert f"settings from the environment and {file}" in log
@@ -55,6 +55,7 @@ async def test_the_env_file_and_changed_settings_are_logged(simulator: Simulator
     ]
     assert "API keys are required: 2 are set" in log
     assert f"{file} line 4: MAX_TOKEN is not a setting; did you mean MAX_TOKENS?" in log
+    assert f"{file}: not settings of this service, ignored: PROT" in log
     assert SECRET not in log
 
 
@@ -95,6 +96,14 @@ def test_keys_in_a_line_that_cannot_be_parsed_stop_the_start_with_one_line(tmp_p
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()
     assert line.startswith(f"{tmp_path / '.env'} line 2: text after the closing quote of API_KEYS")
+
+
+@pytest.mark.parametrize(("name", "reason"), [("missing", "which does not exist"), (".", "Is a directory")])
+def test_an_env_file_that_cannot_be_read_stops_the_start_with_one_line(name: str, reason: str, tmp_path: Path) -> None:
+    ended = start(tmp_path, SERVICE_ENV_FILE=name)
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert line.endswith(reason)
 
 
 @pytest.mark.parametrize("host", ["x86_64-conda-linux-gnu", "192.0.2.1", "2001:db8::1"])

@@ -1,4 +1,4 @@
-"""Whether Ollama counts as down, without a server."""
+"""The circuit breaker, without a server."""
 
 import asyncio
 
@@ -58,7 +58,7 @@ def is_refused(breaker: CircuitBreaker) -> bool:
 
 
 @pytest.mark.parametrize("error", [OllamaUnavailableError("gone"), OllamaConnectTimeoutError("silent")])
-def test_a_connection_that_cannot_be_opened_closes_it(breaker: CircuitBreaker, error: OllamaError) -> None:
+def test_a_failed_connection_opens_the_circuit(breaker: CircuitBreaker, error: OllamaError) -> None:
     fail(breaker, error)
     assert is_refused(breaker)
     assert error.retry_after_seconds == COOLDOWN
@@ -76,13 +76,13 @@ def test_a_connection_that_cannot_be_opened_closes_it(breaker: CircuitBreaker, e
         ZeroDivisionError(),
     ],
 )
-def test_nothing_else_closes_it(breaker: CircuitBreaker, error: BaseException) -> None:
+def test_no_other_error_opens_the_circuit(breaker: CircuitBreaker, error: BaseException) -> None:
     for _ in range(10):
         fail(breaker, error)
     assert not is_refused(breaker)
 
 
-def test_the_refusal_says_how_long_it_will_last(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_the_rejection_has_the_remaining_cooldown(breaker: CircuitBreaker, clock: Clock) -> None:
     down(breaker)
     clock.now += 2
     with pytest.raises(OllamaUnavailableError) as caught:
@@ -91,7 +91,7 @@ def test_the_refusal_says_how_long_it_will_last(breaker: CircuitBreaker, clock: 
     assert caught.value.retryable
 
 
-def test_a_refusal_does_not_prolong_the_cooldown(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_a_rejection_does_not_prolong_the_cooldown(breaker: CircuitBreaker, clock: Clock) -> None:
     down(breaker)
     for _ in range(4):
         clock.now += 1
@@ -101,17 +101,17 @@ def test_a_refusal_does_not_prolong_the_cooldown(breaker: CircuitBreaker, clock:
     assert not is_refused(breaker)
 
 
-def test_one_probe_goes_through_while_others_are_refused(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_one_probe_passes_while_others_are_rejected(breaker: CircuitBreaker, clock: Clock) -> None:
     down(breaker)
     clock.now += COOLDOWN + 0.1
     with breaker.attempt():
         assert is_refused(breaker)
         assert is_refused(breaker)
     with breaker.attempt():
-        assert not is_refused(breaker)  # it is no probe any more
+        assert not is_refused(breaker)  # the probe is over
 
 
-def test_a_probe_that_fails_closes_it_again(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_a_failed_probe_opens_the_circuit_again(breaker: CircuitBreaker, clock: Clock) -> None:
     down(breaker)
     clock.now += COOLDOWN + 0.1
     down(breaker)
@@ -121,7 +121,7 @@ def test_a_probe_that_fails_closes_it_again(breaker: CircuitBreaker, clock: Cloc
 
 
 @pytest.mark.parametrize("error", [asyncio.CancelledError(), OllamaTimeoutError("slow"), ZeroDivisionError()])
-def test_a_probe_that_tells_nothing_leaves_the_next_one_to_try(
+def test_an_inconclusive_probe_lets_the_next_request_probe(
     breaker: CircuitBreaker, clock: Clock, error: BaseException
 ) -> None:
     down(breaker)
@@ -133,15 +133,17 @@ def test_a_probe_that_tells_nothing_leaves_the_next_one_to_try(
 
 
 @pytest.mark.parametrize("error", [RejectedByOllamaError("400"), OllamaBusyError("503"), OllamaResponseError("500")])
-def test_any_answer_to_the_probe_opens_it(breaker: CircuitBreaker, clock: Clock, error: OllamaError) -> None:
+def test_any_response_to_the_probe_closes_the_circuit(
+    breaker: CircuitBreaker, clock: Clock, error: OllamaError
+) -> None:
     down(breaker)
     clock.now += COOLDOWN + 0.1
     fail(breaker, error)
     with breaker.attempt():
-        assert not is_refused(breaker)  # it is no probe any more
+        assert not is_refused(breaker)  # the probe is over
 
 
-def test_a_request_that_never_left_is_no_sign_of_life(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_a_request_that_was_not_sent_does_not_close_the_circuit(breaker: CircuitBreaker, clock: Clock) -> None:
     down(breaker)
     clock.now += COOLDOWN + 0.1
     fail(breaker, InvalidRequestError("too deep", field="body"))
@@ -149,13 +151,13 @@ def test_a_request_that_never_left_is_no_sign_of_life(breaker: CircuitBreaker, c
         assert is_refused(breaker)
 
 
-def test_a_sign_of_life_opens_it_before_the_cooldown_is_over(breaker: CircuitBreaker) -> None:
+def test_a_response_closes_the_circuit_before_the_cooldown_is_over(breaker: CircuitBreaker) -> None:
     down(breaker)
     breaker.succeeded()
     assert not is_refused(breaker)
 
 
-def test_a_sign_of_life_opens_it_while_a_probe_waits(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_a_response_closes_the_circuit_during_a_probe(breaker: CircuitBreaker, clock: Clock) -> None:
     down(breaker)
     clock.now += COOLDOWN + 0.1
     with breaker.attempt():
@@ -163,9 +165,7 @@ def test_a_sign_of_life_opens_it_while_a_probe_waits(breaker: CircuitBreaker, cl
         assert not is_refused(breaker)
 
 
-def test_one_that_was_under_way_before_does_not_free_the_way_for_a_second_probe(
-    breaker: CircuitBreaker, clock: Clock
-) -> None:
+def test_an_earlier_request_that_fails_does_not_allow_a_second_probe(breaker: CircuitBreaker, clock: Clock) -> None:
     with pytest.raises(OllamaTimeoutError), breaker.attempt():
         down(breaker)
         clock.now += COOLDOWN + 0.1

@@ -25,14 +25,14 @@ async def hold(gate: ConcurrencyLimiter, until: asyncio.Event) -> None:
         await until.wait()
 
 
-async def test_slots_are_given_at_once_and_given_back() -> None:
+async def test_slots_are_granted_immediately_and_released() -> None:
     gate = limiter(slots=2)
     async with gate.slot(), gate.slot():
         assert (gate.running, gate.queued) == (2, 0)
     assert (gate.running, gate.queued) == (0, 0)
 
 
-async def test_those_who_wait_are_served_in_the_order_they_came() -> None:
+async def test_queued_requests_are_served_in_order() -> None:
     gate, served = limiter(), list[int]()
 
     async def run(number: int) -> None:
@@ -50,7 +50,7 @@ async def test_those_who_wait_are_served_in_the_order_they_came() -> None:
     assert (gate.running, gate.queued) == (0, 0)
 
 
-async def test_a_newcomer_does_not_overtake_one_that_waits() -> None:
+async def test_a_new_request_does_not_overtake_a_queued_one() -> None:
     gate, served = limiter(), list[str]()
 
     async def run(name: str) -> None:
@@ -60,12 +60,12 @@ async def test_a_newcomer_does_not_overtake_one_that_waits() -> None:
     async with gate.slot():
         waiting = asyncio.create_task(run("waits"))
         await turns()
-    await run("newcomer")  # the slot is free for not a moment
+    await run("newcomer")  # the slot is passed on immediately
     await waiting
     assert served == ["waits", "newcomer"]
 
 
-async def test_a_full_queue_refuses_at_once_and_names_its_setting() -> None:
+async def test_a_full_queue_rejects_immediately_and_names_its_setting() -> None:
     gate, end = limiter(queue_size=1), asyncio.Event()
     async with gate.slot():
         waiting = asyncio.create_task(hold(gate, end))
@@ -77,7 +77,7 @@ async def test_a_full_queue_refuses_at_once_and_names_its_setting() -> None:
     await waiting
 
 
-async def test_without_a_queue_the_next_is_refused() -> None:
+async def test_without_a_queue_the_next_request_is_rejected() -> None:
     gate = limiter(queue_size=0)
     async with gate.slot():
         with pytest.raises(OverloadedError):
@@ -86,7 +86,7 @@ async def test_without_a_queue_the_next_is_refused() -> None:
         assert gate.running == 1
 
 
-async def test_a_wait_that_is_too_long_ends_and_names_its_setting() -> None:
+async def test_a_queue_timeout_names_its_setting() -> None:
     gate = limiter(queue_timeout_seconds=0.02)
     async with gate.slot():
         with pytest.raises(OverloadedError, match=r"0\.02 s \(OLLAMA_QUEUE_TIMEOUT\)"):
@@ -95,7 +95,7 @@ async def test_a_wait_that_is_too_long_ends_and_names_its_setting() -> None:
     assert gate.running == 0
 
 
-async def test_an_error_inside_gives_the_slot_back() -> None:
+async def test_an_error_releases_the_slot() -> None:
     gate = limiter()
     with pytest.raises(ZeroDivisionError):
         async with gate.slot():
@@ -103,13 +103,13 @@ async def test_an_error_inside_gives_the_slot_back() -> None:
     assert gate.running == 0
 
 
-async def test_one_cancelled_in_the_moment_it_is_called_passes_the_slot_on() -> None:
+async def test_a_waiter_cancelled_when_granted_passes_the_slot_on() -> None:
     gate, end = limiter(), asyncio.Event()
     slot = gate.slot()
     await slot.__aenter__()
     called, behind = (asyncio.create_task(hold(gate, end)) for _ in range(2))
     await turns()
-    await slot.__aexit__(None, None, None)  # `called` has its slot now, and does not know it yet
+    await slot.__aexit__(None, None, None)  # the slot is granted to `called`, which has not resumed yet
     called.cancel()
     with pytest.raises(asyncio.CancelledError):
         await called
@@ -120,13 +120,13 @@ async def test_one_cancelled_in_the_moment_it_is_called_passes_the_slot_on() -> 
     assert gate.running == 0
 
 
-async def test_a_slot_passes_over_one_that_left_in_the_same_moment() -> None:
+async def test_a_slot_skips_a_waiter_that_was_just_cancelled() -> None:
     gate, end = limiter(), asyncio.Event()
     slot = gate.slot()
     await slot.__aenter__()
     first, second = (asyncio.create_task(hold(gate, end)) for _ in range(2))
     await turns()
-    first.cancel()  # it still stands in the queue when the slot becomes free
+    first.cancel()  # it is still queued when the slot becomes free
     await slot.__aexit__(None, None, None)
     await turns()
     assert (gate.running, gate.queued) == (1, 0)
@@ -137,7 +137,7 @@ async def test_a_slot_passes_over_one_that_left_in_the_same_moment() -> None:
     assert gate.running == 0
 
 
-async def test_one_that_is_forgotten_while_it_waits_has_no_slot_to_pass_on() -> None:
+async def test_a_garbage_collected_waiter_holds_no_slot() -> None:
     gate, end = limiter(), asyncio.Event()
     async with gate.slot():
         ahead = asyncio.create_task(hold(gate, end))
@@ -154,7 +154,7 @@ async def test_one_that_is_forgotten_while_it_waits_has_no_slot_to_pass_on() -> 
     assert gate.running == 0
 
 
-async def test_one_whose_time_is_over_in_the_moment_it_is_called_passes_the_slot_on() -> None:
+async def test_a_waiter_that_times_out_when_granted_passes_the_slot_on() -> None:
     gate = limiter(queue_timeout_seconds=0.02)
     slot = gate.slot()
     await slot.__aenter__()
@@ -162,16 +162,16 @@ async def test_one_whose_time_is_over_in_the_moment_it_is_called_passes_the_slot
     await turns()
     loop = asyncio.get_running_loop()
     due = loop.time() + 0.02
-    while loop.time() < due:  # the loop stands still, so that both happen in its next round
+    while loop.time() < due:  # block the loop, so that both happen in its next iteration
         pass
     await slot.__aexit__(None, None, None)
     with suppress(OverloadedError):
         await called
-        gate.running -= 1  # it was quicker, and holds the slot rightly
+        gate.running -= 1  # the grant came first
     assert (gate.running, gate.queued) == (0, 0)
 
 
-async def test_a_cancelled_crowd_leaves_no_one_behind() -> None:
+async def test_many_cancellations_leave_an_empty_queue() -> None:
     gate = limiter(slots=3, queue_size=50)
     tasks = [asyncio.create_task(hold(gate, asyncio.Event())) for _ in range(40)]
     await turns()
@@ -183,7 +183,7 @@ async def test_a_cancelled_crowd_leaves_no_one_behind() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_whatever_happens_no_more_run_than_there_are_slots_and_none_is_lost(seed: int) -> None:
+async def test_slots_are_never_exceeded_and_never_lost(seed: int) -> None:
     rng, gate, running = random.Random(seed), limiter(slots=3, queue_size=20, queue_timeout_seconds=0.004), 0
 
     async def work() -> None:
@@ -212,7 +212,7 @@ async def test_whatever_happens_no_more_run_than_there_are_slots_and_none_is_los
     assert (gate.running, gate.queued) == (0, 0)
 
 
-async def test_a_slot_whose_holder_is_forgotten_comes_back() -> None:
+async def test_the_slot_of_a_garbage_collected_holder_is_released() -> None:
     gate = limiter()
 
     async def hold_and_yield() -> None:
@@ -233,12 +233,12 @@ async def retry_after(gate: ConcurrencyLimiter) -> float:
     return caught.value.retry_after_seconds
 
 
-async def test_retry_after_follows_how_long_requests_took(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_retry_after_depends_on_the_duration_of_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr("services.concurrency_limiter.time.monotonic", lambda: now)
     gate = limiter(slots=2, queue_size=0)
     async with gate.slot(), gate.slot():
-        assert await retry_after(gate) == MIN_RETRY_AFTER_SECONDS  # nothing is known yet
+        assert await retry_after(gate) == MIN_RETRY_AFTER_SECONDS  # no durations are known yet
     for _ in range(20):
         async with gate.slot():
             now += 30.0
@@ -257,7 +257,7 @@ async def test_retry_after_follows_how_long_requests_took(monkeypatch: pytest.Mo
         assert await retry_after(gate) == MAX_RETRY_AFTER_SECONDS
 
 
-async def test_retry_after_counts_the_first_request_whole_and_a_later_one_in_part(
+async def test_retry_after_weights_the_first_request_fully_and_later_ones_partly(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 0.0

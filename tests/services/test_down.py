@@ -1,4 +1,4 @@
-"""An Ollama that cannot be reached: refused at once, one probe, and back by itself."""
+"""An unreachable Ollama: immediate rejections, one probe, and recovery."""
 
 import asyncio
 import socket
@@ -41,7 +41,7 @@ def check_unavailable(seen: Seen, *, at_once: bool | None = None) -> None:
 
 @pytest.fixture
 def silent_port() -> Iterator[int]:
-    """A port that lets no connection be opened: its backlog is full."""
+    """A port that accepts no connections, as its backlog is full."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(0)
@@ -58,7 +58,7 @@ def silent_port() -> Iterator[int]:
 
 
 @every_kind
-async def test_after_the_attempts_are_used_up_requests_are_refused_at_once(
+async def test_after_all_attempts_fail_requests_are_rejected_immediately(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, kind: Kind
 ) -> None:
     async with serve(create_app(make_settings(ollama_down_cooldown=30, ollama_retry_backoff=0.05))) as url:
@@ -77,7 +77,7 @@ async def test_after_the_attempts_are_used_up_requests_are_refused_at_once(
         assert len(simulator.calls) == calls
 
 
-async def test_a_server_that_comes_back_between_two_attempts_is_not_down(
+async def test_a_server_that_recovers_between_two_attempts_is_not_down(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
     async with serve(create_app(make_settings(ollama_retry_backoff=0.2))) as url:
@@ -90,7 +90,7 @@ async def test_a_server_that_comes_back_between_two_attempts_is_not_down(
 
 
 @pytest.mark.parametrize("kind", [WHOLE, STREAMED_NDJSON, EMBEDDINGS], ids=lambda kind: kind.name)
-async def test_after_the_cooldown_one_probe_goes_through_while_others_are_refused(
+async def test_after_the_cooldown_one_probe_passes_while_others_are_rejected(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, kind: Kind
 ) -> None:
     async with serve(create_app(make_settings(ollama_down_cooldown=COOLDOWN))) as url:
@@ -116,7 +116,7 @@ async def test_after_the_cooldown_one_probe_goes_through_while_others_are_refuse
         await nothing_is_left(client, url, simulator)
 
 
-async def test_a_probe_whose_client_leaves_lets_the_next_one_try(
+async def test_a_probe_whose_client_disconnects_lets_the_next_request_probe(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
     async with serve(create_app(make_settings(ollama_down_cooldown=COOLDOWN))) as url:
@@ -136,7 +136,7 @@ async def test_a_probe_whose_client_leaves_lets_the_next_one_try(
                 await asyncio.sleep(0.01)
 
 
-async def test_a_probe_that_finds_it_still_down_starts_the_cooldown_again(
+async def test_a_failed_probe_restarts_the_cooldown(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
     async with serve(create_app(make_settings(ollama_down_cooldown=1))) as url:
@@ -151,7 +151,7 @@ async def test_a_probe_that_finds_it_still_down_starts_the_cooldown_again(
 
 
 @pytest.mark.parametrize("probe", ["/health", "/health/ready"])
-async def test_a_health_check_opens_it_again(
+async def test_a_health_check_closes_the_circuit(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, probe: str
 ) -> None:
     async with serve(create_app(make_settings(ollama_down_cooldown=60))) as url:
@@ -164,7 +164,7 @@ async def test_a_health_check_opens_it_again(
         assert (await see(WHOLE.ask(client, url))).status == 200
 
 
-async def test_a_failed_health_check_does_not_close_it(
+async def test_a_failed_health_check_does_not_open_the_circuit(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
     async with serve(create_app(make_settings(ollama_down_cooldown=60))) as url:
@@ -201,7 +201,7 @@ async def test_a_connection_that_cannot_be_opened_in_time_counts_as_down(
     ],
     ids=["timeout", "500", "400", "503", "reset", "garbage", "cut"],
 )
-async def test_no_other_failure_closes_it(
+async def test_no_other_failure_opens_the_circuit(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, fault: Fault
 ) -> None:
     request_timeout = 0.5 if fault.hang else 60
@@ -215,7 +215,7 @@ async def test_no_other_failure_closes_it(
         assert (await see(WHOLE.ask(client, url))).status == 200
 
 
-async def test_those_who_wait_for_a_place_are_refused_too(
+async def test_queued_requests_are_rejected_too(
     make_settings: MakeSettings,
     simulator: Simulator,
     client: aiohttp.ClientSession,
@@ -240,7 +240,7 @@ async def test_an_address_that_does_not_resolve_is_unavailable(
         assert "no-such-host" not in seen.body.decode()
 
 
-async def test_generation_goes_on_through_restarts(
+async def test_generation_continues_after_restarts(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
     async with serve(create_app(make_settings(ollama_down_cooldown=0.05))) as url:
@@ -254,7 +254,7 @@ async def test_generation_goes_on_through_restarts(
         await nothing_is_left(client, url, simulator)
 
 
-async def test_a_model_list_opens_it_too(
+async def test_a_model_list_closes_the_circuit_too(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
     async with serve(create_app(make_settings(ollama_down_cooldown=30))) as url:

@@ -1,4 +1,4 @@
-"""The default model steps in, also when the need for it shows only on the way."""
+"""Fallback to the default model, before and after the request was sent."""
 
 import aiohttp
 import pytest
@@ -15,7 +15,7 @@ LOAD_FAILS = Fault(load_failure=True, model="llama3.1", times=None)
 
 
 def check_fallback(seen: Seen, kind: Kind, *, requested: str = "llama3.1") -> None:
-    """See that it is reported everywhere."""
+    """Check that the fallback is reported everywhere."""
     assert (seen.status, seen.cut) == (200, False)
     assert (seen.headers["X-Model"], seen.headers["X-Model-Fallback"]) == ("gpt-oss", "true")
     if not kind.is_stream:
@@ -46,7 +46,9 @@ async def test_a_model_removed_between_list_and_call(
     check_fallback(await see(kind.ask(client, url)), kind)
     assert [call.body["model"] for call in simulator.calls_to(kind.upstream)] == ["llama3.1:latest", "gpt-oss:latest"]
     assert len(simulator.calls_to("/api/tags")) == lists + 1
-    check_fallback(await see(kind.ask(client, url)), kind)  # known by now: no call for what is gone
+    check_fallback(
+        await see(kind.ask(client, url)), kind
+    )  # the list is refreshed: no second call for the removed model
     assert [call.body["model"] for call in simulator.calls_to(kind.upstream)][2:] == ["gpt-oss:latest"]
     await nothing_is_left(client, url, simulator)
 
@@ -61,10 +63,10 @@ async def test_a_model_that_fails_to_load(
 
 
 @completions
-async def test_a_model_that_runs_and_fails_is_no_reason(
+async def test_a_failure_of_a_running_model_causes_no_fallback(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind
 ) -> None:
-    await see(kind.ask(client, url))  # it is loaded
+    await see(kind.ask(client, url))  # the model is loaded
     simulator.fault(Fault(status=500))
     seen = await see(kind.ask(client, url))
     assert (seen.status, seen.code) == (502, "ollama_error")
@@ -76,17 +78,17 @@ async def test_a_model_that_runs_and_fails_is_no_reason(
     "message",
     ["an error was encountered while running the model: unexpected EOF", "model runner has unexpectedly stopped"],
 )
-async def test_a_model_that_dies_at_work_is_no_reason_either(
+async def test_a_crash_of_a_running_model_causes_no_fallback(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind, message: str
 ) -> None:
-    simulator.fault(Fault(status=500, message=message))  # it is not among the running ones
+    simulator.fault(Fault(status=500, message=message))  # the model is not loaded
     seen = await see(kind.ask(client, url))
     assert (seen.status, seen.code) == (502, "ollama_error")
     assert len(simulator.calls_to(kind.upstream)) == 1
 
 
 @completions
-async def test_with_the_default_missing_too_it_is_not_found(
+async def test_a_missing_default_model_is_not_found(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind
 ) -> None:
     await knows_the_list(client, url)
@@ -100,7 +102,7 @@ async def test_with_the_default_missing_too_it_is_not_found(
 
 
 @completions
-async def test_with_the_default_removed_in_the_last_moment_it_is_not_found(
+async def test_a_default_model_removed_meanwhile_is_not_found(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind
 ) -> None:
     simulator.remove("llama3.1")
@@ -113,7 +115,7 @@ async def test_with_the_default_removed_in_the_last_moment_it_is_not_found(
 
 
 @completions
-async def test_with_the_default_missing_a_failed_load_is_an_error(
+async def test_a_failed_load_without_a_default_model_is_an_error(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind
 ) -> None:
     simulator.remove("gpt-oss")
@@ -124,7 +126,7 @@ async def test_with_the_default_missing_a_failed_load_is_an_error(
 
 
 @completions
-async def test_with_the_default_failing_to_load_too_it_is_an_error(
+async def test_a_default_model_that_fails_to_load_is_an_error(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind
 ) -> None:
     simulator.fault(Fault(load_failure=True, times=None))
@@ -135,7 +137,7 @@ async def test_with_the_default_failing_to_load_too_it_is_an_error(
 
 
 @completions
-async def test_an_unreadable_list_has_the_request_tried_as_asked(
+async def test_an_unreadable_list_leaves_the_requested_model(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind
 ) -> None:
     simulator.fault(Fault(path="/api/tags", status=500, times=None))
@@ -154,7 +156,7 @@ async def test_an_unreadable_list_and_an_unknown_model(
 
 
 @completions
-async def test_an_empty_list_is_believed(
+async def test_an_empty_list_means_no_model_is_installed(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind
 ) -> None:
     for name in ("llama3.1", "gpt-oss", "nomic-embed-text"):
@@ -168,7 +170,7 @@ async def test_an_empty_list_is_believed(
 
 @completions
 @pytest.mark.parametrize("fault", [Fault(status=404, message="gone"), LOAD_FAILS], ids=["gone", "broken"])
-async def test_who_wants_no_fallback_gets_none(
+async def test_fallback_false_disables_the_fallback(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind, fault: Fault
 ) -> None:
     simulator.fault(fault)
@@ -179,7 +181,7 @@ async def test_who_wants_no_fallback_gets_none(
 
 
 @completions
-async def test_the_default_does_not_stand_in_for_itself(
+async def test_the_default_model_is_not_its_own_fallback(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind
 ) -> None:
     await knows_the_list(client, url)
@@ -190,7 +192,7 @@ async def test_the_default_does_not_stand_in_for_itself(
 
 
 @completions
-async def test_both_attempts_need_but_one_place(
+async def test_both_attempts_share_one_slot(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, kind: Kind
 ) -> None:
     simulator.fault(LOAD_FAILS)
@@ -201,9 +203,7 @@ async def test_both_attempts_need_but_one_place(
     await until(lambda: simulator.open_connections == 0)
 
 
-async def test_embeddings_are_never_those_of_another_model(
-    simulator: Simulator, client: aiohttp.ClientSession, url: str
-) -> None:
+async def test_embeddings_have_no_fallback_model(simulator: Simulator, client: aiohttp.ClientSession, url: str) -> None:
     await knows_the_list(client, url)
     simulator.remove("nomic-embed-text")
     seen = await see(EMBEDDINGS.ask(client, url))

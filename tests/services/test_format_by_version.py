@@ -1,4 +1,4 @@
-"""Schemas that some versions of Ollama cannot take: refused where this one cannot."""
+"""Schemas that harm some versions of Ollama are rejected for those versions."""
 
 import json
 from typing import Any
@@ -31,20 +31,20 @@ def answer_with(simulator: Simulator, path: str, body: Any) -> None:
 
 
 def be(simulator: Simulator, version: str, model: dict[str, Any]) -> None:
-    """Let the simulator say that it is of a version, and list one model."""
+    """Make the simulator report a version, and list one model."""
     answer_with(simulator, "/api/version", {"version": version})
     answer_with(simulator, "/api/tags", {"models": [model]})
 
 
 def generations(simulator: Simulator) -> list[str]:
-    return [seen.path for seen in simulator.calls if seen.method == "POST"]
+    return [seen.path for seen in simulator.calls if seen.path in {"/api/generate", "/api/chat"}]
 
 
 @pytest.mark.parametrize(
     ("version", "model"),
     [("0.24.0", OLD_MODEL), ("0.24.0", NEW_MODEL), ("v0.9.1", NEW_MODEL), ("0.0.0", OLD_MODEL), ("dev", OLD_MODEL)],
 )
-async def test_ollama_before_0_30_is_sent_no_schema_that_harms_it(
+async def test_harmful_schemas_are_not_sent_to_ollama_before_0_30(
     client: aiohttp.ClientSession,
     make_settings: MakeSettings,
     simulator: Simulator,
@@ -61,7 +61,7 @@ async def test_ollama_before_0_30_is_sent_no_schema_that_harms_it(
                     answer = await post(client, url, endpoint, body | {"format": schema, "stream": stream})
                     document = problem_in(answer, "invalid_request")
                     assert [line["field"] for line in document["errors"]] == ["format"]
-                    assert "This Ollama cannot take" in document["detail"]
+                    assert "This version of Ollama does not support" in document["detail"]
         assert not generations(simulator)
         await succeed(client, url, "generate", GENERATE | {"format": HARMLESS})
 
@@ -76,7 +76,7 @@ async def test_ollama_before_0_30_is_sent_no_schema_that_harms_it(
         ("0.0.0", NEW_DETAILS),
     ],
 )
-async def test_newer_ollama_is_sent_what_it_can_take(
+async def test_newer_versions_get_the_schemas_they_support(
     client: aiohttp.ClientSession,
     make_settings: MakeSettings,
     simulator: Simulator,
@@ -90,13 +90,13 @@ async def test_newer_ollama_is_sent_what_it_can_take(
         for endpoint, body in COMPLETIONS:
             for schema in (ENDS_SERVER, ENDS_RUNNER):
                 assert (await post(client, url, endpoint, body | {"format": schema})).status != 422
-                assert simulator.calls[-1].body["format"] == schema
+                assert simulator.calls_to(f"/api/{endpoint}")[-1].body["format"] == schema
             problem_in(await post(client, url, endpoint, body | {"format": HARMS_ALL}), "invalid_request")
     assert len(generations(simulator)) == 4
 
 
 @pytest.mark.parametrize(("schema", "is_refused"), [(ENDS_SERVER, True), (HARMS_ALL, True), (ENDS_RUNNER, False)])
-async def test_what_may_end_a_server_is_not_sent_to_one_of_unknown_version(
+async def test_a_schema_that_may_crash_a_server_is_not_sent_to_an_unknown_version(
     make_settings: MakeSettings, simulator: Simulator, schema: dict[str, Any], is_refused: bool
 ) -> None:
     simulator.fault(Fault(path="/api/tags", status=500, times=None))
@@ -106,7 +106,7 @@ async def test_what_may_end_a_server_is_not_sent_to_one_of_unknown_version(
     )
     try:
         if is_refused:
-            with pytest.raises(InvalidRequestError, match="This Ollama cannot take"):
+            with pytest.raises(InvalidRequestError, match="This version of Ollama does not support"):
                 await service.complete(request)
         else:
             await service.complete(request)
@@ -115,7 +115,7 @@ async def test_what_may_end_a_server_is_not_sent_to_one_of_unknown_version(
     assert len(generations(simulator)) == (not is_refused)
 
 
-async def test_a_bad_schema_from_within_the_process_is_refused_before_it_is_sent(
+async def test_an_invalid_schema_of_an_in_process_call_is_rejected(
     make_settings: MakeSettings, simulator: Simulator
 ) -> None:
     service = OllamaService(make_settings())

@@ -12,7 +12,7 @@ LONG = 300.0
 
 
 class Tags:
-    """What /api/tags answers, and how often it was asked."""
+    """The response of /api/tags, and the number of requests."""
 
     def __init__(self, *names: str) -> None:
         self.names: Sequence[str] = names
@@ -37,7 +37,7 @@ def catalog(tags: Tags) -> ModelCatalog:
     return ModelCatalog(tags.fetch, ttl_seconds=LONG)
 
 
-async def test_the_list_is_asked_for_once_within_its_time(catalog: ModelCatalog, tags: Tags) -> None:
+async def test_the_list_is_requested_once_within_its_ttl(catalog: ModelCatalog, tags: Tags) -> None:
     first, second = await catalog.list(), await catalog.list()
     assert (first.cached, second.cached, tags.calls) == (False, True, 1)
     assert first.models == second.models
@@ -59,7 +59,7 @@ async def test_concurrent_refreshes_share_one_call(catalog: ModelCatalog, tags: 
     assert all(found.models == lists[0].models for found in lists)
 
 
-async def test_a_cancelled_caller_does_not_take_the_list_from_the_others(catalog: ModelCatalog, tags: Tags) -> None:
+async def test_a_cancelled_caller_does_not_cancel_the_refresh_of_others(catalog: ModelCatalog, tags: Tags) -> None:
     leaving, staying = asyncio.create_task(catalog.list()), asyncio.create_task(catalog.list())
     await asyncio.sleep(0)
     leaving.cancel()
@@ -68,7 +68,7 @@ async def test_a_cancelled_caller_does_not_take_the_list_from_the_others(catalog
     assert tags.calls == 1
 
 
-async def test_a_failure_is_no_empty_list(catalog: ModelCatalog, tags: Tags) -> None:
+async def test_a_failure_is_not_an_empty_list(catalog: ModelCatalog, tags: Tags) -> None:
     tags.is_down = True
     with pytest.raises(OllamaUnavailableError):
         await catalog.list()
@@ -76,7 +76,7 @@ async def test_a_failure_is_no_empty_list(catalog: ModelCatalog, tags: Tags) -> 
     assert len((await catalog.list()).models) == 2
 
 
-async def test_after_a_failure_the_last_list_is_shown_as_stale(tags: Tags) -> None:
+async def test_after_a_failure_the_last_list_is_returned_as_stale(tags: Tags) -> None:
     catalog = ModelCatalog(tags.fetch, ttl_seconds=0.01)
     await catalog.list()
     await asyncio.sleep(0.02)
@@ -103,7 +103,7 @@ async def test_after_a_failure_the_last_list_is_shown_as_stale(tags: Tags) -> No
     ],
     ids=str,
 )
-async def test_garbage_is_no_list(answer: Any) -> None:
+async def test_an_invalid_response_is_not_a_list(answer: Any) -> None:
     async def fetch() -> Any:
         return answer
 
@@ -111,7 +111,7 @@ async def test_garbage_is_no_list(answer: Any) -> None:
         await ModelCatalog(fetch, ttl_seconds=LONG).list()
 
 
-async def test_an_item_keeps_what_ollama_says_of_it() -> None:
+async def test_an_item_keeps_the_fields_of_ollama() -> None:
     given = {"size": 5, "modified_at": "2025-01-01T00:00:00Z", "digest": "ab", "details": {"families": None}}
 
     async def fetch() -> Any:
@@ -134,17 +134,17 @@ async def test_an_item_keeps_what_ollama_says_of_it() -> None:
         ("gpt-oss:120b-cloud", "gpt-oss:120b-cloud"),
     ],
 )
-async def test_a_name_finds_its_model_and_no_other(catalog: ModelCatalog, asked: str, exact: str | None) -> None:
+async def test_a_name_finds_only_its_own_model(catalog: ModelCatalog, asked: str, exact: str | None) -> None:
     assert await catalog.find(asked) == exact
 
 
-async def test_known_names_cost_no_refresh(catalog: ModelCatalog, tags: Tags) -> None:
+async def test_known_names_do_not_refresh_the_list(catalog: ModelCatalog, tags: Tags) -> None:
     for _ in range(5):
         await catalog.find("gpt-oss")
     assert tags.calls == 1
 
 
-async def test_a_model_pulled_since_is_found(catalog: ModelCatalog, tags: Tags) -> None:
+async def test_a_model_pulled_later_is_found(catalog: ModelCatalog, tags: Tags) -> None:
     await catalog.list()
     tags.names = ["qwen3:latest"]
     assert await catalog.find("qwen3") == "qwen3:latest"
@@ -152,7 +152,7 @@ async def test_a_model_pulled_since_is_found(catalog: ModelCatalog, tags: Tags) 
     assert tags.calls == 2
 
 
-async def test_unknown_names_refresh_at_most_once_in_a_while(
+async def test_unknown_names_refresh_the_list_at_a_limited_rate(
     catalog: ModelCatalog, tags: Tags, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await catalog.list()
@@ -178,13 +178,13 @@ async def test_an_invalidated_list_is_refreshed(catalog: ModelCatalog, tags: Tag
     assert tags.calls == 2
 
 
-async def test_an_unknown_name_is_an_error_when_there_is_no_list(catalog: ModelCatalog, tags: Tags) -> None:
+async def test_an_unknown_name_without_a_list_is_an_error(catalog: ModelCatalog, tags: Tags) -> None:
     tags.is_down = True
     with pytest.raises(OllamaError):
         await catalog.find("gpt-oss")
 
 
-async def test_a_known_name_needs_no_second_list(tags: Tags) -> None:
+async def test_a_known_name_is_found_in_a_stale_list(tags: Tags) -> None:
     catalog = ModelCatalog(tags.fetch, ttl_seconds=0.001)
     await catalog.list()
     await asyncio.sleep(0.005)
@@ -194,13 +194,13 @@ async def test_a_known_name_needs_no_second_list(tags: Tags) -> None:
     assert tags.calls == 2
 
 
-async def test_an_invalid_name_asks_nobody(catalog: ModelCatalog, tags: Tags) -> None:
+async def test_an_invalid_name_sends_no_request(catalog: ModelCatalog, tags: Tags) -> None:
     with pytest.raises(ValueError, match="a model name such as"):
         await catalog.find("no such name!")
     assert tags.calls == 0
 
 
-async def test_unknown_names_ask_once_while_the_list_cannot_be_read(catalog: ModelCatalog, tags: Tags) -> None:
+async def test_unknown_names_send_one_request_while_the_list_is_unreadable(catalog: ModelCatalog, tags: Tags) -> None:
     await catalog.list()
     tags.is_down = True
     for _ in range(10):
@@ -209,7 +209,7 @@ async def test_unknown_names_ask_once_while_the_list_cannot_be_read(catalog: Mod
     assert tags.calls == 2
 
 
-async def test_without_any_list_not_every_request_waits_for_one(catalog: ModelCatalog, tags: Tags) -> None:
+async def test_without_a_list_not_every_request_waits_for_a_refresh(catalog: ModelCatalog, tags: Tags) -> None:
     tags.is_down = True
     for _ in range(10):
         with pytest.raises(OllamaUnavailableError):

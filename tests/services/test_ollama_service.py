@@ -38,14 +38,14 @@ async def service(make_settings: MakeSettings) -> AsyncIterator[OllamaService]:
     await service.disconnect()
 
 
-async def test_it_is_made_without_any_io(make_settings: MakeSettings, simulator: Simulator) -> None:
+async def test_the_constructor_does_no_io(make_settings: MakeSettings, simulator: Simulator) -> None:
     OllamaService(make_settings())
     assert isinstance(ollama_service, OllamaService)
     await asyncio.sleep(0)
     assert (simulator.calls, simulator.open_connections) == ([], 0)
 
 
-async def test_generate_gives_text(service: OllamaService, simulator: Simulator) -> None:
+async def test_generate_returns_text(service: OllamaService, simulator: Simulator) -> None:
     text = await service.generate("llama3.1", "Hi", system="Be brief.", temperature=0.1, max_tokens=5)
     assert_type(text, str)
     assert text.startswith("[simulated llama3.1]")
@@ -54,7 +54,7 @@ async def test_generate_gives_text(service: OllamaService, simulator: Simulator)
     assert (seen.body["options"]["temperature"], seen.body["options"]["num_predict"]) == (0.1, 5)
 
 
-async def test_what_is_not_given_comes_from_the_settings(service: OllamaService, simulator: Simulator) -> None:
+async def test_unset_parameters_come_from_the_settings(service: OllamaService, simulator: Simulator) -> None:
     await service.generate(None, "Hi")
     (seen,) = simulator.calls_to("/api/generate")
     assert "system" not in seen.body
@@ -62,7 +62,7 @@ async def test_what_is_not_given_comes_from_the_settings(service: OllamaService,
     assert (seen.body["options"]["temperature"], seen.body["options"]["num_predict"]) == (0.7, 4096)
 
 
-async def test_chat_gives_text(service: OllamaService, simulator: Simulator) -> None:
+async def test_chat_returns_text(service: OllamaService, simulator: Simulator) -> None:
     text = await service.chat("llama3.1", MESSAGES, temperature=0.0)
     assert_type(text, str)
     assert text.startswith("[simulated llama3.1]")
@@ -70,7 +70,7 @@ async def test_chat_gives_text(service: OllamaService, simulator: Simulator) -> 
     assert (seen.body["messages"], seen.body["options"]["temperature"]) == (MESSAGES, 0.0)
 
 
-async def test_a_stream_gives_the_text_alone(service: OllamaService, simulator: Simulator) -> None:
+async def test_a_stream_yields_only_text(service: OllamaService, simulator: Simulator) -> None:
     generated = await service.generate("gpt-oss", "Hi", stream=True)
     chatted = await service.chat("gpt-oss", MESSAGES, stream=True)
     assert_type(generated, AsyncGenerator[str])
@@ -99,7 +99,7 @@ async def test_a_stream_that_is_closed_early_closes_its_connection(
     assert await service.queue_stats() == (0, 0)
 
 
-async def test_a_stream_that_is_read_to_its_end_leaves_its_connection_for_the_next(
+async def test_a_stream_read_to_its_end_returns_its_connection_to_the_pool(
     service: OllamaService, simulator: Simulator
 ) -> None:
     for _ in range(3):
@@ -147,7 +147,7 @@ async def test_an_unknown_model_falls_back(service: OllamaService) -> None:
     assert (await service.chat("unknown", MESSAGES)).startswith("[simulated gpt-oss]")
 
 
-async def test_an_invalid_name_is_an_error_of_ours(service: OllamaService, simulator: Simulator) -> None:
+async def test_an_invalid_name_is_an_invalid_request(service: OllamaService, simulator: Simulator) -> None:
     for call in (service.generate("no such name!", "Hi"), service.generate_embeddings("Hi", model="no such name!")):
         with pytest.raises(InvalidRequestError):
             await call
@@ -192,7 +192,7 @@ async def test_connect_and_disconnect_may_be_repeated(service: OllamaService, si
     assert await service.generate("llama3.1", "Hi")
 
 
-async def test_errors_show_no_secret(make_settings: MakeSettings, simulator: Simulator) -> None:
+async def test_errors_contain_no_secret(make_settings: MakeSettings, simulator: Simulator) -> None:
     service = OllamaService(make_settings(ollama_api_key=SecretStr("hush"), ollama_retry_attempts=1))
     await simulator.stop()
     with pytest.raises(OllamaUnavailableError) as caught:
@@ -206,7 +206,7 @@ async def test_errors_show_no_secret(make_settings: MakeSettings, simulator: Sim
 
 
 async def use(service: OllamaService) -> None:
-    """Do a little of everything, with a stream left in its middle."""
+    """Use several methods, and leave a stream before its end."""
     assert await service.health_check()
     assert await service.generate("llama3.1", "Hi")
     assert [piece async for piece in await service.chat("llama3.1", MESSAGES, stream=True)]
@@ -218,7 +218,7 @@ async def use(service: OllamaService) -> None:
 def run_in_a_loop_of_its_own(
     work: Coroutine[Any, Any, None], loop_factory: LoopFactory = asyncio.new_event_loop
 ) -> None:
-    """Run work in a fresh event loop, with everything that is left unclosed counted as an error."""
+    """Run work in a new event loop, with unclosed resources as errors."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with asyncio.Runner(loop_factory=loop_factory) as runner:
@@ -244,7 +244,7 @@ CALLS: list[Callable[[OllamaService], Coroutine[Any, Any, object]]] = [
 
 
 @pytest.mark.parametrize("call", CALLS)
-async def test_the_loop_is_idle_after_a_call_and_disconnecting_ends(
+async def test_the_loop_is_idle_after_a_call_and_disconnect_returns(
     service: OllamaService, simulator: Simulator, call: Callable[[OllamaService], Coroutine[Any, Any, object]]
 ) -> None:
     await call(service)
@@ -258,7 +258,7 @@ async def test_the_loop_is_idle_after_a_call_and_disconnecting_ends(
 
 
 @pytest.mark.parametrize("loop_factory", LOOP_FACTORIES.values(), ids=LOOP_FACTORIES)
-async def test_event_loops_in_turn_use_the_singleton(
+async def test_the_singleton_works_in_successive_event_loops(
     simulator: Simulator, monkeypatch: pytest.MonkeyPatch, loop_factory: LoopFactory
 ) -> None:
     monkeypatch.setenv("OLLAMA_BASE_URL", simulator.url)
@@ -291,7 +291,7 @@ async def test_a_worker_thread_uses_the_service_while_the_main_loop_serves(
 
 
 @pytest.mark.parametrize("loop_factory", LOOP_FACTORIES.values(), ids=LOOP_FACTORIES)
-async def test_a_service_that_is_left_unclosed_in_a_loop_leaves_no_connection(
+async def test_an_unclosed_service_leaves_no_connection_when_its_loop_ends(
     make_settings: MakeSettings, simulator: Simulator, loop_factory: LoopFactory
 ) -> None:
     service = OllamaService(make_settings())
@@ -306,7 +306,7 @@ async def test_a_service_that_is_left_unclosed_in_a_loop_leaves_no_connection(
     await service.disconnect()
 
 
-async def test_the_list_belongs_to_the_caller(make_settings: MakeSettings) -> None:
+async def test_the_returned_list_is_a_copy(make_settings: MakeSettings) -> None:
     service = OllamaService(make_settings())
     listed = await service.list_models()
     listed[0]["details"].clear()

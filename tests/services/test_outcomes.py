@@ -1,4 +1,4 @@
-"""`/health` says when Ollama last answered a request, and when it last failed to."""
+"""`/health` has the times of the last success and the last failure."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -29,7 +29,7 @@ def is_now(text: str) -> bool:
 
 
 @every_kind
-async def test_a_whole_answer_is_a_success(client: aiohttp.ClientSession, url: str, kind: Kind) -> None:
+async def test_a_complete_response_is_a_success(client: aiohttp.ClientSession, url: str, kind: Kind) -> None:
     assert await outcomes(client, url) == (None, None, None)
     assert (await see(kind.ask(client, url))).status == 200
     succeeded, failed, code = await outcomes(client, url)
@@ -48,7 +48,7 @@ async def test_a_whole_answer_is_a_success(client: aiohttp.ClientSession, url: s
     ],
     ids=["hang", "500", "503", "reset"],
 )
-async def test_a_failure_is_dated_and_named(
+async def test_a_failure_is_recorded_with_time_and_code(
     make_settings: MakeSettings,
     simulator: Simulator,
     client: aiohttp.ClientSession,
@@ -75,7 +75,7 @@ async def test_an_unreachable_ollama_is_a_failure(
     await see(WHOLE.ask(client, url))
     first = await outcomes(client, url)
     assert first[2] == "ollama_unavailable"
-    await see(WHOLE.ask(client, url))  # refused at once: nobody asked Ollama
+    await see(WHOLE.ask(client, url))  # rejected by the circuit breaker
     assert await outcomes(client, url) == first
 
 
@@ -88,7 +88,7 @@ async def test_an_unreachable_ollama_is_a_failure(
         ("embeddings", {"text": "a", "model": "unknown"}),
     ],
 )
-async def test_a_bad_request_is_no_failure_of_ollama(
+async def test_an_invalid_request_is_not_a_failure_of_ollama(
     client: aiohttp.ClientSession, url: str, endpoint: str, body: dict[str, Any]
 ) -> None:
     assert (await post(client, url, endpoint, body)).status >= 400
@@ -96,7 +96,7 @@ async def test_a_bad_request_is_no_failure_of_ollama(
 
 
 @pytest.mark.parametrize("kind", [WHOLE, STREAMED_SSE, EMBEDDINGS], ids=lambda kind: kind.name)
-async def test_a_client_that_leaves_is_no_failure_of_ollama(
+async def test_a_disconnect_is_not_a_failure_of_ollama(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind
 ) -> None:
     simulator.fault(Fault(hang=True))
@@ -108,7 +108,7 @@ async def test_a_client_that_leaves_is_no_failure_of_ollama(
     assert await outcomes(client, url) == (None, None, None)
 
 
-async def test_a_client_that_leaves_in_mid_stream_is_neither(
+async def test_a_disconnect_during_a_stream_is_neither_success_nor_failure(
     simulator: Simulator, client: aiohttp.ClientSession, url: str
 ) -> None:
     simulator.fault(Fault(stall_after=2))
@@ -118,7 +118,7 @@ async def test_a_client_that_leaves_in_mid_stream_is_neither(
     assert await outcomes(client, url) == (None, None, None)
 
 
-async def test_a_full_queue_is_no_failure_of_ollama(
+async def test_a_full_queue_is_not_a_failure_of_ollama(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
     async with serve(create_app(make_settings(ollama_max_connections=1, ollama_queue_size=0))) as url:

@@ -1,4 +1,4 @@
-"""One of a thing for each event loop."""
+"""One instance per event loop."""
 
 import asyncio
 import gc
@@ -12,11 +12,11 @@ from services.per_loop import PerLoop
 
 
 class Thing:
-    """What is opened."""
+    """The resource."""
 
 
 class Opener:
-    """Opens slowly, and counts."""
+    """Opens resources slowly, and counts them."""
 
     def __init__(self) -> None:
         self.opened = self.closed = 0
@@ -36,7 +36,7 @@ class Opener:
             self.closed += 1
 
 
-async def test_callers_that_come_while_it_opens_share_one() -> None:
+async def test_callers_during_opening_share_one_instance() -> None:
     opener = Opener()
     per_loop = PerLoop(opener.open)
     callers = [asyncio.create_task(per_loop.get()) for _ in range(5)]
@@ -47,7 +47,7 @@ async def test_callers_that_come_while_it_opens_share_one() -> None:
     assert (opener.opened, opener.closed) == (1, 1)
 
 
-async def test_a_failure_of_opening_is_not_kept() -> None:
+async def test_a_failed_opening_is_tried_again() -> None:
     opener = Opener()
     opener.errors = [OSError("no")]
     per_loop = PerLoop(opener.open)
@@ -61,7 +61,7 @@ async def test_a_failure_of_opening_is_not_kept() -> None:
 
 
 @pytest.mark.parametrize("leaving", [0, 1])
-async def test_a_caller_that_is_cancelled_leaves_the_others_theirs(leaving: int) -> None:
+async def test_a_cancelled_caller_does_not_affect_the_others(leaving: int) -> None:
     opener = Opener()
     per_loop = PerLoop(opener.open)
     callers = [asyncio.create_task(per_loop.get()) for _ in range(3)]
@@ -76,7 +76,7 @@ async def test_a_caller_that_is_cancelled_leaves_the_others_theirs(leaving: int)
     assert opener.opened == 1
 
 
-async def test_a_caller_that_comes_while_it_closes_gets_a_new_one() -> None:
+async def test_a_caller_during_closing_gets_a_new_instance() -> None:
     opener = Opener()
     opener.let_go.set()
     per_loop = PerLoop(opener.open)
@@ -89,7 +89,7 @@ async def test_a_caller_that_comes_while_it_closes_gets_a_new_one() -> None:
     assert (opener.opened, opener.closed) == (2, 2)
 
 
-def test_what_belongs_to_a_closed_loop_is_forgotten_when_another_loop_opens_its_own() -> None:
+def test_the_instance_of_a_closed_loop_is_discarded() -> None:
     @asynccontextmanager
     async def open_() -> AsyncIterator[Thing]:
         yield Thing()

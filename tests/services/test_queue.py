@@ -1,4 +1,4 @@
-"""The service's own queue, seen from outside: who runs, who waits, who is refused, and for how long."""
+"""The queue of the service, tested over HTTP."""
 
 import asyncio
 import time
@@ -29,7 +29,7 @@ from tests.serving import serve
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
 
-async def test_no_more_run_upstream_than_there_are_places(
+async def test_no_more_requests_run_upstream_than_there_are_slots(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
     simulator.seconds_per_token = 0.0005
@@ -67,7 +67,7 @@ async def test_first_come_first_served(
 
 
 @every_kind
-async def test_a_full_queue_refuses_at_once(
+async def test_a_full_queue_rejects_immediately(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, kind: Kind
 ) -> None:
     simulator.fault(Fault(hang=True))
@@ -85,7 +85,7 @@ async def test_a_full_queue_refuses_at_once(
         await nothing_is_left(client, url, simulator)
 
 
-async def test_one_more_than_the_queue_holds_is_refused(
+async def test_a_request_beyond_the_queue_size_is_rejected(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
     one_refused = asyncio.Event()
@@ -102,7 +102,7 @@ async def test_one_more_than_the_queue_holds_is_refused(
 
 
 @every_kind
-async def test_a_wait_that_is_too_long_is_refused(
+async def test_a_queue_timeout_is_rejected(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, kind: Kind
 ) -> None:
     simulator.fault(Fault(hang=True))
@@ -118,7 +118,7 @@ async def test_a_wait_that_is_too_long_is_refused(
         await nothing_is_left(client, url, simulator)
 
 
-async def test_retry_after_follows_how_long_requests_took(
+async def test_retry_after_depends_on_the_duration_of_requests(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
     settings = make_settings(ollama_max_connections=1, ollama_queue_size=4, ollama_queue_timeout=20)
@@ -136,7 +136,7 @@ async def test_retry_after_follows_how_long_requests_took(
 
 
 @pytest.mark.parametrize("kind", [WHOLE, STREAMED_TEXT, EMBEDDINGS], ids=lambda kind: kind.name)
-async def test_waiting_does_not_eat_into_the_request_s_own_deadline(
+async def test_time_in_the_queue_does_not_count_towards_the_request_timeout(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, kind: Kind
 ) -> None:
     simulator.fault(Fault(delay_seconds=0.3, times=5))
@@ -145,7 +145,7 @@ async def test_waiting_does_not_eat_into_the_request_s_own_deadline(
         assert [one.status for one in seen] == [200] * 5
 
 
-async def test_heartbeats_come_also_while_queued(
+async def test_heartbeats_are_sent_while_queued(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
     pings_came = asyncio.Event()
@@ -162,7 +162,7 @@ async def test_heartbeats_come_also_while_queued(
         check_one_last(sse_events(body), "done")
 
 
-async def test_a_wait_that_is_too_long_after_a_heartbeat_is_an_error_event(
+async def test_a_queue_timeout_after_a_heartbeat_is_an_error_event(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
     simulator.fault(Fault(hang=True))
@@ -179,7 +179,7 @@ async def test_a_wait_that_is_too_long_after_a_heartbeat_is_an_error_event(
         await nothing_is_left(client, url, simulator)
 
 
-async def test_the_queue_moves_on_when_a_holder_fails(
+async def test_the_queue_advances_when_a_request_fails(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
     simulator.fault(Fault(reset_after=0, delay_seconds=0.05))
@@ -192,7 +192,7 @@ async def test_the_queue_moves_on_when_a_holder_fails(
         await nothing_is_left(client, url, simulator)
 
 
-async def test_control_calls_need_no_place(
+async def test_control_requests_need_no_slot(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
     simulator.fault(Fault(hang=True))

@@ -1,4 +1,4 @@
-"""Work that callers share."""
+"""Calls that share one task."""
 
 import asyncio
 import gc
@@ -10,7 +10,7 @@ from services.single_flight import SingleFlight
 
 
 class Work:
-    """Runs until it is let go, and counts how often it was begun."""
+    """Runs until it is released, and counts its runs."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.begun = 0
@@ -39,7 +39,7 @@ async def test_a_hundred_callers_share_one_run() -> None:
     assert await asyncio.gather(*callers) == [1] * 100
 
 
-async def test_the_next_caller_starts_anew() -> None:
+async def test_the_next_caller_starts_a_new_run() -> None:
     work = Work()
     work.let_go.set()
     flight = SingleFlight(work)
@@ -48,7 +48,7 @@ async def test_the_next_caller_starts_anew() -> None:
     assert await flight() == 2
 
 
-async def test_an_error_goes_to_every_caller_and_is_not_kept() -> None:
+async def test_an_error_is_raised_to_every_caller_and_not_cached() -> None:
     work = Work(ZeroDivisionError())
     flight = SingleFlight(work)
     callers = [asyncio.create_task(flight()) for _ in range(3)]
@@ -61,7 +61,7 @@ async def test_an_error_goes_to_every_caller_and_is_not_kept() -> None:
     assert work.begun == 2
 
 
-async def test_a_caller_who_leaves_does_not_take_the_others_along() -> None:
+async def test_a_cancelled_caller_does_not_cancel_the_run() -> None:
     work = Work()
     flight = SingleFlight(work)
     leaver, stayer = asyncio.create_task(flight()), asyncio.create_task(flight())
@@ -73,7 +73,7 @@ async def test_a_caller_who_leaves_does_not_take_the_others_along() -> None:
     assert await stayer == 1
 
 
-async def test_the_first_caller_may_leave_like_any_other() -> None:
+async def test_the_first_caller_may_be_cancelled_too() -> None:
     work = Work()
     flight = SingleFlight(work)
     first = asyncio.create_task(flight())
@@ -87,7 +87,7 @@ async def test_the_first_caller_may_leave_like_any_other() -> None:
     assert work.begun == 1
 
 
-async def test_an_error_that_nobody_waits_for_is_no_loud_one() -> None:
+async def test_an_error_without_callers_is_not_logged() -> None:
     work = Work(ZeroDivisionError())
     flight = SingleFlight(work)
     caller = asyncio.create_task(flight())
@@ -103,7 +103,7 @@ async def test_an_error_that_nobody_waits_for_is_no_loud_one() -> None:
     assert complaints == []
 
 
-async def test_cancel_ends_the_work() -> None:
+async def test_cancel_ends_the_run() -> None:
     work = Work()
     flight = SingleFlight(work)
     caller = asyncio.create_task(flight())
@@ -115,7 +115,7 @@ async def test_cancel_ends_the_work() -> None:
     await flight.cancel()
 
 
-async def test_a_caller_is_not_taken_for_cancelled_when_the_work_is_ended() -> None:
+async def test_cancelling_the_run_is_not_cancelling_its_callers() -> None:
     work = Work()
     flight = SingleFlight(work)
     caller = asyncio.create_task(flight())

@@ -1,4 +1,4 @@
-"""The simulator, as a client of Ollama's wire protocol meets it."""
+"""The simulator, tested over HTTP."""
 
 import asyncio
 import contextlib
@@ -73,10 +73,10 @@ async def ended(call: Call) -> Call:
     return call
 
 
-# What is installed and running
+# Installed and loaded models
 
 
-async def test_root_and_version_answer_as_ollama_does(client: aiohttp.ClientSession) -> None:
+async def test_root_and_version_respond_as_in_ollama(client: aiohttp.ClientSession) -> None:
     async with client.get("/") as response:
         assert response.content_type == "text/plain"
         assert await response.read() == b"Ollama is running"
@@ -99,7 +99,7 @@ async def test_tags_list_the_newest_model_first_with_its_tag(
     assert set(models[0]) == {"name", "model", "modified_at", "size", "digest", "details", "capabilities"}
 
 
-async def test_a_removed_model_is_gone(simulator: Simulator, client: aiohttp.ClientSession) -> None:
+async def test_a_removed_model_is_not_found(simulator: Simulator, client: aiohttp.ClientSession) -> None:
     simulator.remove("LLAMA3.1")
     async with client.get("/api/tags") as response:
         assert len((await response.json())["models"]) == 2
@@ -109,7 +109,7 @@ async def test_a_removed_model_is_gone(simulator: Simulator, client: aiohttp.Cli
         simulator.remove("llama3.1")
 
 
-async def test_ps_lists_models_that_answered_until_they_are_unloaded(client: aiohttp.ClientSession) -> None:
+async def test_ps_lists_loaded_models(client: aiohttp.ClientSession) -> None:
     async def running() -> list[str]:
         async with client.get("/api/ps") as response:
             return [model["name"] for model in (await response.json())["models"]]
@@ -124,7 +124,7 @@ async def test_ps_lists_models_that_answered_until_they_are_unloaded(client: aio
     assert await running() == []
 
 
-async def test_show_tells_capabilities_and_context_length(client: aiohttp.ClientSession) -> None:
+async def test_show_has_capabilities_and_context_length(client: aiohttp.ClientSession) -> None:
     status, answer = await post(client, "/api/show", {"model": "nomic-embed-text"})
     assert status == 200
     assert answer["capabilities"] == ["embedding"]
@@ -132,19 +132,19 @@ async def test_show_tells_capabilities_and_context_length(client: aiohttp.Client
     assert answer["model_info"][f"{architecture}.context_length"] == 2048
 
 
-async def test_changing_num_ctx_loads_the_model_again(simulator: Simulator, client: aiohttp.ClientSession) -> None:
+async def test_changing_num_ctx_reloads_the_model(simulator: Simulator, client: aiohttp.ClientSession) -> None:
     for num_ctx in (1024, 1024, 2048):
         await whole(client, GENERATE, options={"num_ctx": num_ctx})
     assert simulator.loads["llama3.1:latest"] == 2
 
 
-async def test_the_first_answer_of_a_model_waits_for_its_load() -> None:
+async def test_the_first_response_of_a_model_waits_for_its_load() -> None:
     async with Simulator(load_seconds=0.1) as simulator, aiohttp.ClientSession(simulator.url) as client:
         first, second = await whole(client, GENERATE), await whole(client, GENERATE)
     assert first["load_duration"] >= 99_000_000 > second["load_duration"]
 
 
-async def test_a_client_that_leaves_ends_the_load_it_caused() -> None:
+async def test_a_disconnect_cancels_the_load() -> None:
     async with Simulator(load_seconds=20) as simulator, aiohttp.ClientSession(simulator.url) as client:
         leaving = asyncio.create_task(whole(client, GENERATE))
         call = await simulator.received("/api/generate")
@@ -158,7 +158,7 @@ async def test_a_client_that_leaves_ends_the_load_it_caused() -> None:
 # Generate and chat
 
 
-async def test_a_stream_has_one_token_a_line_and_metrics_on_the_last(client: aiohttp.ClientSession) -> None:
+async def test_a_stream_has_one_token_per_line_and_metrics_on_the_last(client: aiohttp.ClientSession) -> None:
     async with client.post("/api/generate", json=GENERATE) as response:
         assert response.headers["Content-Type"] == "application/x-ndjson"
         assert response.headers["Transfer-Encoding"] == "chunked"
@@ -175,7 +175,7 @@ async def test_a_stream_has_one_token_a_line_and_metrics_on_the_last(client: aio
     assert last["created_at"].endswith("Z")
 
 
-async def test_a_whole_answer_is_the_stream_in_one_object(client: aiohttp.ClientSession) -> None:
+async def test_a_complete_response_has_the_text_of_the_stream(client: aiohttp.ClientSession) -> None:
     text = "".join(line["response"] for line in await lines(client, GENERATE))
     async with client.post("/api/generate", json=GENERATE | {"stream": False}) as response:
         assert response.headers["Content-Type"] == JSON
@@ -184,7 +184,7 @@ async def test_a_whole_answer_is_the_stream_in_one_object(client: aiohttp.Client
     assert json.loads(body)["response"] == text
 
 
-async def test_chat_answers_in_a_message_without_context(client: aiohttp.ClientSession) -> None:
+async def test_chat_responds_with_a_message_without_context(client: aiohttp.ClientSession) -> None:
     *tokens, last = await lines(client, CHAT)
     assert {token["message"]["role"] for token in tokens} == {"assistant"}
     assert last["message"] == {"role": "assistant", "content": ""}
@@ -195,7 +195,7 @@ async def test_chat_answers_in_a_message_without_context(client: aiohttp.ClientS
 
 
 @pytest.mark.parametrize("think", [None, False, True, "high"])
-async def test_gpt_oss_thinks_whatever_it_is_told(client: aiohttp.ClientSession, think: object) -> None:
+async def test_gpt_oss_always_thinks(client: aiohttp.ClientSession, think: object) -> None:
     made = await lines(client, CHAT | {"model": "gpt-oss", "think": think})
     thoughts = [line["message"] for line in made if "thinking" in line["message"]]
     assert len(thoughts) == THINKING_TOKENS
@@ -203,7 +203,7 @@ async def test_gpt_oss_thinks_whatever_it_is_told(client: aiohttp.ClientSession,
     assert made[-1]["eval_count"] == THINKING_TOKENS + ANSWER_TOKENS
 
 
-async def test_another_thinking_model_can_be_told_not_to(simulator: Simulator, client: aiohttp.ClientSession) -> None:
+async def test_thinking_of_other_models_can_be_disabled(simulator: Simulator, client: aiohttp.ClientSession) -> None:
     simulator.install("qwen3:4b")
     assert (await whole(client, GENERATE, model="qwen3:4b"))["thinking"]
     assert "thinking" not in await whole(client, GENERATE, model="qwen3:4b", think=False)
@@ -218,14 +218,14 @@ async def test_thinking_can_use_up_num_predict(client: aiohttp.ClientSession) ->
     assert (answer["done_reason"], answer["eval_count"]) == ("length", 4)
 
 
-async def test_num_predict_and_stop_end_an_answer(client: aiohttp.ClientSession) -> None:
+async def test_num_predict_and_stop_end_a_response(client: aiohttp.ClientSession) -> None:
     short = await whole(client, GENERATE, options={"num_predict": 3})
     assert (short["done_reason"], short["eval_count"]) == ("length", 3)
     stopped = await whole(client, GENERATE, options={"stop": ["nowhere", " llama3.1]"]})
     assert (stopped["done_reason"], stopped["response"]) == ("stop", "[simulated")
 
 
-async def test_text_depends_on_prompt_and_seed_alone(client: aiohttp.ClientSession) -> None:
+async def test_text_depends_only_on_prompt_and_seed(client: aiohttp.ClientSession) -> None:
     async def text(seed: int | None, prompt: str = "x") -> str:
         answer = await whole(client, GENERATE | {"prompt": prompt}, options={"seed": seed})
         return str(answer["response"])
@@ -235,7 +235,7 @@ async def test_text_depends_on_prompt_and_seed_alone(client: aiohttp.ClientSessi
     assert len({await text(None), await text(1), await text(2), await text(1, "y")}) == 4
 
 
-async def test_model_is_echoed_as_it_was_sent_and_case_ignored(client: aiohttp.ClientSession) -> None:
+async def test_the_model_name_is_echoed_and_its_case_ignored(client: aiohttp.ClientSession) -> None:
     for name in ("LLAMA3.1", "library/llama3.1:latest", "registry.ollama.ai/library/llama3.1", "llama3.1:local"):
         assert (await whole(client, GENERATE, model=name))["model"] == name
 
@@ -247,7 +247,7 @@ async def test_model_is_echoed_as_it_was_sent_and_case_ignored(client: aiohttp.C
         ("/api/chat", {"model": "llama3.1", "messages": []}, {"message": {"role": "assistant", "content": ""}}),
     ],
 )
-async def test_an_empty_prompt_is_answered_with_one_object_even_when_streamed(
+async def test_an_empty_prompt_gets_one_object_even_if_streamed(
     client: aiohttp.ClientSession, path: str, body: dict[str, Any], part: dict[str, Any]
 ) -> None:
     for keep_alive, reason in ((None, "load"), (0, "unload")):
@@ -260,7 +260,7 @@ async def test_an_empty_prompt_is_answered_with_one_object_even_when_streamed(
         assert answer == {"model": "llama3.1", "done": True, "done_reason": reason} | part
 
 
-async def test_json_format_gives_json(client: aiohttp.ClientSession) -> None:
+async def test_the_json_format_returns_json(client: aiohttp.ClientSession) -> None:
     assert json.loads((await whole(client, GENERATE, format="json"))["response"])["simulated"] is True
 
 
@@ -328,12 +328,12 @@ async def test_a_schema_is_satisfied(client: aiohttp.ClientSession, seed: int) -
         (True, lambda v: isinstance(v, str)),
     ],
 )
-def test_schema_keywords_are_kept(schema: Any, satisfied: Callable[[Any], bool]) -> None:
+def test_schema_keywords_are_satisfied(schema: Any, satisfied: Callable[[Any], bool]) -> None:
     for seed in range(20):
         assert satisfied(value_for(schema, random.Random(seed)))
 
 
-def test_a_schema_that_requires_its_kind_or_null_ends() -> None:
+def test_a_recursive_schema_terminates() -> None:
     node = {
         "type": "object",
         "properties": {"next": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}},
@@ -363,7 +363,7 @@ def test_names_are_listed_in_their_shortest_form(text: str, shortest: str | None
     assert (name.shortest if name else None) == shortest
 
 
-async def test_gpt_oss_shows_no_text_under_a_format_on_generate(client: aiohttp.ClientSession) -> None:
+async def test_gpt_oss_returns_no_text_with_a_format_on_generate(client: aiohttp.ClientSession) -> None:
     answer = await whole(client, GENERATE, model="gpt-oss", format="json")
     assert answer["response"] == ""
     assert "thinking" not in answer
@@ -394,7 +394,7 @@ async def test_json_is_escaped_as_go_escapes_it(client: aiohttp.ClientSession) -
         assert b'"name":"a\\u003cb"' in await response.read()
 
 
-async def test_field_names_ignore_case_and_what_follows_the_object_is_ignored(client: aiohttp.ClientSession) -> None:
+async def test_field_names_are_case_insensitive_and_trailing_data_is_ignored(client: aiohttp.ClientSession) -> None:
     body = b'{"MODEL": "llama3.1", "Prompt": "x", "STREAM": false, "unknown": 1} trailing'
     async with client.post("/api/generate", data=body) as response:
         assert response.status == 200
@@ -409,7 +409,7 @@ def cosine(one: list[float], two: list[float]) -> float:
     return product / (math.hypot(*one) * math.hypot(*two))
 
 
-async def test_embeddings_are_of_unit_length_and_alike_for_like_texts(client: aiohttp.ClientSession) -> None:
+async def test_embeddings_have_unit_length_and_are_similar_for_similar_texts(client: aiohttp.ClientSession) -> None:
     texts = ["the cat sat on the mat", "a cat sat on a mat", "quarterly tax report", ""]
     status, answer = await post(client, "/api/embed", EMBED | {"input": texts})
     assert status == 200
@@ -420,7 +420,7 @@ async def test_embeddings_are_of_unit_length_and_alike_for_like_texts(client: ai
     assert cosine(cat, other_cat) > 0.5 > cosine(cat, tax) + 0.2
 
 
-async def test_the_legacy_route_gives_the_raw_vector_of_the_same_direction(client: aiohttp.ClientSession) -> None:
+async def test_the_legacy_route_returns_the_same_vector_not_normalized(client: aiohttp.ClientSession) -> None:
     _, modern = await post(client, "/api/embed", EMBED)
     status, legacy = await post(client, "/api/embeddings", {"model": "nomic-embed-text", "prompt": "hello"})
     assert status == 200
@@ -430,7 +430,7 @@ async def test_the_legacy_route_gives_the_raw_vector_of_the_same_direction(clien
 
 
 @pytest.mark.parametrize(("dimensions", "length"), [(64, 64), (768, 768), (9999, 768), (0, 768), (-1, 768)])
-async def test_dimensions_cut_and_normalise_again(client: aiohttp.ClientSession, dimensions: int, length: int) -> None:
+async def test_dimensions_truncate_and_normalize(client: aiohttp.ClientSession, dimensions: int, length: int) -> None:
     _, answer = await post(client, "/api/embed", EMBED | {"dimensions": dimensions})
     (vector,) = answer["embeddings"]
     assert len(vector) == length
@@ -438,20 +438,20 @@ async def test_dimensions_cut_and_normalise_again(client: aiohttp.ClientSession,
 
 
 @pytest.mark.parametrize("body", [{}, {"input": ""}, {"input": []}, {"input": None}])
-async def test_nothing_to_embed_gives_an_empty_list(client: aiohttp.ClientSession, body: dict[str, Any]) -> None:
+async def test_no_texts_give_an_empty_list(client: aiohttp.ClientSession, body: dict[str, Any]) -> None:
     status, answer = await post(client, "/api/embed", {"model": "nomic-embed-text"} | body)
     assert (status, answer) == (200, {"model": "nomic-embed-text", "embeddings": []})
     status, answer = await post(client, "/api/embeddings", {"model": "nomic-embed-text", "input": "misnamed"})
     assert (status, answer) == (200, {"embedding": []})
 
 
-async def test_an_installed_models_width_can_be_chosen(simulator: Simulator, client: aiohttp.ClientSession) -> None:
+async def test_the_embedding_width_of_a_model_can_be_set(simulator: Simulator, client: aiohttp.ClientSession) -> None:
     simulator.install("tiny", capabilities=["embedding"], width=32)
     _, answer = await post(client, "/api/embed", EMBED | {"model": "tiny"})
     assert len(answer["embeddings"][0]) == 32
 
 
-async def test_too_long_a_text_is_cut_or_refused(client: aiohttp.ClientSession) -> None:
+async def test_a_long_text_is_truncated_or_rejected(client: aiohttp.ClientSession) -> None:
     long = "word " * 5000
     status, answer = await post(client, "/api/embed", EMBED | {"input": long})
     assert (status, answer["prompt_eval_count"]) == (200, 2048)
@@ -461,7 +461,7 @@ async def test_too_long_a_text_is_cut_or_refused(client: aiohttp.ClientSession) 
     assert status == 500
 
 
-# Refusals
+# Errors
 
 NOT_FOUND = {"error": "model 'nope' not found"}
 PULL_FIRST = {"error": 'model "nope" not found, try pulling it first'}
@@ -507,7 +507,7 @@ async def test_missing_models(client: aiohttp.ClientSession, path: str, unnamed:
     assert await post(client, path, {"model": "nope"}) == unknown
 
 
-async def test_only_the_legacy_route_minds_the_case_of_a_name(client: aiohttp.ClientSession) -> None:
+async def test_only_the_legacy_route_is_case_sensitive(client: aiohttp.ClientSession) -> None:
     assert (await post(client, "/api/embed", EMBED | {"model": "Nomic-Embed-Text"}))[0] == 200
     assert (await post(client, "/api/embeddings", {"model": "Nomic-Embed-Text", "prompt": "x"}))[0] == 404
 
@@ -556,20 +556,20 @@ CANNOT = "json: cannot unmarshal"
          "ollama cloud is disabled: remote model is unavailable"),
     ],
 )  # fmt: skip
-async def test_refusals_have_ollamas_status_and_text(
+async def test_errors_have_the_status_and_text_of_ollama(
     client: aiohttp.ClientSession, path: str, body: Any, status: int, message: str
 ) -> None:
     assert await post(client, path, body) == (status, {"error": message})
 
 
-async def test_tools_need_a_model_that_knows_them(simulator: Simulator, client: aiohttp.ClientSession) -> None:
+async def test_tools_require_a_model_that_supports_them(simulator: Simulator, client: aiohttp.ClientSession) -> None:
     simulator.install("plain", capabilities=["completion"])
     tool = {"type": "function", "function": {"name": "x"}}
     status, answer = await post(client, "/api/chat", CHAT | {"model": "plain", "tools": [tool]})
     assert (status, answer["error"]) == (400, "registry.ollama.ai/library/plain:latest does not support tools")
 
 
-async def test_a_text_model_does_not_embed(client: aiohttp.ClientSession) -> None:
+async def test_a_text_model_has_no_embeddings(client: aiohttp.ClientSession) -> None:
     status, answer = await post(client, "/api/embed", EMBED | {"model": "llama3.1"})
     assert status == 501
     assert json.loads(answer["error"])["error"]["code"] == 501
@@ -577,9 +577,7 @@ async def test_a_text_model_does_not_embed(client: aiohttp.ClientSession) -> Non
 
 
 @pytest.mark.parametrize("wanted", ["yaml", 3, ["a"], '{"type":"object"}', True])
-async def test_a_bad_format_gets_500_with_its_real_status_when_streamed(
-    client: aiohttp.ClientSession, wanted: object
-) -> None:
+async def test_an_invalid_format_gets_500_also_when_streamed(client: aiohttp.ClientSession, wanted: object) -> None:
     for stream, media_type in ((True, "application/json"), (False, JSON)):
         async with client.post("/api/chat", json=CHAT | {"format": wanted, "stream": stream}) as response:
             assert response.status == 500
@@ -599,7 +597,7 @@ async def test_a_schema_without_a_grammar_gets_500(
             assert json.loads(await response.read()) == {"error": "invalid JSON schema in format"}
 
 
-# As Ollama 0.24 took and refused them.
+# As accepted and rejected by Ollama 0.24.
 @pytest.mark.parametrize(
     "schema",
     [
@@ -639,7 +637,7 @@ def test_a_schema_has_no_grammar(schema: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("path", "body"), [("/api/generate", GENERATE), ("/api/chat", CHAT)])
-async def test_a_prompt_too_long_is_cut_unless_that_is_refused(
+async def test_a_long_prompt_is_truncated_unless_truncate_is_false(
     client: aiohttp.ClientSession, path: str, body: dict[str, Any]
 ) -> None:
     needed = (await whole(client, body))["prompt_eval_count"]
@@ -653,7 +651,7 @@ async def test_a_prompt_too_long_is_cut_unless_that_is_refused(
 
 
 @pytest.mark.parametrize("body", [GENERATE, CHAT])
-async def test_without_shift_an_answer_ends_where_the_context_is_full(
+async def test_without_shift_a_response_ends_when_the_context_is_full(
     client: aiohttp.ClientSession, body: dict[str, Any]
 ) -> None:
     needed = (await whole(client, body))["prompt_eval_count"]
@@ -675,13 +673,15 @@ async def test_the_last_line_has_its_keys_in_ollamas_order(client: aiohttp.Clien
     assert list(await whole(client, GENERATE)) == list((await lines(client, GENERATE))[-1]) == keys
 
 
-async def test_no_answer_names_its_server(client: aiohttp.ClientSession) -> None:
+async def test_responses_have_no_server_header(client: aiohttp.ClientSession) -> None:
     for path, body in (("/api/generate", GENERATE), ("/api/embed", EMBED), ("/api/nothing", {})):
         async with client.post(path, json=body) as response:
             assert "Server" not in response.headers
 
 
-async def test_floats_for_whole_options_are_cut_and_unknown_options_ignored(client: aiohttp.ClientSession) -> None:
+async def test_floats_for_integer_options_are_truncated_and_unknown_options_ignored(
+    client: aiohttp.ClientSession,
+) -> None:
     answer = await whole(client, GENERATE, options={"num_predict": 2.7, "TEMPERATURE": "x", "seed": None})
     assert answer["eval_count"] == 2
 
@@ -716,7 +716,7 @@ async def test_foreign_origins_and_hosts_get_an_empty_403(
 # Calls
 
 
-async def test_every_request_is_recorded_with_how_it_ended(simulator: Simulator, client: aiohttp.ClientSession) -> None:
+async def test_every_request_is_recorded_with_its_outcome(simulator: Simulator, client: aiohttp.ClientSession) -> None:
     async with client.get("/api/tags", headers={"X-Mark": "here"}) as response:
         await response.read()
     await lines(client, GENERATE)
@@ -738,7 +738,7 @@ async def test_every_request_is_recorded_with_how_it_ended(simulator: Simulator,
 
 @asynccontextmanager
 async def connected(simulator: Simulator) -> AsyncIterator[aiohttp.ClientSession]:
-    """Give a client whose connections are all closed, without a goodbye, at the end."""
+    """Yield a client whose connections are aborted on exit."""
     connector = aiohttp.TCPConnector(force_close=True)
     async with aiohttp.ClientSession(simulator.url, connector=connector) as session:
         yield session
@@ -756,7 +756,7 @@ LEAVING = [
 
 
 @pytest.mark.parametrize(("fault", "stream"), LEAVING)
-async def test_a_client_that_leaves_is_noticed_at_once(simulator: Simulator, fault: Fault, stream: bool) -> None:
+async def test_a_disconnect_is_noticed_immediately(simulator: Simulator, fault: Fault, stream: bool) -> None:
     simulator.fault(fault)
     async with connected(simulator) as client:
         leaving = asyncio.create_task(lines(client, GENERATE, stream=stream))
@@ -772,7 +772,7 @@ async def test_a_client_that_leaves_is_noticed_at_once(simulator: Simulator, fau
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_client_that_leaves_between_tokens_is_noticed(simulator: Simulator, stream: bool) -> None:
+async def test_a_disconnect_between_tokens_is_noticed(simulator: Simulator, stream: bool) -> None:
     simulator.seconds_per_token = 1.0
     async with connected(simulator) as client:
         leaving = asyncio.create_task(lines(client, GENERATE, stream=stream))
@@ -802,7 +802,7 @@ async def test_an_endless_stream_waits_for_a_reader_that_does_not_read(simulator
 # Faults
 
 
-async def test_busy_so_many_times_and_then_not(simulator: Simulator, client: aiohttp.ClientSession) -> None:
+async def test_a_fault_applies_the_given_number_of_times(simulator: Simulator, client: aiohttp.ClientSession) -> None:
     busy = "server busy, please try again.  maximum pending requests exceeded"
     simulator.fault(Fault(status=503, message=busy, times=2, retry_after="7"))
     for _ in range(2):
@@ -813,7 +813,7 @@ async def test_busy_so_many_times_and_then_not(simulator: Simulator, client: aio
     assert len(await lines(client, GENERATE)) == ANSWER_TOKENS + 1
 
 
-async def test_a_fault_meets_only_its_path_and_model(simulator: Simulator, client: aiohttp.ClientSession) -> None:
+async def test_a_fault_applies_only_to_its_path_and_model(simulator: Simulator, client: aiohttp.ClientSession) -> None:
     simulator.fault(Fault(status=500, model="GPT-OSS:latest", times=None))
     simulator.fault(Fault(status=502, path="/api/tags"))
     await whole(client, GENERATE)
@@ -825,20 +825,22 @@ async def test_a_fault_meets_only_its_path_and_model(simulator: Simulator, clien
     await whole(client, CHAT, model="gpt-oss")
 
 
-async def test_faults_are_met_in_the_order_they_were_armed(simulator: Simulator, client: aiohttp.ClientSession) -> None:
+async def test_faults_apply_in_order(simulator: Simulator, client: aiohttp.ClientSession) -> None:
     for status in (500, 503):
         simulator.fault(Fault(status=status))
     assert [(await post(client, "/api/embed", EMBED))[0] for _ in range(3)] == [500, 503, 200]
 
 
-async def test_garbage_can_stand_in_for_an_answer(simulator: Simulator, client: aiohttp.ClientSession) -> None:
+async def test_garbage_can_replace_a_response(simulator: Simulator, client: aiohttp.ClientSession) -> None:
     simulator.fault(Fault(body=b"<html>bad gateway</html>", status=502))
     async with client.post("/api/generate", json=GENERATE) as response:
         assert (response.status, response.content_type) == (502, "text/html")
         assert await response.read() == b"<html>bad gateway</html>"
 
 
-async def test_a_model_that_fails_to_load_does_not_run(simulator: Simulator, client: aiohttp.ClientSession) -> None:
+async def test_a_model_that_fails_to_load_is_not_listed_as_running(
+    simulator: Simulator, client: aiohttp.ClientSession
+) -> None:
     await whole(client, GENERATE)
     simulator.fault(Fault(load_failure=True))
     status, answer = await post(client, "/api/generate", GENERATE)
@@ -860,7 +862,7 @@ async def test_a_reset_before_any_byte_is_a_lost_connection(
 
 
 @pytest.mark.parametrize("count", [1, 3, ANSWER_TOKENS])
-async def test_a_reset_comes_after_so_many_chunks(
+async def test_a_reset_after_a_number_of_chunks(
     simulator: Simulator, client: aiohttp.ClientSession, count: int
 ) -> None:
     simulator.fault(Fault(reset_after=count))
@@ -874,7 +876,7 @@ async def test_a_reset_comes_after_so_many_chunks(
     assert simulator.calls[0].chunks_sent == count
 
 
-async def test_a_whole_answer_is_reset_in_its_middle(simulator: Simulator, client: aiohttp.ClientSession) -> None:
+async def test_a_complete_response_is_reset_in_its_middle(simulator: Simulator, client: aiohttp.ClientSession) -> None:
     simulator.fault(Fault(reset_after=1))
     async with client.post("/api/embed", json=EMBED) as response:
         assert response.status == 200
@@ -891,12 +893,12 @@ async def test_an_error_line_ends_a_stream_normally(simulator: Simulator, client
     assert simulator.calls[0].connection == simulator.calls[1].connection
 
 
-async def test_an_error_in_a_whole_answer_is_500(simulator: Simulator, client: aiohttp.ClientSession) -> None:
+async def test_an_error_in_a_complete_response_is_500(simulator: Simulator, client: aiohttp.ClientSession) -> None:
     simulator.fault(Fault(error_after=2, message="runner died"))
     assert await post(client, "/api/chat", CHAT | {"stream": False}) == (500, {"error": "runner died"})
 
 
-async def test_an_answer_can_end_without_done(simulator: Simulator, client: aiohttp.ClientSession) -> None:
+async def test_a_response_can_end_without_done(simulator: Simulator, client: aiohttp.ClientSession) -> None:
     simulator.fault(Fault(end_after=4, times=2))
     made = await lines(client, CHAT)
     assert len(made) == 4
@@ -908,7 +910,7 @@ async def test_an_answer_can_end_without_done(simulator: Simulator, client: aioh
     assert await lines(client, CHAT) == []
 
 
-async def test_a_stalled_stream_falls_silent(simulator: Simulator, client: aiohttp.ClientSession) -> None:
+async def test_a_stalled_stream_sends_nothing_more(simulator: Simulator, client: aiohttp.ClientSession) -> None:
     simulator.fault(Fault(stall_after=2))
     async with client.post("/api/generate", json=GENERATE) as response:
         received = [await response.content.readline(), await response.content.readline()]
@@ -947,7 +949,7 @@ async def test_merged_lines_arrive_together(simulator: Simulator, client: aiohtt
 
 @pytest.mark.parametrize("body", [GENERATE, CHAT])
 @pytest.mark.parametrize("stream", [True, False])
-async def test_the_last_line_can_be_made_long(
+async def test_the_last_line_can_be_padded(
     simulator: Simulator, client: aiohttp.ClientSession, body: dict[str, Any], stream: bool
 ) -> None:
     simulator.fault(Fault(line_bytes=2_000_000))
@@ -957,7 +959,9 @@ async def test_the_last_line_can_be_made_long(
     assert set(made[-1]["context"]) == {12345}
 
 
-async def test_a_connection_can_die_after_its_answer(simulator: Simulator, client: aiohttp.ClientSession) -> None:
+async def test_a_connection_can_be_closed_after_its_response(
+    simulator: Simulator, client: aiohttp.ClientSession
+) -> None:
     simulator.fault(Fault(close_after_response=True))
     async with client.post("/api/embed", json=EMBED) as response:
         assert response.headers.get("Connection") != "close"
@@ -981,7 +985,7 @@ async def test_only_requests_on_used_connections_are_dropped(
     assert first == dropped != fresh == reused
 
 
-async def test_bytes_that_are_no_http(simulator: Simulator, client: aiohttp.ClientSession) -> None:
+async def test_bytes_that_are_not_http(simulator: Simulator, client: aiohttp.ClientSession) -> None:
     simulator.fault(Fault(garbage_status_line=True))
     with pytest.raises(aiohttp.ClientError):
         await whole(client, GENERATE)
@@ -989,7 +993,7 @@ async def test_bytes_that_are_no_http(simulator: Simulator, client: aiohttp.Clie
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_body_cut_short_is_a_payload_error(
+async def test_a_truncated_body_is_a_payload_error(
     simulator: Simulator, client: aiohttp.ClientSession, stream: bool
 ) -> None:
     simulator.fault(Fault(truncate_body=True))
@@ -997,9 +1001,7 @@ async def test_a_body_cut_short_is_a_payload_error(
         await lines(client, GENERATE, stream=stream)
 
 
-async def test_faults_meet_metadata_when_their_path_names_it(
-    simulator: Simulator, client: aiohttp.ClientSession
-) -> None:
+async def test_faults_apply_to_metadata_paths_if_named(simulator: Simulator, client: aiohttp.ClientSession) -> None:
     simulator.fault(Fault(path="/api/version", hang=True))
     simulator.fault(Fault(path="/api/tags", truncate_body=True))
     with pytest.raises(TimeoutError):
@@ -1010,7 +1012,7 @@ async def test_faults_meet_metadata_when_their_path_names_it(
             await response.read()
 
 
-async def test_delay_comes_before_the_answer(simulator: Simulator, client: aiohttp.ClientSession) -> None:
+async def test_the_delay_precedes_the_response(simulator: Simulator, client: aiohttp.ClientSession) -> None:
     simulator.fault(Fault(delay_seconds=0.1))
     await whole(client, GENERATE)
     (call,) = simulator.calls
@@ -1018,10 +1020,10 @@ async def test_delay_comes_before_the_answer(simulator: Simulator, client: aioht
     assert call.first_byte - call.started >= 0.09
 
 
-# Its own life
+# Start and stop
 
 
-async def test_stop_cuts_open_streams_at_once_and_start_takes_the_same_port(simulator: Simulator) -> None:
+async def test_stop_aborts_open_streams_and_start_uses_the_same_port(simulator: Simulator) -> None:
     url = simulator.url
     async with aiohttp.ClientSession(url) as client:
         await whole(client, CHAT)
@@ -1055,7 +1057,7 @@ async def test_start_and_stop_can_be_repeated() -> None:
     assert simulator.open_connections == 0
 
 
-async def test_the_pace_is_kept() -> None:
+async def test_tokens_are_delayed_by_seconds_per_token() -> None:
     async with Simulator(seconds_per_token=0.01) as simulator, aiohttp.ClientSession(simulator.url) as client:
         began = time.perf_counter()
         await whole(client, GENERATE, options={"num_predict": 10})
@@ -1073,7 +1075,7 @@ def run_simulator(port: int) -> subprocess.Popen[str]:
     )
 
 
-def test_the_command_announces_itself_and_ends_cleanly_on_sigterm() -> None:
+def test_the_command_prints_its_url_and_exits_on_sigterm() -> None:
     with run_simulator(0) as process:
         assert process.stderr is not None
         assert "SIMULATED OLLAMA" in process.stderr.readline()
@@ -1082,7 +1084,7 @@ def test_the_command_announces_itself_and_ends_cleanly_on_sigterm() -> None:
         assert process.stderr.read() == ""
 
 
-def test_the_command_says_in_one_sentence_that_its_port_is_taken() -> None:
+def test_the_command_reports_a_port_in_use_in_one_sentence() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with run_simulator(port) as process:

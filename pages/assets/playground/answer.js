@@ -8,13 +8,17 @@ import { MarkdownStream } from "./markdown/stream.js";
 const WARNINGS = {
   empty_response_thinking: "The model used all tokens for thinking and returned no text. Increase max tokens or turn thinking off.",
   invalid_json: "The response is not the requested JSON.",
+  prompt_truncated: "The conversation is longer than the model's context: the model read only a part of it.",
+  context_full: "The response ended because the model's context is full.",
+  truncate_unsupported: "This version of Ollama ignores truncate and shift.",
 };
 const DONE_REASONS = { stop: "finished", length: "token limit reached", load: "model loaded", unload: "model unloaded" };
 
 export class Answer {
-  constructor({ onStart, onRender }) {
+  constructor({ onStart, onRender, onUsage }) {
     this.content = "";
     this.onStart = onStart;
+    this.onUsage = onUsage;
     this.model = make("p", { class: "answered-by" }, make("b", {}, byId("model").value || "Default model"), "waiting…");
     this.text = make("div", { class: "text" });
     this.copy = make("button", { type: "button", class: "copy", "aria-label": "Copy response", hidden: true }, "Copy");
@@ -107,6 +111,7 @@ export class Answer {
 
   done({ done_reason: reason, usage, timings, warnings }) {
     this.isOver = true;
+    this.onUsage(usage);
     this.show([
       ["First token", this.firstToken],
       ["Tokens/s", timings.tokens_per_second?.toFixed(1)],

@@ -4,6 +4,10 @@ import { Problem, call } from "./api.js";
 import { byId, failure, figures, make, milliseconds } from "./elements.js";
 
 const MOST_TEXTS = 32;
+const WARNINGS = {
+  unknown_prefix: "No prefix is known for this input type and model: the texts were sent unchanged.",
+  prompt_truncated: "A text is longer than the model's context: the model read only a part of it.",
+};
 
 export function startComparison({ onUnauthorized }) {
   byId("comparison").addEventListener("submit", async (event) => {
@@ -33,7 +37,11 @@ function show(...children) {
 async function compare(texts) {
   if (texts.length < 2 || texts.length > MOST_TEXTS) throw new Problem(`Enter 2 to ${MOST_TEXTS} texts, one per line.`);
   const askedAt = performance.now();
-  const body = { text: texts, model: byId("embedding-model").value || undefined };
+  const body = {
+    text: texts,
+    model: byId("embedding-model").value || undefined,
+    input_type: byId("input-type").value || undefined,
+  };
   const answer = await (await call("api/ollama/embeddings", { body })).json();
   const similarities = answer.embeddings.map((one) => answer.embeddings.map((other) => dot(one, other)));
   const pairs = similarities.flatMap((row, i) => row.slice(0, i).map((value, j) => ({ value, i: j, j: i })));
@@ -46,10 +54,12 @@ async function compare(texts) {
     legend(pairs.at(-1).value),
     figures([
       ["Model", answer.model],
+      ["Prefix", answer.prefix?.trim()],
       ["Dimensions", String(answer.dimension)],
       ["Tokens", answer.usage.prompt_tokens === null ? null : String(answer.usage.prompt_tokens)],
       ["Time", milliseconds(performance.now() - askedAt)],
     ]),
+    ...answer.warnings.map((warning) => make("p", { class: "warning" }, WARNINGS[warning] ?? warning)),
   ];
 }
 

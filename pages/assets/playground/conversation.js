@@ -1,10 +1,12 @@
 // Chat tab: a conversation with streamed responses.
 
+import { showRoom } from "./abilities.js";
 import { Answer } from "./answer.js";
 import { Problem } from "./api.js";
 import { announce, copyText } from "./clipboard.js";
 import { byId, make } from "./elements.js";
 import { setAnswering } from "./health.js";
+import { imageNames, returnImages, startImages, takeImages } from "./images.js";
 
 const empty = byId("empty");
 const prompt = byId("prompt");
@@ -29,6 +31,7 @@ export function startConversation({ onUnauthorized }) {
     keepFocus();
     ask(text, onUnauthorized);
   });
+  startImages();
   byId("stop").addEventListener("click", stop);
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || event.isComposing || !running || byId("key-dialog").open) return;
@@ -38,6 +41,7 @@ export function startConversation({ onUnauthorized }) {
   byId("new-conversation").addEventListener("click", () => {
     running?.abort();
     history = [];
+    showRoom(null);
     byId("messages").replaceChildren(empty);
     prompt.focus();
   });
@@ -84,15 +88,16 @@ function keepFocus() {
 }
 
 async function ask(text, onUnauthorized) {
-  const turn = { role: "user", content: text };
+  const images = takeImages();
+  const turn = { role: "user", content: text, ...(images.length && { images: images.map(({ data }) => data) }) };
   const conversation = history;
   const stopper = new AbortController();
   running = stopper;
   setRunning(true);
   empty.remove();
   if (matchMedia("(max-width: 820px)").matches) byId("settings").open = false;
-  const answer = new Answer({ onStart: () => setAnswering(running !== null), onRender: scrollToEnd });
-  const said = make("div", { class: "said" }, make("p", {}, text));
+  const answer = new Answer({ onStart: () => setAnswering(running !== null), onRender: scrollToEnd, onUsage: showRoom });
+  const said = make("div", { class: "said" }, make("p", {}, text, ...imageNames(images)));
   byId("messages").append(said, answer.element);
   scrollToEnd(true);
   try {
@@ -108,10 +113,12 @@ async function ask(text, onUnauthorized) {
       said.remove();
       answer.element.remove();
       prompt.value ||= text;
+      returnImages(images);
       onUnauthorized();
     } else {
       answer.failed(error instanceof Problem ? error : new Problem(String(error)));
       prompt.value ||= text;
+      returnImages(images);
     }
   } finally {
     answer.end();

@@ -64,8 +64,13 @@ function isSimulator(version) {
 
 function sentence(health) {
   if (!health?.services) return "The service does not respond";
-  const down = Object.entries(health.services).filter(([, state]) => state === "down");
-  return down.length ? `${down.map(([name]) => (name === "ollama" ? "Ollama" : name)).join(", ")} is down` : "Healthy";
+  if (health.status === "healthy") return "Healthy";
+  const services = Object.entries(health.services);
+  const down = services.filter(([, state]) => state === "down");
+  if (down.length) return `${down.map(([name]) => (name === "ollama" ? "Ollama" : name)).join(", ")} is down`;
+  // Registered components have their own words, and the response does not tell which of them mean down.
+  const others = services.filter(([, state]) => state !== "up");
+  return others.map(([name, state]) => `${name} is ${state.replaceAll("_", " ")}`).join(", ");
 }
 
 /** Sets a text only if it changed, so that screen readers do not repeat it. */

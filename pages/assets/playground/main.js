@@ -1,5 +1,6 @@
 // Entry point: tabs, API key, health, models, and the three tabs' contents.
 
+import { showAbilities, startAbilities } from "./abilities.js";
 import { hasKey, keepKey } from "./api.js";
 import { showCode, startCode } from "./code.js";
 import { startComparison } from "./comparison.js";
@@ -55,6 +56,7 @@ byId("key-form").addEventListener("submit", (event) => {
 async function refreshModels() {
   try {
     await loadModels();
+    await showAbilities();
   } catch (error) {
     if (error.code === "unauthorized") askForKey();
   }
@@ -65,5 +67,6 @@ if (matchMedia("(max-width: 820px)").matches) byId("settings").open = false;
 startConversation({ onUnauthorized: askForKey });
 startComparison({ onUnauthorized: askForKey });
 startCode();
+startAbilities();
 watchHealth({ onHealthy: refreshModels });
 refreshModels();

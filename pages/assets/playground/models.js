@@ -4,6 +4,9 @@ import { call } from "./api.js";
 import { byId, make } from "./elements.js";
 
 let preset = "gpt-oss";
+let embeddingPreset;
+let installed = [];
+let details = new Map();
 
 /** The default model, as far as it is known. */
 export function defaultModel() {
@@ -21,9 +24,11 @@ export async function loadModels() {
     const missing = Object.keys(configured).filter((name) => configured[name] === false);
     const embeds = (model) => model.capabilities?.includes("embedding");
     const writers = list.models.filter((model) => !embeds(model) || model.capabilities.includes("completion"));
-    const embedding = Object.keys(configured).at(-1);
-    fill("model", preset, writers, missing.filter((name) => name !== embedding));
-    fill("embedding-model", embedding, list.models.filter((model) => !model.capabilities?.length || embeds(model)), []);
+    embeddingPreset = Object.keys(configured).at(-1);
+    installed = list.models.map(({ name }) => name);
+    details = new Map();
+    fill("model", preset, writers, missing.filter((name) => name !== embeddingPreset));
+    fill("embedding-model", embeddingPreset, list.models.filter((model) => !model.capabilities?.length || embeds(model)), []);
     note.textContent = list.stale ? "Ollama does not respond; this is the last known list." : "";
   } catch (problem) {
     fill("model", undefined, [], []);
@@ -31,6 +36,27 @@ export async function loadModels() {
     note.textContent = problem.message;
     throw problem;
   }
+}
+
+/** Details of the selected model, or of the default model; undefined if it is not installed. */
+export function chosenModel() {
+  return detailsOf(byId("model").value || preset);
+}
+
+/** Details of the selected embedding model. */
+export function chosenEmbeddingModel() {
+  return detailsOf(byId("embedding-model").value || embeddingPreset);
+}
+
+/** Requests the details of a model once; the page works without them. */
+function detailsOf(name) {
+  const found = installed.find((each) => each === name || each === name?.replace(/:latest$/, ""));
+  if (found === undefined) return Promise.resolve(undefined);
+  if (!details.has(found)) {
+    const path = found.split("/").map(encodeURIComponent).join("/");
+    details.set(found, call(`api/ollama/models/${path}`).then((response) => response.json()).catch(() => undefined));
+  }
+  return details.get(found);
 }
 
 async function configuredModels() {

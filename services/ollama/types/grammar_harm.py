@@ -49,7 +49,7 @@ class _Walk:
         self._visited: set[str] = set()
         self.found: list[HarmfulSchemaError] = []
 
-    def visit(  # noqa: PLR0912 - one branch a keyword
+    def visit(  # noqa: PLR0912 - one branch per keyword
         self, part: Any, open_references: tuple[str, ...], depth: int, kind: Any = None
     ) -> None:
         """Check one part of the schema; `kind` selects one of several types.
@@ -151,7 +151,7 @@ def _check_names(part: dict[str, Any]) -> None:
         for name in part.get("properties", {}):
             if "]" in name or "\\" in name:
                 raise HarmfulSchemaError(
-                    Harm.ENDS_RUNNER_BEFORE_0_30, f"the property {name[:100]!r} beside additionalProperties"
+                    Harm.ENDS_RUNNER_BEFORE_0_30, f"the property {name[:100]!r} together with additionalProperties"
                 )
 
 

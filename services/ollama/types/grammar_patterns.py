@@ -2,8 +2,9 @@
 
 `Converter` follows `_visit_pattern` of llama.cpp's json-schema-to-grammar.cpp, which ran in the server itself:
 undefined behaviour there crashes the server. It works on UTF-8 bytes, here characters up to U+00FF.
-`GrammarParser` follows llama-grammar.cpp, where an error terminated the model runner. The two stand together, over 300
-lines, as what one writes the other reads.
+`GrammarParser` follows llama-grammar.cpp, where an error terminated the model runner.
+
+Over 300 lines, as the parser reads exactly what the converter writes.
 """
 
 import re

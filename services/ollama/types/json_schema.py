@@ -14,7 +14,7 @@ MAX_PATTERN_COST = 100_000
 MAX_BACKTRACKING = 10_000
 MAX_REFERENCE_LENGTH = 2_000
 MAX_ERROR_LENGTH = 300
-TOO_MANY_PARTS = f"with its references followed it has over {MAX_EXPANSION} parts"
+TOO_MANY_PARTS = f"it has over {MAX_EXPANSION} parts, with references resolved"
 IDENTIFIERS = {"$id", "$anchor", "$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor"}
 
 SCHEMA_KEYWORDS = {
@@ -33,7 +33,7 @@ class JsonSchema(dict[str, Any]):
     __slots__ = ("validator",)
 
     def __init__(self, schema: dict[str, Any]) -> None:
-        """Compile it.
+        """Compile the schema.
 
         Raises:
             ValueError: as `schema_validator`.
@@ -43,7 +43,7 @@ class JsonSchema(dict[str, Any]):
 
     @classmethod
     def of(cls, schema: dict[str, Any]) -> Self:
-        """Return the schema compiled; one that already is compiled is returned as it is."""
+        """Return the compiled schema; one that is already compiled is returned unchanged."""
         return schema if isinstance(schema, cls) else cls(schema)
 
 
@@ -61,7 +61,7 @@ def schema_validator(schema: dict[str, Any]) -> jsonschema_rs.Validator:
         msg = f"its patterns have over {MAX_PATTERN_LENGTH} characters"
         raise ValueError(msg)
     if sum(map(pattern_cost, parts.patterns)) > MAX_PATTERN_COST:
-        msg = "its patterns repeat too much"
+        msg = "its patterns have too many repetitions"
         raise ValueError(msg)
     options: jsonschema_rs.RegexOptions | jsonschema_rs.FancyRegexOptions = jsonschema_rs.RegexOptions()
     if any(map(needs_backtracking, parts.patterns)):
@@ -78,7 +78,7 @@ def _shortened(text: str) -> str:
 
 
 def resolver(schema: dict[str, Any]) -> partial[Any]:
-    """Return a function that resolves references within a schema."""
+    """Return a function that resolves references within a schema; it raises `ValueError` for an invalid one."""
     return partial(_target, root=schema)
 
 
@@ -106,7 +106,7 @@ class _Parts:
         total = 1
         for key, value in schema.items():
             if key in IDENTIFIERS and isinstance(value, str | bool):
-                msg = f"{key} is not taken; refer to parts by their place, as in #/$defs/name"
+                msg = f"{key} is not supported; use a JSON pointer such as #/$defs/name"
                 raise ValueError(msg)
             if key == "pattern" and isinstance(value, str):
                 self.patterns.append(value)
@@ -164,6 +164,6 @@ def _target(reference: str, root: dict[str, Any]) -> Any:
             name = step.replace("~1", "/").replace("~0", "~")
             target = target[int(name)] if isinstance(target, list) else target[name]
     except (KeyError, IndexError, TypeError, ValueError):
-        msg = f"the reference {reference[:100]!r} leads nowhere within it"
+        msg = f"the reference {reference[:100]!r} does not exist in it"
         raise ValueError(msg) from None
     return target

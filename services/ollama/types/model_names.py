@@ -71,7 +71,7 @@ class ModelName(NamedTuple):
 
 
 def _cut_source(name: str) -> tuple[str, bool]:
-    """Remove the part that says where the model runs: `:cloud`, `:local` or a final `-cloud`."""
+    """Remove the suffix that determines where the model runs: `:cloud`, `:local` or a final `-cloud`."""
     head, colon, tail = name.rpartition(":")
     source = tail.lower()
     if colon and source in {"cloud", "local"}:

@@ -37,7 +37,7 @@ def pattern_cost(pattern: str) -> int:
         else:
             last = _token_cost(text)
             groups[-1] += last
-            if len(text) > 1 and text[0] not in "\\[":  # a repetition takes the last character alone
+            if len(text) > 1 and text[0] not in "\\[":  # a repetition applies to the last character only
                 last = 1
         if groups[-1] > MAX_COST:
             return MAX_COST

@@ -1,4 +1,4 @@
-"""What the tests do on both chat pages."""
+"""Actions and queries that work on both chat pages."""
 
 from playwright.async_api import Locator, Page
 
@@ -9,7 +9,7 @@ SOON = 3.0
 
 
 async def open_page(tab: Tab, app: NextApp, path: str, model: str = "gpt-oss") -> Page:
-    """Open a chat page and choose a model there."""
+    """Open a chat page and select a model."""
     await tab.page.goto(f"{app.url}{path}")
     await tab.page.get_by_label("Model").select_option(model)
     return tab.page
@@ -22,15 +22,15 @@ async def say(page: Page, text: str) -> None:
 
 
 def answer(page: Page) -> Locator:
-    """Return the last answer."""
+    """Return the element of the last response."""
     return page.get_by_role("article", name="Answer").last
 
 
 def text_of(answer: Locator) -> Locator:
-    """Return the text of an answer, without its reasoning and the line below."""
+    """Return the text of a response, without its reasoning and footer."""
     return answer.locator("> .text")
 
 
 def alerts(page: Page) -> Locator:
-    """Return the failures shown."""
+    """Return the error messages that are shown."""
     return page.locator("main").get_by_role("alert")

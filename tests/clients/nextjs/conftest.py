@@ -13,7 +13,7 @@ __all__ = ["browser", "chromium", "tab"]
 
 KEY = "correct-horse"
 
-# The browser lives in one event loop for all its tests, and so does all that stands behind it.
+# The browser uses one event loop for all tests, and so must everything behind it.
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +31,7 @@ async def ollama() -> AsyncIterator[Simulator]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def simulator(ollama: Simulator) -> AsyncIterator[Simulator]:
-    """The upstream, without the calls, faults and pace of the test before."""
+    """The upstream, without the calls, faults and token rate of the previous test."""
     async with asyncio.timeout(5):
         while ollama.open_calls:
             await asyncio.sleep(0.01)
@@ -43,7 +43,7 @@ async def simulator(ollama: Simulator) -> AsyncIterator[Simulator]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def service(ollama: Simulator, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServiceProcess]:
-    """The service, which wants a key."""
+    """The service, which requires an API key."""
     async with run_service(ollama.url, tmp_path_factory.mktemp("service"), api_keys=KEY) as service:
         yield service
 
@@ -71,13 +71,13 @@ async def next_app_alone(
     built: None,  # noqa: ARG001 - it has to be built first
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[NextApp]:
-    """The example, where no service listens."""
+    """The example without a running service."""
     async with run_next(f"http://127.0.0.1:{free_port()}", tmp_path_factory.mktemp("next")) as app:
         yield app
 
 
 @pytest.fixture
 def app_without_service(next_app_alone: NextApp) -> NextApp:
-    """The example, where no service listens, with an empty log."""
+    """The example without a running service, with an empty log."""
     next_app_alone.forget_log()
     return next_app_alone

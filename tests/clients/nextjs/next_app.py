@@ -30,11 +30,11 @@ class NextApp:
 
     @property
     def log(self) -> str:
-        """What it wrote to stdout and stderr since it answered, or since `forget_log`."""
+        """Its output since it was ready, or since `forget_log`."""
         return self._log.read_text()[self._read :]
 
     def forget_log(self) -> None:
-        """Leave what it wrote so far out of `log`."""
+        """Exclude the output so far from `log`."""
         self._read = len(self._log.read_text())
 
 
@@ -49,7 +49,7 @@ def build() -> None:
 
 @asynccontextmanager
 async def run_next(service_url: str, directory: Path, key: str = "") -> AsyncIterator[NextApp]:
-    """Run the built example against a service, and give it when it answers."""
+    """Run the built example against a service, and yield it when it responds."""
     log = directory / "next.log"
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     variables = {"NEXT_TELEMETRY_DISABLED": "1", "OLLAMA_SERVICE_URL": service_url, "OLLAMA_SERVICE_KEY": key}

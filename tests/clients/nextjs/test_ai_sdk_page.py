@@ -32,7 +32,7 @@ async def test_text_grows_while_the_model_writes(app: NextApp, tab: Tab, simulat
     assert app.log == ""
 
 
-async def test_reasoning_is_folded_away(app: NextApp, tab: Tab, simulator: Simulator) -> None:
+async def test_reasoning_is_collapsed(app: NextApp, tab: Tab, simulator: Simulator) -> None:
     page = await open_page(tab, app, "/ai")
     await say(page, "Think.")
     await expect(answer(page)).to_contain_text("Answered by gpt-oss")
@@ -43,7 +43,7 @@ async def test_reasoning_is_folded_away(app: NextApp, tab: Tab, simulator: Simul
     assert len(simulator.calls_to("/api/chat")) == 1
 
 
-async def test_a_second_message_carries_the_first_answer(app: NextApp, tab: Tab, simulator: Simulator) -> None:
+async def test_a_second_message_includes_the_first_response(app: NextApp, tab: Tab, simulator: Simulator) -> None:
     page = await open_page(tab, app, "/ai", "llama3.1")
     for text in ("One.", "Two."):
         await say(page, text)
@@ -88,7 +88,9 @@ async def test_a_fallback_is_shown(app: NextApp, tab: Tab, simulator: Simulator)
     await expect(answer(page)).to_contain_text("Answered by gpt-oss (fallback)")
 
 
-async def test_a_failure_in_mid_stream_keeps_the_text_and_is_told(app: NextApp, tab: Tab, simulator: Simulator) -> None:
+async def test_a_failure_during_the_stream_keeps_the_text_and_is_shown(
+    app: NextApp, tab: Tab, simulator: Simulator
+) -> None:
     simulator.fault(Fault(error_after=20, message="the runner has crashed"))
     page = await open_page(tab, app, "/ai")
     await say(page, "Hello.")
@@ -97,7 +99,7 @@ async def test_a_failure_in_mid_stream_keeps_the_text_and_is_told(app: NextApp, 
     assert len(app.log.splitlines()) == 1
 
 
-async def test_a_failure_before_the_first_token_is_told_by_the_services_sentence(
+async def test_a_failure_before_the_first_token_shows_the_detail_of_the_service(
     app: NextApp, tab: Tab, simulator: Simulator
 ) -> None:
     simulator.fault(Fault(status=400, message="this model cannot chat"))
@@ -107,7 +109,7 @@ async def test_a_failure_before_the_first_token_is_told_by_the_services_sentence
     assert len(simulator.calls_to("/api/chat")) == 1
 
 
-async def test_no_service_is_told_in_a_sentence(app_without_service: NextApp, tab: Tab) -> None:
+async def test_an_unreachable_service_is_shown_as_a_sentence(app_without_service: NextApp, tab: Tab) -> None:
     page = tab.page
     await page.goto(f"{app_without_service.url}/ai")
     await expect(alerts(page)).to_have_text("The language model service cannot be reached.")
@@ -117,7 +119,7 @@ async def test_no_service_is_told_in_a_sentence(app_without_service: NextApp, ta
 
 
 @pytest.mark.parametrize("body", ["", "{", "null", '{"model": "gpt-oss"}', '{"model": "gpt-oss", "messages": [{}]}'])
-async def test_a_body_that_is_no_conversation_is_refused_readably(
+async def test_a_body_without_a_conversation_is_rejected_with_a_message(
     body: str, app: NextApp, simulator: Simulator
 ) -> None:
     async with aiohttp.ClientSession() as client, client.post(f"{app.url}/api/ai", data=body) as response:

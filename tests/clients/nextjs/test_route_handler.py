@@ -25,7 +25,7 @@ async def client() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-async def test_it_passes_the_stream_on_with_the_headers_that_matter(
+async def test_it_forwards_the_stream_and_its_headers(
     app: NextApp, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
     async with client.post(f"{app.url}/api/chat", json=LLAMA, headers={"Accept-Encoding": "gzip"}) as response:
@@ -42,14 +42,14 @@ async def test_it_passes_the_stream_on_with_the_headers_that_matter(
     assert call.body["messages"] == MESSAGES
 
 
-async def test_pieces_arrive_one_by_one(app: NextApp, simulator: Simulator, client: aiohttp.ClientSession) -> None:
+async def test_chunks_arrive_one_by_one(app: NextApp, simulator: Simulator, client: aiohttp.ClientSession) -> None:
     simulator.seconds_per_token = 0.03
     async with client.post(f"{app.url}/api/chat", json=LLAMA) as response:
         pieces = [piece async for piece in response.content.iter_any()]
     assert len(pieces) >= 5
 
 
-async def test_a_failure_of_the_service_is_passed_on_whole(
+async def test_an_error_of_the_service_is_forwarded_unchanged(
     app: NextApp, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
     simulator.fault(Fault(status=503, message="the queue is full", times=None))
@@ -71,7 +71,7 @@ async def test_a_missing_model_is_named(app: NextApp, simulator: Simulator, clie
 
 
 @pytest.mark.parametrize("body", ["", "{", "null", "12"])
-async def test_a_body_that_is_no_json_object_is_refused_readably(
+async def test_a_body_without_a_json_object_is_rejected_with_a_message(
     body: str, app: NextApp, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
     async with client.post(f"{app.url}/api/chat", data=body) as response:
@@ -82,14 +82,16 @@ async def test_a_body_that_is_no_json_object_is_refused_readably(
     assert app.log == ""
 
 
-async def test_an_array_is_refused_by_the_service(app: NextApp, client: aiohttp.ClientSession) -> None:
+async def test_an_array_is_rejected(app: NextApp, client: aiohttp.ClientSession) -> None:
     async with client.post(f"{app.url}/api/chat", json=[LLAMA]) as response:
         document = await response.json(content_type="application/problem+json")
     assert response.status == 422
     assert document["code"] == "invalid_request"
 
 
-async def test_no_service_is_a_problem_document(app_without_service: NextApp, client: aiohttp.ClientSession) -> None:
+async def test_an_unreachable_service_is_a_problem_document(
+    app_without_service: NextApp, client: aiohttp.ClientSession
+) -> None:
     async with client.post(f"{app_without_service.url}/api/chat", json=LLAMA) as response:
         document = await response.json(content_type="application/problem+json")
     assert response.status == document["status"] == 502
@@ -98,7 +100,7 @@ async def test_no_service_is_a_problem_document(app_without_service: NextApp, cl
     assert app_without_service.log == ""
 
 
-async def test_a_wrong_key_is_said(
+async def test_a_wrong_key_is_reported(
     service: ServiceProcess,
     built: None,  # noqa: ARG001 - it has to be built first
     client: aiohttp.ClientSession,
@@ -113,7 +115,7 @@ async def test_a_wrong_key_is_said(
     assert document["code"] == "unauthorized"
 
 
-async def test_leaving_in_mid_stream_stops_the_model_and_logs_nothing(
+async def test_a_disconnect_during_the_stream_stops_the_model_and_logs_nothing(
     app: NextApp, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
     simulator.seconds_per_token = 0.001
@@ -127,7 +129,7 @@ async def test_leaving_in_mid_stream_stops_the_model_and_logs_nothing(
     assert app.log == ""
 
 
-async def test_leaving_before_the_headers_stops_the_model_and_logs_nothing(
+async def test_a_disconnect_before_the_headers_stops_the_model_and_logs_nothing(
     app: NextApp, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
     simulator.fault(Fault(hang=True))
@@ -136,19 +138,19 @@ async def test_leaving_before_the_headers_stops_the_model_and_logs_nothing(
     asking.cancel()
     await asyncio.wait_for(call.ended_event.wait(), SOON)
     assert call.outcome == "client_gone"
-    # What it might print comes when it is rid of the request: once it has answered the next.
+    # It would log only after the request has ended, so wait for the response to another request.
     async with client.get(f"{app.url}/api/models") as response:
         assert response.status == 200
     assert app.log == ""
 
 
-async def test_the_list_of_models_is_passed_on(app: NextApp, client: aiohttp.ClientSession) -> None:
+async def test_the_model_list_is_forwarded(app: NextApp, client: aiohttp.ClientSession) -> None:
     async with client.get(f"{app.url}/api/models") as response:
         document = await response.json()
     assert {model["name"] for model in document["models"]} >= {"gpt-oss", "llama3.1"}
 
 
-async def test_no_service_is_said_of_the_models_too(
+async def test_an_unreachable_service_is_reported_for_the_models_too(
     app_without_service: NextApp, client: aiohttp.ClientSession
 ) -> None:
     async with client.get(f"{app_without_service.url}/api/models") as response:

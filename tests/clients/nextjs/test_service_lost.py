@@ -1,4 +1,4 @@
-"""A service that is slow, and then gone in mid-stream, as both pages show it."""
+"""A service that is slow and then disconnects during a stream, as shown by both pages."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 @pytest.mark.usefixtures("built")
 @pytest.mark.parametrize("path", ["/chat", "/ai"])
-async def test_the_text_stays_and_the_loss_is_told(
+async def test_the_text_is_kept_and_the_lost_connection_is_shown(
     path: str, simulator: Simulator, tab: Tab, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("lost")

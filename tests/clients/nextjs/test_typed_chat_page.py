@@ -30,7 +30,7 @@ async def test_text_grows_while_the_model_writes(app: NextApp, tab: Tab, simulat
     assert app.log == ""
 
 
-async def test_reasoning_is_folded_away(app: NextApp, tab: Tab, simulator: Simulator) -> None:
+async def test_reasoning_is_collapsed(app: NextApp, tab: Tab, simulator: Simulator) -> None:
     page = await open_page(tab, app, "/chat")
     await say(page, "Think.")
     await expect(answer(page)).to_contain_text("Answered by gpt-oss")
@@ -41,7 +41,7 @@ async def test_reasoning_is_folded_away(app: NextApp, tab: Tab, simulator: Simul
     assert len(simulator.calls_to("/api/chat")) == 1
 
 
-async def test_a_second_message_carries_the_first_answer(app: NextApp, tab: Tab, simulator: Simulator) -> None:
+async def test_a_second_message_includes_the_first_response(app: NextApp, tab: Tab, simulator: Simulator) -> None:
     page = await open_page(tab, app, "/chat", "llama3.1")
     for text in ("One.", "Two."):
         await say(page, text)
@@ -87,7 +87,9 @@ async def test_a_fallback_is_shown(app: NextApp, tab: Tab, simulator: Simulator)
     await expect(answer(page)).to_contain_text("Answered by gpt-oss (fallback)")
 
 
-async def test_a_failure_in_mid_stream_keeps_the_text_and_is_told(app: NextApp, tab: Tab, simulator: Simulator) -> None:
+async def test_a_failure_during_the_stream_keeps_the_text_and_is_shown(
+    app: NextApp, tab: Tab, simulator: Simulator
+) -> None:
     simulator.fault(Fault(error_after=20, message="the runner has crashed"))
     page = await open_page(tab, app, "/chat")
     await say(page, "Hello.")
@@ -95,7 +97,7 @@ async def test_a_failure_in_mid_stream_keeps_the_text_and_is_told(app: NextApp, 
     await expect(answer(page)).to_contain_text("[simulated gpt-oss]")
 
 
-async def test_no_service_is_told_in_a_sentence(app_without_service: NextApp, tab: Tab) -> None:
+async def test_an_unreachable_service_is_shown_as_a_sentence(app_without_service: NextApp, tab: Tab) -> None:
     page = tab.page
     await page.goto(f"{app_without_service.url}/chat")
     await expect(alerts(page)).to_have_text("The language model service cannot be reached.")
@@ -111,7 +113,7 @@ async def test_a_page_fits_on_a_phone(path: str, app: NextApp, tab: Tab) -> None
     await expect(tab.page.get_by_role("heading", level=1)).to_be_in_viewport()
 
 
-async def test_on_a_phone_the_end_and_a_failure_stay_in_view(app: NextApp, tab: Tab, simulator: Simulator) -> None:
+async def test_on_a_phone_the_end_and_a_failure_are_visible(app: NextApp, tab: Tab, simulator: Simulator) -> None:
     await tab.page.set_viewport_size({"width": 360, "height": 640})
     page = await open_page(tab, app, "/chat")
     for text in ("One.", "Two.", "Three."):

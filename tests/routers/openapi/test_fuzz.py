@@ -29,6 +29,7 @@ NATIVE = [
 ]
 OPERATIONS = [
     ("GET", "/api/ollama/models"),
+    ("GET", "/api/ollama/models/{name}"),
     ("POST", "/api/ollama/generate"),
     ("POST", "/api/ollama/chat"),
     ("POST", "/api/ollama/embeddings"),
@@ -40,6 +41,7 @@ OPERATIONS = [
     ("GET", "/health"),
     ("GET", "/health/ready"),
     ("GET", "/health/live"),
+    ("GET", "/version"),
 ]
 load_all_checks()
 # Functions; the library's types do not distinguish them from its check classes.
@@ -58,7 +60,8 @@ WAYS = [
     if not (
         mode is GenerationMode.NEGATIVE
         and (
-            operation[1].startswith(("/health", "/v1/models")) or operation in NATIVE[5:]
+            operation[1].startswith(("/health", "/v1/models", "/api/ollama/models/", "/version"))
+            or operation in NATIVE[5:]
         )  # no invalid requests are possible
     )
 ]

@@ -13,7 +13,7 @@ from config import Settings
 from main import create_app
 from routers.openapi import examples, native_examples, response_examples
 from routers.responses.problems import PROBLEMS_BY_CODE
-from routers.schemas.health import HealthResponse
+from routers.schemas.health import Build, HealthResponse
 from routers.schemas.ollama_responses import ChatResponse, EmbeddingsResponse, GenerateResponse, ModelsResponse
 from routers.schemas.problem import Problem
 from services.ollama.events import Event
@@ -45,6 +45,7 @@ ANSWERS = [
     (EmbeddingsResponse, response_examples.EMBEDDINGS_RESPONSES),
     (ModelsResponse, response_examples.MODELS_RESPONSES),
     (HealthResponse, response_examples.HEALTHY | response_examples.DEGRADED),
+    (Build, response_examples.VERSION),
 ]
 
 
@@ -209,5 +210,5 @@ def test_api_keys_are_documented_only_if_required() -> None:
     guarded = description(api_keys="correct-horse")
     assert set(guarded["components"]["securitySchemes"]) == {"Bearer", "X-API-Key"}
     for path, operation in operations(guarded):
-        assert ("security" in operation) == path.startswith(("/api/", "/v1/"))
+        assert ("security" in operation) == path.startswith(("/api/", "/v1/", "/version"))
     assert "correct-horse" not in json.dumps(guarded)

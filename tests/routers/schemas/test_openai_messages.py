@@ -98,6 +98,7 @@ async def test_content_parts_become_one_text_and_images(
         {"type": "image_url", "image_url": f"data:image/png;base64,{PIXEL}"},
         {"type": "text", "text": "And that?"},
     ]
+    simulator.install("llama3.1", ["completion", "vision"])
     seen = await sent(client, url, simulator, CHAT | {"messages": [{"role": "user", "content": parts}]})
     assert seen["messages"] == [{"role": "user", "content": "What is this?\nAnd that?", "images": [PIXEL, PIXEL]}]
 

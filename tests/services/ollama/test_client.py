@@ -1,4 +1,4 @@
-"""The wire: what is sent again and what is not, and what failures are called."""
+"""The client: requests, retries, connections and errors."""
 
 import asyncio
 import contextlib
@@ -69,7 +69,7 @@ either = pytest.mark.parametrize("ask", [whole, streamed])
 
 @asynccontextmanager
 async def refused() -> AsyncIterator[str]:
-    """Give an address where nobody listens."""
+    """Yield an address where no server listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -77,7 +77,7 @@ async def refused() -> AsyncIterator[str]:
 
 @pytest.fixture
 def server_tls(monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
-    """A server's side of TLS, which aiohttp trusts for the time of a test."""
+    """A TLS context for a server that aiohttp trusts during the test."""
     trusting = ssl.create_default_context(cafile=CERTIFICATE)
     monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", trusting)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -87,7 +87,7 @@ def server_tls(monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
 
 @asynccontextmanager
 async def listening(respond: Respond, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
-    """Give the address of a server that is no Ollama; at the end all that it serves has ended."""
+    """Yield the address of a server; its handlers are ended on exit."""
     served: set[asyncio.Task[None] | None] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -104,7 +104,7 @@ async def listening(respond: Respond, tls: ssl.SSLContext | None = None) -> Asyn
 
 @asynccontextmanager
 async def answering(answer: bytes) -> AsyncIterator[str]:
-    """Give the address of a server that says one thing to whoever sends it a head."""
+    """Yield the address of a server that sends the same bytes after each request head."""
 
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -119,11 +119,13 @@ def calls(simulator: Simulator) -> list[Call]:
     return simulator.calls_to(PATH)
 
 
-# What is sent
+# Requests
 
 
 @either
-async def test_a_request_is_json_and_little_more(transport: OllamaClient, simulator: Simulator, ask: Ask) -> None:
+async def test_a_request_has_a_json_body_and_few_headers(
+    transport: OllamaClient, simulator: Simulator, ask: Ask
+) -> None:
     await ask(transport)
     (seen,) = calls(simulator)
     assert (seen.method, seen.headers["Content-Type"]) == ("POST", "application/json")
@@ -131,14 +133,14 @@ async def test_a_request_is_json_and_little_more(transport: OllamaClient, simula
     assert {name.title() for name in seen.headers} == {"Host", "Accept", "User-Agent", "Content-Type", "Content-Length"}
 
 
-async def test_a_question_has_no_body(transport: OllamaClient, simulator: Simulator) -> None:
+async def test_a_get_request_has_no_body(transport: OllamaClient, simulator: Simulator) -> None:
     await transport.get("/api/tags")
     (seen,) = simulator.calls
     assert {name.title() for name in seen.headers} == {"Host", "Accept", "User-Agent"}
 
 
 @either
-async def test_the_api_key_goes_upstream(make_settings: MakeSettings, simulator: Simulator, ask: Ask) -> None:
+async def test_the_api_key_is_sent_upstream(make_settings: MakeSettings, simulator: Simulator, ask: Ask) -> None:
     async with OllamaClient(client_options(make_settings(ollama_api_key=SecretStr("hush")))) as transport:
         await ask(transport)
         await transport.get("/api/tags")
@@ -146,7 +148,9 @@ async def test_the_api_key_goes_upstream(make_settings: MakeSettings, simulator:
     assert len(simulator.calls) == 2
 
 
-async def test_a_body_of_megabytes_is_sent_whole_each_time(make_settings: MakeSettings, simulator: Simulator) -> None:
+async def test_a_large_body_is_sent_completely_on_each_attempt(
+    make_settings: MakeSettings, simulator: Simulator
+) -> None:
     simulator.fault(Fault(status=503, message="busy"))
     prompt = "x" * 3_000_000
     async with OllamaClient(client_options(make_settings())) as transport:
@@ -178,7 +182,7 @@ async def test_a_base_url_may_have_a_path(make_settings: MakeSettings, simulator
     assert [seen.path for seen in simulator.calls] == ["/ollama/api/tags"]
 
 
-async def test_the_password_of_a_base_url_goes_upstream(make_settings: MakeSettings, simulator: Simulator) -> None:
+async def test_the_password_of_a_base_url_is_sent_upstream(make_settings: MakeSettings, simulator: Simulator) -> None:
     address = simulator.url.replace("://", "://user:word@")
     async with OllamaClient(client_options(make_settings(ollama_base_url=address))) as transport:
         await whole(transport)
@@ -197,12 +201,12 @@ async def test_a_redirect_is_not_followed(make_settings: MakeSettings, simulator
     assert simulator.calls == []
 
 
-# What is sent again
+# Requests that are retried
 
 
 @either
 @pytest.mark.parametrize("status", [503, 429])
-async def test_a_busy_server_is_asked_again(
+async def test_a_request_to_a_busy_server_is_retried(
     transport: OllamaClient, simulator: Simulator, status: int, ask: Ask
 ) -> None:
     simulator.fault(Fault(status=status, message="busy", times=2))
@@ -212,9 +216,7 @@ async def test_a_busy_server_is_asked_again(
 
 @either
 @pytest.mark.parametrize("attempts", [1, 2, 4])
-async def test_the_attempts_are_counted(
-    make_settings: MakeSettings, simulator: Simulator, attempts: int, ask: Ask
-) -> None:
+async def test_attempts_are_counted(make_settings: MakeSettings, simulator: Simulator, attempts: int, ask: Ask) -> None:
     simulator.fault(Fault(status=503, message="busy", times=None))
     async with OllamaClient(client_options(make_settings(ollama_retry_attempts=attempts))) as transport:
         with pytest.raises(OllamaBusyError):
@@ -223,7 +225,7 @@ async def test_the_attempts_are_counted(
 
 
 @either
-async def test_a_refused_connection_is_tried_again(
+async def test_a_refused_connection_is_retried(
     make_settings: MakeSettings, simulator: Simulator, caplog: pytest.LogCaptureFixture, ask: Ask
 ) -> None:
     await simulator.stop()
@@ -239,7 +241,7 @@ async def test_a_refused_connection_is_tried_again(
 
 
 @either
-async def test_a_server_that_stays_away_is_unavailable(
+async def test_a_server_that_stays_unreachable_is_unavailable(
     make_settings: MakeSettings, caplog: pytest.LogCaptureFixture, ask: Ask
 ) -> None:
     async with refused() as address, OllamaClient(client_options(make_settings(ollama_base_url=address))) as transport:
@@ -250,7 +252,7 @@ async def test_a_server_that_stays_away_is_unavailable(
 
 
 @either
-async def test_a_name_that_is_not_found_is_unavailable(make_settings: MakeSettings, ask: Ask) -> None:
+async def test_a_host_name_that_does_not_resolve_is_unavailable(make_settings: MakeSettings, ask: Ask) -> None:
     settings = make_settings(ollama_base_url="http://ollama.invalid", ollama_retry_attempts=1)
     async with OllamaClient(client_options(settings)) as transport:
         with pytest.raises(OllamaUnavailableError) as caught:
@@ -258,7 +260,7 @@ async def test_a_name_that_is_not_found_is_unavailable(make_settings: MakeSettin
     assert "invalid" not in caught.value.detail
 
 
-async def test_the_pauses_grow(
+async def test_the_backoff_grows(
     make_settings: MakeSettings, simulator: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     simulator.fault(Fault(status=503, message="busy", times=None))
@@ -273,7 +275,7 @@ async def test_the_pauses_grow(
     assert len(caplog.records) == 4
 
 
-# What is not
+# Requests that are not retried
 
 
 NOT_AGAIN: list[tuple[Fault, type[OllamaError]]] = [
@@ -295,7 +297,7 @@ NOT_AGAIN: list[tuple[Fault, type[OllamaError]]] = [
 
 @either
 @pytest.mark.parametrize(("fault", "kind"), NOT_AGAIN, ids=fault_id)
-async def test_what_may_have_run_is_not_sent_again(
+async def test_a_request_that_may_have_run_is_not_retried(
     transport: OllamaClient, simulator: Simulator, fault: Fault, kind: type[OllamaError], ask: Ask
 ) -> None:
     simulator.fault(fault)
@@ -311,7 +313,7 @@ async def test_what_may_have_run_is_not_sent_again(
 
 
 @pytest.mark.parametrize("fault", [Fault(error_after=3), Fault(reset_after=3), Fault(stall_after=3)], ids=fault_id)
-async def test_nothing_is_sent_again_after_the_first_chunk(
+async def test_a_stream_is_not_retried_after_its_first_chunk(
     transport: OllamaClient, simulator: Simulator, fault: Fault
 ) -> None:
     simulator.fault(fault)
@@ -325,7 +327,7 @@ async def test_nothing_is_sent_again_after_the_first_chunk(
     assert len(calls(simulator)) == 1
 
 
-async def test_chunks_before_a_bad_line_are_not_lost(transport: OllamaClient, simulator: Simulator) -> None:
+async def test_chunks_before_an_invalid_line_are_delivered(transport: OllamaClient, simulator: Simulator) -> None:
     simulator.fault(Fault(body=b'{"response":"a"}\n{"response":"b"}\nnonsense\n'))
     async with transport.stream(PATH, BODY) as reader:
         assert [chunk["response"] for chunk in await reader.read()] == ["a", "b"]
@@ -333,7 +335,7 @@ async def test_chunks_before_a_bad_line_are_not_lost(transport: OllamaClient, si
             await reader.read()
 
 
-# Kept-alive connections that turn out dead
+# Dead kept-alive connections
 
 
 @either
@@ -355,7 +357,7 @@ async def test_a_dead_connection_is_replaced_once(
 
 
 @either
-async def test_many_dead_connections_are_no_trouble(transport: OllamaClient, simulator: Simulator, ask: Ask) -> None:
+async def test_many_dead_connections_are_replaced(transport: OllamaClient, simulator: Simulator, ask: Ask) -> None:
     simulator.fault(Fault(delay_seconds=0.05, times=3))
     await asyncio.gather(*(ask(transport) for _ in range(3)))
     simulator.fault(Fault(drop_reused=True, times=None))
@@ -378,7 +380,7 @@ async def test_a_fresh_connection_that_dies_is_not_replaced(
 
 
 @either
-async def test_a_kept_alive_connection_that_dies_within_its_answer_is_not_replaced(
+async def test_a_connection_that_dies_during_a_response_is_not_replaced(
     transport: OllamaClient, simulator: Simulator, ask: Ask
 ) -> None:
     await ask(transport)
@@ -389,7 +391,7 @@ async def test_a_kept_alive_connection_that_dies_within_its_answer_is_not_replac
     assert len(calls(simulator)) == 1
 
 
-async def test_a_dead_connection_is_replaced_once_for_a_question_too(
+async def test_a_dead_connection_is_replaced_once_for_a_get_request_too(
     transport: OllamaClient, simulator: Simulator
 ) -> None:
     await transport.get("/api/version")
@@ -399,7 +401,7 @@ async def test_a_dead_connection_is_replaced_once_for_a_question_too(
 
 
 @pytest.mark.parametrize("begun", [b"HTTP/1.1 200 OK\r\nContent-Ty", b"HTTP/1.1 102 Processing\r\n\r\n", b"H"])
-async def test_an_answer_that_has_begun_is_not_asked_for_again(make_settings: MakeSettings, begun: bytes) -> None:
+async def test_a_request_whose_response_has_begun_is_not_sent_again(make_settings: MakeSettings, begun: bytes) -> None:
     asked = 0
 
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -420,7 +422,7 @@ async def test_an_answer_that_has_begun_is_not_asked_for_again(make_settings: Ma
 
 
 async def test_a_connection_that_dies_after_a_second_is_not_replaced(make_settings: MakeSettings) -> None:
-    """Until then the request may well have run."""
+    """By then the request may have run."""
     asked = 0
 
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -441,9 +443,7 @@ async def test_a_connection_that_dies_after_a_second_is_not_replaced(make_settin
 
 
 @either
-async def test_a_transport_that_was_closed_is_unavailable(
-    make_settings: MakeSettings, simulator: Simulator, ask: Ask
-) -> None:
+async def test_a_closed_client_is_unavailable(make_settings: MakeSettings, simulator: Simulator, ask: Ask) -> None:
     async with OllamaClient(client_options(make_settings())) as transport:
         await ask(transport)
     simulator.calls.clear()
@@ -454,7 +454,7 @@ async def test_a_transport_that_was_closed_is_unavailable(
     assert simulator.calls == []
 
 
-async def test_words_that_nobody_asked_for_are_nobody_s_answer(make_settings: MakeSettings) -> None:
+async def test_unsolicited_bytes_are_not_taken_for_a_response(make_settings: MakeSettings) -> None:
     connections = 0
 
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -473,7 +473,7 @@ async def test_words_that_nobody_asked_for_are_nobody_s_answer(make_settings: Ma
     assert connections == 2
 
 
-async def test_no_answers_are_mixed_up_where_many_are_given_up(make_settings: MakeSettings) -> None:
+async def test_responses_are_not_mixed_up_after_many_cancellations(make_settings: MakeSettings) -> None:
     chance = random.Random(7)
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -481,7 +481,7 @@ async def test_no_answers_are_mixed_up_where_many_are_given_up(make_settings: Ma
             body = await reader.readexactly(int(head.split(b"Content-Length: ")[1].split()[0]))
             for piece in (b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body), body[:5], body[5:]):
                 await asyncio.sleep(chance.random() / 500)
-                if writer.is_closing():  # uvloop raises an error of its own for a write to it
+                if writer.is_closing():  # uvloop raises a different error when writing to it
                     return
                 writer.write(piece)
 
@@ -503,11 +503,13 @@ async def test_no_answers_are_mixed_up_where_many_are_given_up(make_settings: Ma
         assert await transport.post(PATH, {"number": 300}) == {"number": 300}
 
 
-# Servers that are no Ollama
+# Servers other than Ollama
 
 
 @pytest.mark.parametrize("status", [100, 102, 103, 104, 199])
-async def test_no_answer_is_taken_for_another_s_after_an_early_word(make_settings: MakeSettings, status: int) -> None:
+async def test_responses_are_not_mixed_up_after_an_informational_response(
+    make_settings: MakeSettings, status: int
+) -> None:
     numbers = itertools.count(1)
 
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -521,7 +523,7 @@ async def test_no_answer_is_taken_for_another_s_after_an_early_word(make_setting
         assert [await whole(transport) for _ in range(3)] == [{"number": number} for number in (1, 2, 3)]
 
 
-async def test_an_early_word_of_a_proxy_is_not_the_answer(make_settings: MakeSettings) -> None:
+async def test_an_informational_response_is_skipped(make_settings: MakeSettings) -> None:
     early = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
     async with (
         answering(early + ANSWER) as url,
@@ -530,7 +532,7 @@ async def test_an_early_word_of_a_proxy_is_not_the_answer(make_settings: MakeSet
         assert await whole(transport) == {"done": True}
 
 
-async def test_another_protocol_is_not_understood(make_settings: MakeSettings) -> None:
+async def test_switching_protocols_is_an_invalid_response(make_settings: MakeSettings) -> None:
     upgrade = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"
 
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -543,7 +545,7 @@ async def test_another_protocol_is_not_understood(make_settings: MakeSettings) -
             await whole(transport)
 
 
-async def test_an_answer_may_end_with_the_connection(make_settings: MakeSettings) -> None:
+async def test_a_response_may_end_with_the_connection(make_settings: MakeSettings) -> None:
     answer = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{"done":true}'
     async with answering(answer) as url, OllamaClient(client_options(make_settings(ollama_base_url=url))) as transport:
         assert await whole(transport) == {"done": True}
@@ -551,7 +553,7 @@ async def test_an_answer_may_end_with_the_connection(make_settings: MakeSettings
 
 
 @pytest.mark.parametrize("has_tls", [False, True])
-async def test_a_body_that_nobody_reads_is_dropped_with_its_request(
+async def test_an_unread_body_is_dropped_with_its_request(
     make_settings: MakeSettings, server_tls: ssl.SSLContext, has_tls: bool
 ) -> None:
     size, received = 50_000_000, 0
@@ -578,7 +580,7 @@ async def test_a_body_that_nobody_reads_is_dropped_with_its_request(
 
 
 @pytest.mark.parametrize("has_tls", [False, True])
-async def test_a_connection_with_half_a_request_on_it_serves_no_other(
+async def test_a_connection_with_a_partial_request_is_not_reused(
     make_settings: MakeSettings, server_tls: ssl.SSLContext, has_tls: bool
 ) -> None:
     answers = iter(
@@ -603,7 +605,7 @@ async def test_a_connection_with_half_a_request_on_it_serves_no_other(
 
 @pytest.mark.parametrize("size", [0, 100, 65_500, 65_536, 65_537, 5_000_000])
 @pytest.mark.parametrize("has_tls", [False, True])
-async def test_bodies_of_any_size_arrive_whole_on_one_connection(
+async def test_bodies_of_any_size_arrive_completely_on_one_connection(
     make_settings: MakeSettings, server_tls: ssl.SSLContext, has_tls: bool, size: int
 ) -> None:
     connections, bodies = 0, []
@@ -626,10 +628,10 @@ async def test_bodies_of_any_size_arrive_whole_on_one_connection(
     assert connections == 1
 
 
-# Deadlines that belong to the wire
+# Timeouts
 
 
-async def test_a_connection_that_does_not_open_has_its_own_deadline(make_settings: MakeSettings) -> None:
+async def test_connecting_has_its_own_timeout(make_settings: MakeSettings) -> None:
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen(0)
@@ -648,8 +650,8 @@ async def test_a_connection_that_does_not_open_has_its_own_deadline(make_setting
     assert caught.value.retryable
 
 
-@pytest.mark.asyncio(loop_factories=["asyncio"])  # uvloop's methods cannot be watched
-async def test_health_s_deadline_leaves_time_for_our_own_answer(
+@pytest.mark.asyncio(loop_factories=["asyncio"])  # uvloop's methods cannot be patched
+async def test_the_health_timeout_leaves_time_for_the_response_of_the_service(
     make_settings: MakeSettings, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     simulator.fault(Fault(path="/api/version", hang=True))
@@ -671,7 +673,7 @@ async def test_health_s_deadline_leaves_time_for_our_own_answer(
     assert [round(seconds) for seconds in timers if 10 < seconds < 1000 and round(seconds) != 60] == [97]
 
 
-async def test_health_has_its_own_deadline(make_settings: MakeSettings, simulator: Simulator) -> None:
+async def test_health_has_its_own_timeout(make_settings: MakeSettings, simulator: Simulator) -> None:
     simulator.fault(Fault(path="/api/version", hang=True))
     async with OllamaClient(client_options(make_settings(ollama_health_timeout=0.2))) as transport:
         with pytest.raises(OllamaTimeoutError, match="OLLAMA_HEALTH_TIMEOUT"):

@@ -1,4 +1,4 @@
-"""What is shown of the message in an error response."""
+"""Messages in error responses."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -46,7 +46,7 @@ DOCUMENTS = [
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 409, 429, 500, 502, 503])
-def test_the_message_is_kept_whatever_its_form(status: int, document: object) -> None:
+def test_the_message_is_kept_in_every_known_format(status: int, document: object) -> None:
     error = error_from_response(status, json.dumps(document).encode(), None)
     assert WORDS in error.detail
     assert "{" not in error.detail
@@ -83,7 +83,7 @@ def test_the_message_may_be_plain_text(status: int) -> None:
     ],
 )
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 405, 413, 429, 500, 502, 503, 504])
-def test_what_is_no_message_is_not_shown(status: int, body: bytes) -> None:
+def test_a_body_without_a_message_is_not_shown(status: int, body: bytes) -> None:
     error = error_from_response(status, body, None)
     assert not NEVER_SHOWN.search(error.detail)
     assert not set("<>{}[]\x00\xff") & set(error.detail)
@@ -106,7 +106,7 @@ def test_what_is_no_message_is_not_shown(status: int, body: bytes) -> None:
         "localhost:11434 refused",
     ],
 )
-def test_addresses_and_paths_are_cut(message: str) -> None:
+def test_addresses_and_paths_are_removed(message: str) -> None:
     shown = sanitize_message(message) or ""
     assert not any(part in shown for part in ("gpu-7", "10.", "fe80", "::1", "/root", "localhost", "11434"))
     assert shown
@@ -115,17 +115,17 @@ def test_addresses_and_paths_are_cut(message: str) -> None:
 @pytest.mark.parametrize(
     "message", ["llama3.1:8b needs gpt-oss:20b", "std::bad_alloc", "ns/model:tag", "took 12:30:45", "at 50%: 3/4"]
 )
-def test_other_words_are_kept(message: str) -> None:
+def test_other_text_is_kept(message: str) -> None:
     assert sanitize_message(message) == message
 
 
-def test_a_message_is_bounded_and_one_printable_line() -> None:
+def test_a_message_is_one_printable_line_of_limited_length() -> None:
     shown = sanitize_message("a\x1b[2J\tb" + "x" * 10_000_000) or ""
     assert len(shown) <= MAX_MESSAGE_LENGTH
     assert shown.isprintable()
 
 
-# What kind of error it is
+# Error classes
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_message_is_bounded_and_one_printable_line() -> None:
         (503, b"<html>", OllamaBusyError),
     ],
 )
-def test_the_status_and_the_form_decide(status: int, body: bytes, kind: type[OllamaError]) -> None:
+def test_the_error_depends_on_the_status_and_the_format(status: int, body: bytes, kind: type[OllamaError]) -> None:
     assert type(error_from_response(status, body, None)) is kind
 
 
@@ -168,7 +168,7 @@ def test_the_status_and_the_form_decide(status: int, body: bytes, kind: type[Oll
         (504, b"", "gateway"),
     ],
 )
-def test_a_bare_status_is_explained(status: int, body: bytes, hint: str) -> None:
+def test_a_status_without_a_message_is_explained(status: int, body: bytes, hint: str) -> None:
     error = error_from_response(status, body, None)
     assert f"status {status}" in error.detail
     assert hint in error.detail
@@ -198,7 +198,7 @@ RATE_LIMITS = [
 
 
 @pytest.mark.parametrize("document", USED_UP, ids=str)
-def test_a_quota_that_is_used_up_is_not_retryable(document: object) -> None:
+def test_an_exhausted_quota_is_not_retryable(document: object) -> None:
     error = error_from_response(429, json.dumps(document).encode(), "7")
     assert isinstance(error, OllamaBusyError)
     assert (error.retryable, error.retry_after_seconds) == (False, 7)
@@ -207,7 +207,7 @@ def test_a_quota_that_is_used_up_is_not_retryable(document: object) -> None:
 
 @pytest.mark.parametrize("document", RATE_LIMITS, ids=str)
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_rate_that_is_exceeded_is_retryable(document: object, status: int) -> None:
+def test_an_exceeded_rate_limit_is_retryable(document: object, status: int) -> None:
     error = error_from_response(status, json.dumps(document).encode(), None)
     assert isinstance(error, OllamaBusyError)
     assert error.retryable is True
@@ -221,7 +221,7 @@ def test_a_rate_that_is_exceeded_is_retryable(document: object, status: int) -> 
     [document for document in DOCUMENTS if isinstance(document, dict) and not {"errors", "title"} & set(document)],
     ids=str,
 )
-def test_an_error_line_may_have_any_form(document: dict[str, object]) -> None:
+def test_an_error_line_may_have_any_known_format(document: dict[str, object]) -> None:
     if isinstance(document.get("detail"), list):
         document = {"error": document}
     error = error_in(document)
@@ -231,7 +231,7 @@ def test_an_error_line_may_have_any_form(document: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("document", [{"error": ""}, {"error": None}, {"error": {}}, {"StatusCode": 500}], ids=str)
-def test_an_error_line_may_say_nothing(document: dict[str, object]) -> None:
+def test_an_error_line_may_have_no_message(document: dict[str, object]) -> None:
     error = error_in(document)
     assert isinstance(error, OllamaResponseError)
     assert error.detail == "Ollama failed without an error message."
@@ -273,7 +273,7 @@ def test_an_error_line_is_never_retryable(
     ],
     ids=str,
 )
-def test_other_lines_are_no_errors(document: dict[str, object]) -> None:
+def test_other_lines_are_not_errors(document: dict[str, object]) -> None:
     assert error_in(document) is None
 
 

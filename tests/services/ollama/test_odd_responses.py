@@ -1,4 +1,4 @@
-"""Answers of Ollama in forms that its documentation does not show."""
+"""Responses of Ollama in undocumented formats."""
 
 import json
 import logging
@@ -48,7 +48,7 @@ async def test_no_models_are_an_empty_list(
 @pytest.mark.parametrize(
     "document", [{}, {"models": {}}, {"models": "none"}, {"models": 5}, {"models": [{}]}, {"data": []}, [], None]
 )
-async def test_what_has_no_list_of_models_is_no_empty_list(
+async def test_a_response_without_a_model_list_is_an_error(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, document: object
 ) -> None:
     before = await models(client, url)
@@ -74,7 +74,7 @@ BAD_ENTRIES: list[object] = [
 
 
 @pytest.mark.parametrize("bad", BAD_ENTRIES, ids=str)
-async def test_an_entry_without_a_name_does_not_cost_the_list(
+async def test_an_entry_without_a_name_is_skipped(
     client: aiohttp.ClientSession,
     make_settings: MakeSettings,
     simulator: Simulator,
@@ -91,7 +91,7 @@ async def test_an_entry_without_a_name_does_not_cost_the_list(
     assert line == "the model list has 2 entries without a usable name; they are left out"
 
 
-async def test_nameless_entries_that_come_back_are_reported_again(
+async def test_entries_without_a_name_are_reported_again_after_a_valid_list(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -113,7 +113,7 @@ async def test_nameless_entries_that_come_back_are_reported_again(
     ],
     ids=str,
 )
-async def test_one_of_the_two_names_is_enough(
+async def test_one_of_the_two_name_fields_is_enough(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, entry: dict[str, Any], name: str
 ) -> None:
     simulator.fault(tags({"models": [entry]}))
@@ -133,7 +133,7 @@ async def test_a_value_of_another_type_is_null(
     assert model.get("capabilities", []) == []
 
 
-async def test_details_stay_as_ollama_gives_them(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
+async def test_details_are_unchanged(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
     details: dict[str, Any] = {
         "families": None,
         "family": "llama",
@@ -165,7 +165,7 @@ async def test_of_two_names_that_differ_in_case_the_first_is_used(
     assert [seen.body["model"] for seen in simulator.calls_to("/api/generate")] == ["llama3.1:latest"]
 
 
-# Which models run
+# Loaded models
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ async def test_of_two_names_that_differ_in_case_the_first_is_used(
     ],
     ids=str,
 )
-async def test_a_model_is_said_to_have_failed_to_load_only_where_that_is_known(
+async def test_a_fallback_requires_that_the_model_is_certainly_not_loaded(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, running: object, falls_back: bool
 ) -> None:
     simulator.fault(Fault(status=500, message="failed to allocate", model="llama3.1"))
@@ -195,7 +195,7 @@ async def test_a_model_is_said_to_have_failed_to_load_only_where_that_is_known(
         assert "failed to allocate" in problem_in(answer, "ollama_error")["detail"]
 
 
-async def test_a_cloud_model_is_never_said_to_have_failed_to_load(
+async def test_a_cloud_model_is_never_reported_as_failed_to_load(
     client: aiohttp.ClientSession, url: str, simulator: Simulator
 ) -> None:
     simulator.fault(Fault(status=500, message="internal error of the cloud"))
@@ -219,7 +219,7 @@ SPARSE: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("answer", SPARSE, ids=str)
-async def test_null_is_nothing(
+async def test_null_fields_are_ignored(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, answer: dict[str, Any], stream: bool
 ) -> None:
     simulator.fault(Fault(body=json.dumps(answer | DONE).encode() + b"\n"))
@@ -235,7 +235,9 @@ async def test_null_is_nothing(
 
 
 @pytest.mark.parametrize("reason", [None, ""])
-async def test_no_reason_is_null(client: aiohttp.ClientSession, url: str, simulator: Simulator, reason: object) -> None:
+async def test_a_missing_done_reason_is_null(
+    client: aiohttp.ClientSession, url: str, simulator: Simulator, reason: object
+) -> None:
     body = {"response": "Hi", "done": True, "done_reason": reason}
     simulator.fault(Fault(body=json.dumps(body).encode()))
     assert (await succeed(client, url, "generate", GENERATE))["done_reason"] is None
@@ -253,7 +255,7 @@ NO_COUNTS: list[object] = [None, "12", -1, 1.5, True, 2**64 - 1, 1e300, []]
         *((odd, None) for odd in NO_COUNTS),
     ],
 )
-async def test_counts(
+async def test_counts_are_non_negative_integers_or_null(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, value: object, count: int | None
 ) -> None:
     names = ("prompt_eval_count", "eval_count", "total_duration", "load_duration", "eval_duration")
@@ -297,7 +299,7 @@ TOO_OLD = Fault(path="/api/embed", status=404, body=b"404 page not found", conte
 
 
 @pytest.mark.parametrize("vectors", BROKEN)
-async def test_broken_vectors_are_no_answer(
+async def test_invalid_vectors_are_an_error(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, vectors: str
 ) -> None:
     simulator.fault(Fault(path="/api/embed", body=b'{"embeddings":%b}' % vectors.encode()))
@@ -323,7 +325,7 @@ async def test_broken_vectors_are_no_answer(
     ],
     ids=str,
 )
-async def test_broken_vectors_of_an_old_server_are_no_answer(
+async def test_invalid_vectors_of_an_old_server_are_an_error(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, vectors: tuple[str, str]
 ) -> None:
     simulator.fault(TOO_OLD)
@@ -332,14 +334,12 @@ async def test_broken_vectors_of_an_old_server_are_no_answer(
     problem_in(await post(client, url, "embeddings", TWO), "ollama_error")
 
 
-async def test_whole_numbers_in_a_vector_are_numbers(
-    client: aiohttp.ClientSession, url: str, simulator: Simulator
-) -> None:
+async def test_integers_in_a_vector_are_accepted(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
     simulator.fault(Fault(path="/api/embed", body=b'{"embeddings":[[1,0],[0,-1.0]]}'))
     assert (await succeed(client, url, "embeddings", TWO))["embeddings"] == [[1, 0], [0, -1.0]]
 
 
-async def test_dimensions_hold_where_ollama_ignores_them(
+async def test_dimensions_are_applied_if_ollama_ignores_them(
     client: aiohttp.ClientSession, url: str, simulator: Simulator
 ) -> None:
     simulator.fault(Fault(path="/api/embed", body=b'{"embeddings":[[3,4,12],[0.6,0.8,0]]}'))
@@ -350,7 +350,7 @@ async def test_dimensions_hold_where_ollama_ignores_them(
     problem_in(await post(client, url, "embeddings", TWO | {"dimensions": 2}), "ollama_error")
 
 
-async def test_a_model_that_is_narrower_than_the_dimensions_asked_for_stays_so(
+async def test_a_vector_shorter_than_the_dimensions_is_unchanged(
     client: aiohttp.ClientSession, url: str, simulator: Simulator
 ) -> None:
     simulator.fault(Fault(path="/api/embed", body=b'{"embeddings":[[0.6,0.8],[0.8,0.6]]}'))

@@ -21,7 +21,7 @@ def read(chunk: dict[str, Any], response_format: Any = None, served: ResolvedMod
     return Completion.read(chunk, request(response_format), served)
 
 
-def test_numbers_are_read_in_tokens_and_milliseconds() -> None:
+def test_counts_are_tokens_and_durations_are_milliseconds() -> None:
     done = read(
         DONE
         | {"total_duration": 3_000_000_000, "load_duration": 1_500_000, "prompt_eval_count": 7}
@@ -31,17 +31,17 @@ def test_numbers_are_read_in_tokens_and_milliseconds() -> None:
     assert done.timings == Timings(3000.0, 1.5, 250.0, 2000.0, tokens_per_second=20.0)
 
 
-def test_numbers_that_are_not_given_are_null() -> None:
+def test_missing_numbers_are_null() -> None:
     done = read(DONE).done
     assert set(asdict(done.usage).values()) == {None}
     assert set(asdict(done.timings).values()) == {None}
 
 
-def test_a_total_needs_both_numbers() -> None:
+def test_the_total_requires_both_counts() -> None:
     assert read(DONE | {"eval_count": 4}).done.usage == Usage(None, 4, None)
 
 
-def test_no_rate_without_a_duration() -> None:
+def test_the_rate_requires_a_duration() -> None:
     assert read(DONE | {"eval_count": 4, "eval_duration": 0}).done.timings.tokens_per_second is None
 
 
@@ -50,7 +50,7 @@ def test_a_missing_reason_is_null(reason: str | None) -> None:
     assert read(DONE | {"done_reason": reason}).done.done_reason is None
 
 
-def test_chat_and_generate_are_read_alike() -> None:
+def test_chat_and_generate_are_parsed_the_same_way() -> None:
     calls = [{"function": {"name": "score", "arguments": {"player": "Kelce"}}}]
     message = {"role": "assistant", "content": "Hi", "thinking": "Hm.", "tool_calls": calls}
     chat = read({"message": message, "done": True})
@@ -81,7 +81,7 @@ def test_null_text_is_empty() -> None:
     ],
     ids=str,
 )
-def test_an_answer_that_is_none_is_an_error(chunk: dict[str, Any]) -> None:
+def test_a_malformed_response_is_an_error(chunk: dict[str, Any]) -> None:
     with pytest.raises(OllamaResponseError):
         read(chunk)
 
@@ -104,7 +104,7 @@ def test_a_number_of_another_type_is_null() -> None:
         ),
     ],
 )
-def test_an_answer_that_is_all_thinking_is_warned_about(chunk: dict[str, Any], expected: list[str]) -> None:
+def test_a_response_that_is_only_thinking_has_a_warning(chunk: dict[str, Any], expected: list[str]) -> None:
     assert read(chunk | {"done": True}).done.warnings == expected
 
 
@@ -120,16 +120,18 @@ def test_an_answer_that_is_all_thinking_is_warned_about(chunk: dict[str, Any], e
         ("anything", None, []),
     ],
 )
-def test_json_that_is_not_as_asked_is_warned_about(text: str, response_format: Any, expected: list[str]) -> None:
+def test_json_that_does_not_satisfy_the_format_has_a_warning(
+    text: str, response_format: Any, expected: list[str]
+) -> None:
     assert read(DONE | {"response": text}, response_format).done.warnings == expected
 
 
-def test_a_fallback_is_warned_about_before_all_else() -> None:
+def test_the_fallback_warning_is_the_first() -> None:
     served = ResolvedModel("gpt-oss", "unknown", fallback=True)
     assert read(DONE, "json", served).done.warnings == ["fallback_model", "invalid_json"]
 
 
-def test_a_stream_is_judged_by_its_whole_text() -> None:
+def test_the_complete_text_of_a_stream_is_validated() -> None:
     answer = ResponseParser(SCHEMA)
     chunks: list[dict[str, Any]] = [{"response": '{"keep"'}, {"response": ": true}"}, {"response": "", "done": True}]
     events = [event for chunk in chunks for event in answer.events(chunk)]
@@ -137,10 +139,10 @@ def test_a_stream_is_judged_by_its_whole_text() -> None:
     assert (
         events[-1] == Completion.read(DONE | {"response": '{"keep": true}', "done_reason": ""}, request(), SERVED).done
     )
-    assert answer.is_done
+    assert answer.done is not None
 
 
-def test_one_chunk_gives_its_events_in_order() -> None:
+def test_the_events_of_a_chunk_are_in_order() -> None:
     call = {"function": {"name": "score", "arguments": {}}}
     message = {"thinking": "Hm.", "content": "Hi", "tool_calls": [call, call]}
     events = list(ResponseParser(None).events({"message": message, "done": True}))

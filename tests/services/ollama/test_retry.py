@@ -1,4 +1,4 @@
-"""A busy Ollama: its words are shown, its `Retry-After` is heeded, and a used-up quota is not retried."""
+"""Retries of a busy Ollama: messages, `Retry-After` and exhausted quotas."""
 
 import asyncio
 import logging
@@ -31,7 +31,7 @@ SERVER_BUSY = "server busy, please try again.  maximum pending requests exceeded
 
 
 @every_kind
-async def test_a_used_up_quota_is_not_retried_and_its_words_are_shown(
+async def test_an_exhausted_quota_is_not_retried_and_its_message_is_shown(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind
 ) -> None:
     simulator.fault(Fault(status=429, message=f"{USED_UP}: https://ollama.com/upgrade", times=None))
@@ -42,7 +42,7 @@ async def test_a_used_up_quota_is_not_retried_and_its_words_are_shown(
     assert len(simulator.calls_to(kind.upstream)) == 1
 
 
-async def test_a_quota_that_turns_out_used_up_ends_the_retries(
+async def test_an_exhausted_quota_ends_the_retries(
     simulator: Simulator, client: aiohttp.ClientSession, url: str
 ) -> None:
     simulator.fault(Fault(status=503))
@@ -53,7 +53,7 @@ async def test_a_quota_that_turns_out_used_up_ends_the_retries(
 
 
 @every_kind
-async def test_the_words_of_a_busy_server_are_shown_after_the_retries(
+async def test_the_message_of_a_busy_server_is_shown_after_the_retries(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind
 ) -> None:
     simulator.fault(Fault(status=503, message=SERVER_BUSY, times=None))
@@ -66,7 +66,7 @@ async def test_the_words_of_a_busy_server_are_shown_after_the_retries(
 
 @every_kind
 @pytest.mark.parametrize("status", [429, 503])
-async def test_the_next_attempt_waits_as_long_as_ollama_asks(
+async def test_the_next_attempt_waits_for_retry_after(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind, status: int
 ) -> None:
     simulator.fault(Fault(status=status, retry_after="0.15"))
@@ -75,8 +75,8 @@ async def test_the_next_attempt_waits_as_long_as_ollama_asks(
     assert second.started - (first.ended or 0) >= 0.15
 
 
-async def test_a_date_is_waited_for(simulator: Simulator, client: aiohttp.ClientSession, url: str) -> None:
-    until_then = datetime.now(UTC) + timedelta(seconds=3)  # a date has whole seconds
+async def test_retry_after_may_be_a_date(simulator: Simulator, client: aiohttp.ClientSession, url: str) -> None:
+    until_then = datetime.now(UTC) + timedelta(seconds=3)  # dates have a resolution of one second
     simulator.fault(Fault(status=503, retry_after=format_datetime(until_then, usegmt=True)))
     assert (await see(WHOLE.ask(client, url))).status == 200
     first, second = simulator.calls_to(WHOLE.upstream)
@@ -84,7 +84,7 @@ async def test_a_date_is_waited_for(simulator: Simulator, client: aiohttp.Client
 
 
 @pytest.mark.parametrize("value", ["-5", "soon", "", "Wed, 21 Oct 2015 07:28:00 GMT", "0"])
-async def test_no_time_to_wait_leaves_the_backoff(
+async def test_a_short_retry_after_does_not_shorten_the_backoff(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, value: str
 ) -> None:
     simulator.fault(Fault(status=429, retry_after=value))
@@ -95,7 +95,7 @@ async def test_no_time_to_wait_leaves_the_backoff(
 
 @every_kind
 @pytest.mark.parametrize(("value", "told"), [("11", "11"), ("120", "120"), ("86400", "3600")])
-async def test_a_long_wait_is_left_to_the_client(
+async def test_a_long_retry_after_is_passed_on_to_the_client(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind, value: str, told: str
 ) -> None:
     simulator.fault(Fault(status=503, retry_after=value, times=None))
@@ -106,7 +106,7 @@ async def test_a_long_wait_is_left_to_the_client(
 
 
 @every_kind
-async def test_a_wait_beyond_the_deadline_is_not_begun(
+async def test_a_wait_beyond_the_request_timeout_is_not_started(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, kind: Kind
 ) -> None:
     simulator.fault(Fault(status=503, retry_after="9", times=None))
@@ -116,7 +116,7 @@ async def test_a_wait_beyond_the_deadline_is_not_begun(
     assert len(simulator.calls_to(kind.upstream)) == 1
 
 
-async def test_a_backoff_beyond_the_deadline_does_not_turn_busy_into_a_timeout(
+async def test_a_backoff_beyond_the_request_timeout_is_reported_as_busy(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
     simulator.fault(Fault(status=503, message=SERVER_BUSY, times=None))
@@ -127,7 +127,7 @@ async def test_a_backoff_beyond_the_deadline_does_not_turn_busy_into_a_timeout(
 
 
 @pytest.mark.parametrize("kind", [WHOLE, STREAMED_SSE, EMBEDDINGS], ids=lambda kind: kind.name)
-async def test_a_client_that_leaves_ends_the_wait(
+async def test_a_disconnect_ends_the_wait(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, caplog: pytest.LogCaptureFixture, kind: Kind
 ) -> None:
     caplog.set_level(logging.WARNING)
@@ -141,7 +141,7 @@ async def test_a_client_that_leaves_ends_the_wait(
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_a_busy_answer_that_is_cut_short_is_still_busy(
+async def test_a_truncated_busy_response_is_still_busy(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, status: int
 ) -> None:
     simulator.fault(Fault(status=status, truncate_body=True))
@@ -150,7 +150,7 @@ async def test_a_busy_answer_that_is_cut_short_is_still_busy(
 
 
 @every_kind
-async def test_the_words_of_an_error_in_a_200_are_shown(
+async def test_the_message_of_an_error_in_a_200_is_shown(
     simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind
 ) -> None:
     body = b'{"error":{"message":"the upstream of http://10.1.2.3 died"}}\n'
@@ -161,7 +161,7 @@ async def test_the_words_of_an_error_in_a_200_are_shown(
     assert "10.1.2.3" not in seen.json["detail"]
 
 
-async def test_the_words_of_an_error_in_a_200_model_list_are_shown(
+async def test_the_message_of_an_error_in_a_200_model_list_is_shown(
     simulator: Simulator, client: aiohttp.ClientSession, url: str
 ) -> None:
     simulator.fault(Fault(path="/api/tags", body=b'{"error":"the disk is full"}'))

@@ -1,4 +1,4 @@
-"""Each deadline fires by its own setting, says so, closes the upstream connection, and is never retried."""
+"""Each timeout has its own setting, which the error names; it closes the upstream connection and is not retried."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ from tests.kinds import (
 from tests.serving import serve
 
 LIMIT = 0.1
-SLACK = 4  # for a busy machine; the other limits of the settings are longer
+SLACK = 4  # enough for a busy machine; other timeouts of the settings are longer
 STREAMS = [kind for kind in KINDS if kind.is_stream]
 WHOLES = [kind for kind in KINDS if not kind.is_stream]
 
@@ -69,7 +69,7 @@ async def test_request_timeout_limits_the_wait_for_the_first_chunk_after_the_hea
 
 
 @pytest.mark.parametrize("kind", WHOLES, ids=lambda kind: kind.name)
-async def test_request_timeout_limits_a_whole_answer_to_its_end(
+async def test_request_timeout_limits_a_complete_response(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, kind: Kind
 ) -> None:
     simulator.fault(Fault(stall_after=1, times=None))
@@ -80,7 +80,7 @@ async def test_request_timeout_limits_a_whole_answer_to_its_end(
 
 
 @pytest.mark.parametrize("kind", STREAMS, ids=lambda kind: kind.name)
-async def test_idle_timeout_limits_the_silence_between_chunks(
+async def test_idle_timeout_limits_the_time_between_chunks(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, kind: Kind
 ) -> None:
     simulator.fault(Fault(stall_after=2, times=None))
@@ -98,7 +98,7 @@ async def test_idle_timeout_limits_the_silence_between_chunks(
 
 
 @pytest.mark.parametrize("kind", [STREAMED_SSE, STREAMED_NDJSON, STREAMED_TEXT], ids=lambda kind: kind.name)
-async def test_a_stream_has_no_limit_in_all(
+async def test_the_total_time_of_a_stream_is_not_limited(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, kind: Kind
 ) -> None:
     simulator.seconds_per_token = 0.03
@@ -119,7 +119,7 @@ async def test_the_first_chunk_may_take_longer_than_a_later_one(
         check_one_last((await see(kind.ask(client, url))).events, "done")
 
 
-async def test_a_slow_reader_is_not_taken_for_a_silent_model(
+async def test_a_slow_reader_does_not_cause_an_idle_timeout(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
     async with serve(create_app(make_settings(ollama_stream_idle_timeout=0.5))) as url:
@@ -143,7 +143,7 @@ async def test_health_timeout_limits_the_model_list(
     assert {call.outcome for call in simulator.calls_to("/api/tags")} == {"client_gone"}
 
 
-async def test_a_silent_model_list_does_not_stop_a_generation(
+async def test_a_hanging_model_list_does_not_stop_a_generation(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
     simulator.fault(Fault(path="/api/tags", hang=True, times=None))
@@ -152,10 +152,10 @@ async def test_a_silent_model_list_does_not_stop_a_generation(
         assert [one.status for one in seen] == [200] * len(KINDS)
 
 
-async def test_a_model_that_trickles_is_silent_between_its_chunks(
+async def test_idle_timeout_applies_between_partial_lines(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
-    """A chunk is a line: bytes without an end do not count."""
+    """An incomplete line does not count as a chunk."""
     simulator.fault(Fault(stall_after=1, split_bytes=1, times=None))
     async with serve(create_app(make_settings(ollama_request_timeout=LIMIT, ollama_stream_idle_timeout=LIMIT))) as url:
         seen = await see(STREAMED_NDJSON.ask(client, url))
@@ -165,7 +165,7 @@ async def test_a_model_that_trickles_is_silent_between_its_chunks(
 
 
 @pytest.mark.parametrize("kind", [WHOLE, STREAMED_SSE, EMBEDDINGS], ids=lambda kind: kind.name)
-async def test_the_deadline_holds_over_all_attempts(
+async def test_request_timeout_limits_all_attempts_together(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, kind: Kind
 ) -> None:
     simulator.fault(Fault(status=503, message="busy", times=1))

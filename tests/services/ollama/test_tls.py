@@ -1,4 +1,4 @@
-"""TLS between the service and Ollama: real servers on loopback, with certificates good and bad."""
+"""TLS between the service and Ollama, with valid and invalid certificates."""
 
 import asyncio
 import logging
@@ -38,7 +38,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @asynccontextmanager
 async def tls_in_front_of(simulator: Simulator, certificate: tuple[Path, Path]) -> AsyncIterator[str]:
-    """Give the address of a TLS proxy in front of the simulator."""
+    """Yield the address of a TLS proxy in front of the simulator."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)
 
@@ -66,7 +66,7 @@ async def tls_in_front_of(simulator: Simulator, certificate: tuple[Path, Path]) 
 
 @asynccontextmanager
 async def listening(respond: Respond, context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """Give the port of a server; at the end all that it serves is ended, also what has not begun."""
+    """Yield the port of a server; all its handlers are ended on exit."""
     tasks: list[asyncio.Task[None]] = []
     writers: list[asyncio.StreamWriter] = []
 
@@ -91,7 +91,7 @@ async def listening(respond: Respond, context: ssl.SSLContext | None = None) -> 
 
 
 def saying(answer: bytes) -> Respond:
-    """Return what answers any bytes with these."""
+    """Return a handler that responds to anything with these bytes."""
 
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(65536)
@@ -103,7 +103,7 @@ def saying(answer: bytes) -> Respond:
 
 @asynccontextmanager
 async def misconfigured(case: str, simulator: Simulator, certificate: tuple[Path, Path]) -> AsyncIterator[str]:
-    """Give an address that cannot work."""
+    """Yield an address that does not work."""
     go_server = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
     nginx = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n<html>The plain HTTP request was sent to HTTPS port"
     async with AsyncExitStack() as stack:
@@ -132,7 +132,7 @@ MISCONFIGURED = [
 
 @kinds
 @pytest.mark.parametrize(("case", "cause"), MISCONFIGURED)
-async def test_what_trying_again_does_not_mend_is_not_tried_again(
+async def test_tls_configuration_errors_are_not_retried(
     make_settings: MakeSettings,
     simulator: Simulator,
     client: aiohttp.ClientSession,
@@ -190,7 +190,7 @@ async def test_a_certificate_for_another_name_is_not_accepted(
     ("address", "cause"),
     [("http://ollama.invalid", "DNS: "), ("http://127.0.0.1:9", "network: Connection refused")],
 )
-async def test_what_may_mend_itself_is_tried_again_and_the_log_says_why(
+async def test_temporary_failures_are_retried_and_their_reason_is_logged(
     make_settings: MakeSettings,
     client: aiohttp.ClientSession,
     caplog: pytest.LogCaptureFixture,
@@ -205,7 +205,7 @@ async def test_what_may_mend_itself_is_tried_again_and_the_log_says_why(
     assert any(line.startswith("Ollama cannot be reached; ") and cause in line for line in caplog.messages)
 
 
-async def test_a_handshake_that_is_cut_off_is_tried_again(
+async def test_an_aborted_handshake_is_retried(
     make_settings: MakeSettings, client: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with (
@@ -217,7 +217,7 @@ async def test_a_handshake_that_is_cut_off_is_tried_again(
     assert "TLS: the handshake was cut off" in caplog.text
 
 
-def test_an_unknown_failure_of_the_network_is_named() -> None:
+def test_an_unknown_network_failure_is_logged_by_its_type() -> None:
     error = aiohttp.ClientConnectorError(None, OSError("odd"))  # type: ignore[arg-type]
     mapped = map_aiohttp_error(error)
     assert isinstance(mapped, OllamaUnavailableError)

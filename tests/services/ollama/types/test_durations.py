@@ -26,7 +26,7 @@ NUMBERS: list[tuple[object, object]] = [
 
 
 @pytest.mark.parametrize(("given", "sent"), TEXTS + NUMBERS)
-def test_what_ollama_takes(given: object, sent: object) -> None:
+def test_valid_durations(given: object, sent: object) -> None:
     value = parse_keep_alive(given)
     assert value == sent
     assert isinstance(value, str) is isinstance(sent, str)
@@ -54,7 +54,7 @@ def test_what_ollama_takes(given: object, sent: object) -> None:
         float("nan"),
     ],
 )
-def test_what_ollama_refuses_is_refused(given: object) -> None:
+def test_invalid_durations_are_rejected(given: object) -> None:
     with pytest.raises(ValueError, match="a duration with a unit such as"):
         parse_keep_alive(given)
 
@@ -63,7 +63,7 @@ durations = st.lists(st.sampled_from([*"0123456789.-+ ", "ns", "us", "µs", "ms"
 
 
 @given(durations.map("".join) | st.text(max_size=5) | st.floats() | st.integers() | st.booleans() | st.none())
-def test_whatever_is_let_through_is_understood_by_ollama(value: object) -> None:
+def test_accepted_durations_are_valid_in_ollama(value: object) -> None:
     try:
         sent = parse_keep_alive(value)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a schema does to Ollama, as seen on servers: 0.24 and 0.33."""
+"""Effects of schemas on Ollama, as observed with 0.24 and 0.33."""
 
 from typing import Any
 
@@ -60,7 +60,7 @@ ENDS_SERVER = [
     "^(+a)$",
     "^{2}$",
     "^({2})$",
-    "^a]$",  # goes on for ever, as the next five do
+    "^a]$",  # an endless loop, as the next five
     r"^\{a}$",
     r"^\[a]$",
     "^[]a]$",
@@ -160,10 +160,10 @@ def harm(schema: dict[str, Any]) -> Harm | None:
     + [("^a{2,1}$", EVERY)],
     ids=lambda value: repr(value)[:40],
 )
-def test_a_pattern_does_what_it_was_seen_to_do(pattern: str, expected: Harm | None) -> None:
+def test_the_harm_of_patterns_is_as_observed(pattern: str, expected: Harm | None) -> None:
     assert harm({"type": "string", "pattern": pattern}) is expected
 
 
 @pytest.mark.parametrize(("schema", "expected"), SCHEMAS, ids=lambda value: str(value)[:60])
-def test_a_schema_does_what_it_was_seen_to_do(schema: dict[str, Any], expected: Harm | None) -> None:
+def test_the_harm_of_schemas_is_as_observed(schema: dict[str, Any], expected: Harm | None) -> None:
     assert harm(schema) is expected

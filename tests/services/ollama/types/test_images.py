@@ -31,33 +31,33 @@ PADDED = base64.b64encode(IMAGE[:-1]).decode()
     ],
     ids=range(15),
 )
-def test_what_serialisers_write_becomes_what_ollama_decodes(written: str) -> None:
+def test_images_are_normalized_to_standard_base64(written: str) -> None:
     assert plain_base64(written) == PLAIN
 
 
 @pytest.mark.parametrize("cut", [0, 1, 2])
 @pytest.mark.parametrize("prefix", ["", "data:image/png;base64,"])
 @pytest.mark.parametrize("length", [1, 2, 3, 4])
-def test_padding_is_made_whole(cut: int, prefix: str, length: int) -> None:
+def test_padding_is_completed(cut: int, prefix: str, length: int) -> None:
     whole = base64.b64encode(IMAGE[:length]).decode()
     written = whole[: len(whole) - cut] if whole.endswith("=" * cut) else whole
     assert plain_base64(prefix + written) == whole
 
 
-def test_percent_encoded_padding_is_taken() -> None:
+def test_percent_encoded_padding_is_accepted() -> None:
     assert plain_base64("data:image/png;base64," + PADDED.replace("=", "%3D")) == PADDED
 
 
 @pytest.mark.parametrize(
     "url", ["http://example.org/a.png", "HTTPS://example.org/a.png", " file:///a.png", "blob:http://example.org/1"]
 )
-def test_a_url_is_refused_as_one(url: str) -> None:
+def test_a_url_is_rejected_with_the_reason(url: str) -> None:
     with pytest.raises(ValueError, match="a URL is not fetched"):
         plain_base64(url)
 
 
 @pytest.mark.parametrize("url", ["data:", "data:image/svg+xml,%3Csvg%3E", "data:image/png,AAAA", "data:base64"])
-def test_a_data_url_without_base64_is_refused_as_one(url: str) -> None:
+def test_a_data_url_without_base64_is_rejected_with_the_reason(url: str) -> None:
     with pytest.raises(ValueError, match="data: URL is not base64"):
         plain_base64(url)
 
@@ -67,7 +67,7 @@ def test_a_data_url_without_base64_is_refused_as_one(url: str) -> None:
     [[137, 80], {"type": "Buffer", "data": [137, 80]}, {"0": 137}, 137, None, {"image_url": {"url": "a"}}],
     ids=str,
 )
-def test_bytes_in_another_form_are_refused_with_what_to_send(value: object) -> None:
+def test_lists_of_bytes_are_rejected_with_what_to_send(value: object) -> None:
     with pytest.raises(ValueError, match=r"not a list or an object of bytes; in JavaScript: Buffer\.from"):
         plain_base64(value)
 
@@ -93,6 +93,6 @@ NO_IMAGES += ["-" * 1000 + "!", "!" * 1000]
 
 
 @pytest.mark.parametrize("text", NO_IMAGES)
-def test_what_is_no_base64_is_refused(text: str) -> None:
+def test_invalid_base64_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="base64 text"):
         plain_base64(text)

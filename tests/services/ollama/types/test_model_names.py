@@ -50,18 +50,18 @@ def test_names_of_different_models_differ() -> None:
 
 
 @pytest.mark.parametrize("name", INVALID)
-def test_invalid_name_is_refused(name: str) -> None:
+def test_an_invalid_name_is_rejected(name: str) -> None:
     with pytest.raises(ValueError, match="a model name such as"):
         ModelName.parse(name)
 
 
 @pytest.mark.parametrize("name", ["gpt-oss:120b-cloud", "gpt-oss:cloud", "me/model:cloud"])
-def test_cloud_names_are_known_as_such(name: str) -> None:
+def test_cloud_names_are_recognized(name: str) -> None:
     assert ModelName.parse(name).is_cloud
 
 
 @pytest.mark.parametrize("name", ["gpt-oss", "gpt-oss-cloud", "gpt-oss:local", "cloud", "cloud/model"])
-def test_other_names_are_not_of_the_cloud(name: str) -> None:
+def test_other_names_are_not_cloud_names(name: str) -> None:
     assert not ModelName.parse(name).is_cloud
 
 
@@ -69,7 +69,7 @@ def test_other_names_are_not_of_the_cloud(name: str) -> None:
     ("name", "short"),
     [("gpt-oss:latest", "gpt-oss"), ("gpt-oss", "gpt-oss"), ("gpt-oss:20b", "gpt-oss:20b"), ("me/a:latest", "me/a")],
 )
-def test_short_name_has_no_default_tag(name: str, short: str) -> None:
+def test_the_short_name_has_no_default_tag(name: str, short: str) -> None:
     assert short_name(name) == short
 
 
@@ -87,11 +87,11 @@ names = st.lists(
 
 
 @given(names | st.text(max_size=12))
-def test_names_are_read_as_ollama_reads_them(text: str) -> None:
+def test_names_are_parsed_as_in_ollama(text: str) -> None:
     name, (rest, source) = parsed(text), split_source(text)
     theirs = parse_name(rest)
     if name is None:
-        # schemes are checked more strictly here, and so is space within a name
+        # stricter than Ollama for schemes and for white space within a name
         assert theirs is None or "://" in text or len(text.split()) > 1
     else:
         assert theirs is not None
@@ -106,11 +106,11 @@ def test_case_makes_no_difference(text: str) -> None:
 
 
 @given(names)
-def test_the_short_name_is_the_same_model(text: str) -> None:
+def test_the_short_name_names_the_same_model(text: str) -> None:
     if (name := parsed(text)) is not None and not name.is_cloud:
         assert parsed(short_name(text.strip())) == name
 
 
-def test_a_name_without_end_is_none() -> None:
+def test_an_overlong_name_is_rejected() -> None:
     assert parsed("s" * 900 + "://host/namespace/model") is not None
     assert parsed("s" * 5_000_000 + "://host/namespace/model") is None

@@ -1,0 +1,168 @@
+"""Task prefixes that embedding models were trained with; Ollama adds none.
+
+Vectors of queries and documents can only be compared if both were made with the prefixes of the same model card.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, get_args
+
+import orjson
+
+from services.ollama.types.model_names import ModelName
+
+InputType = Literal["query", "document", "classification", "clustering"]
+INPUT_TYPES: tuple[InputType, ...] = get_args(InputType)
+Prefixes = Mapping[str, str]
+"""Prefixes by input type."""
+
+WANTED = (
+    'a JSON object such as {"my-model": {"query": "search: ", "document": ""}}, '
+    f"with prefixes for any of {', '.join(INPUT_TYPES)}"
+)
+SEARCH = "Represent this sentence for searching relevant passages: "
+WEB_SEARCH = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:"
+NONE: Prefixes = dict.fromkeys(INPUT_TYPES, "")
+
+
+class Family(NamedTuple):
+    """Models with the same prefixes; input types that the model card does not mention are missing."""
+
+    names: re.Pattern[str]
+    """Matches the whole name of a model without host, namespace and tag, in lower case."""
+    prefixes: Prefixes
+    source: str
+
+
+def _family(names: str, source: str, prefixes: Prefixes) -> Family:
+    return Family(re.compile(names), prefixes, f"https://{source}")
+
+
+FAMILIES = (
+    _family(
+        r"nomic-embed-text(-.*)?",  # v1, v1.5 and v2-moe
+        "huggingface.co/nomic-ai/nomic-embed-text-v1.5",
+        {
+            "query": "search_query: ",
+            "document": "search_document: ",
+            "classification": "classification: ",
+            "clustering": "clustering: ",
+        },
+    ),
+    _family(
+        r"embeddinggemma(-.*)?",
+        "huggingface.co/google/embeddinggemma-300m",
+        {
+            "query": "task: search result | query: ",
+            "document": "title: none | text: ",
+            "classification": "task: classification | query: ",
+            "clustering": "task: clustering | query: ",
+        },
+    ),
+    _family(
+        r"mxbai-embed-(large|2d-large|xsmall)(-.*)?",
+        "huggingface.co/mixedbread-ai/mxbai-embed-large-v1",
+        {**NONE, "query": SEARCH},
+    ),
+    _family(
+        r"snowflake-arctic-embed(2|-[lm]-v2\.0)(-.*)?",
+        "huggingface.co/Snowflake/snowflake-arctic-embed-l-v2.0",
+        {"query": "query: ", "document": ""},
+    ),
+    _family(
+        r"snowflake-arctic-embed(-(xs|s|m|m-long|l))?(-v1\.5)?(-gguf)?",
+        "huggingface.co/Snowflake/snowflake-arctic-embed-m-v1.5",
+        {"query": SEARCH, "document": ""},
+    ),
+    _family(r"bge-m3(-.*)?", "huggingface.co/BAAI/bge-m3", NONE),
+    _family(
+        r"bge-(small|base|large)(-en)?(-v1\.5)?(-gguf)?",
+        "huggingface.co/BAAI/bge-large-en-v1.5",
+        {**NONE, "query": SEARCH},
+    ),
+    _family(
+        r"bge-(small|base|large)-zh(-v1\.5)?(-gguf)?",
+        "huggingface.co/BAAI/bge-large-zh-v1.5",
+        {**NONE, "query": "为这个句子生成表示以用于检索相关文章："},  # noqa: RUF001 - the colon is that of the model card
+    ),
+    _family(
+        r"multilingual-e5-large-instruct(-.*)?",
+        "huggingface.co/intfloat/multilingual-e5-large-instruct",
+        {"query": f"{WEB_SEARCH} ", "document": ""},
+    ),
+    _family(
+        r"(multilingual-)?e5-(small|base|large)(-v2)?(-gguf)?",
+        "huggingface.co/intfloat/multilingual-e5-large",
+        {"query": "query: ", "document": "passage: ", "classification": "query: ", "clustering": "query: "},
+    ),
+    _family(
+        r"qwen3-embedding(-.*)?",
+        "huggingface.co/Qwen/Qwen3-Embedding-0.6B",
+        {"query": WEB_SEARCH, "document": ""},
+    ),
+    _family(r"all-minilm(-.*)?", "huggingface.co/sentence-transformers/all-MiniLM-L6-v2", NONE),
+    _family(
+        r"paraphrase-multilingual(-.*)?",
+        "huggingface.co/sentence-transformers/paraphrase-multilingual-mpnet-base-v2",
+        NONE,
+    ),
+)
+
+
+def parse_prefixes(value: object) -> object:
+    """Parse and check the setting: JSON of model → input type → prefix.
+
+    Raises:
+        ValueError: if it is anything else.
+    """
+    if isinstance(value, str):
+        try:
+            value = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            raise ValueError(WANTED) from None
+    if value is None:
+        return None
+    if not isinstance(value, dict) or not all(map(_are_prefixes, value.values())):
+        raise ValueError(WANTED)
+    for name in value:
+        ModelName.parse(name)
+    return value
+
+
+def known_prefixes(model: str, extra: Mapping[str, Prefixes]) -> Prefixes | None:
+    """Return the prefixes of a model by input type; None if neither `extra` nor its name determines them.
+
+    A name without a tag in `extra` matches all tags of the model; a name with a tag has priority.
+
+    Raises:
+        ValueError: if it is not a valid model name.
+    """
+    wanted = ModelName.parse(model)
+    family = next((family.prefixes for family in FAMILIES if family.names.fullmatch(wanted.model)), None)
+    given = [(_has_tag(name), prefixes) for name, prefixes in extra.items() if _stands_for(name, wanted)]
+    if family is None and not given:
+        return None
+    found: dict[str, str] = dict(family or {})
+    for _, prefixes in sorted(given, key=lambda one: one[0]):
+        found |= prefixes
+    return found
+
+
+def with_prefix(text: str, prefix: str) -> str:
+    """Return the text with the prefix, unless it already starts with it."""
+    return text if text.startswith(prefix.rstrip() or prefix) else prefix + text
+
+
+def _are_prefixes(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        name in INPUT_TYPES and isinstance(prefix, str) for name, prefix in value.items()
+    )
+
+
+def _has_tag(name: str) -> bool:
+    return ":" in name.rpartition("/")[2]
+
+
+def _stands_for(name: str, wanted: ModelName) -> bool:
+    given = ModelName.parse(name)
+    return given == (wanted if _has_tag(name) else wanted._replace(tag=given.tag))
