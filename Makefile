@@ -30,9 +30,9 @@ help: ## list the targets
 run: $(VENV)/run.stamp ## serve on :8000, with the built-in simulator if no Ollama responds
 	@$(BIN) -m server.launcher
 
-test: lint suite ## lint, check types, and run all tests
+test: lint suite ## lint, check types, and run the tests, except test-clients and test-agents
 
-suite: $(VENV)/dev.stamp ## run all tests
+suite: $(VENV)/dev.stamp ## run the tests
 	$(BIN) -m pytest -n $(WORKERS) --dist loadfile
 
 retest: $(VENV)/dev.stamp ## rerun the tests that failed last, one at a time

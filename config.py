@@ -139,6 +139,14 @@ class Settings(BaseSettings):
         default=5,
         description="Seconds for which requests fail at once after Ollama was unreachable.",
     )
+    ollama_stuck_after: Seconds = Field(
+        default=20,
+        description="Seconds after which a loaded model that does not begin to respond, after a request to it was "
+        "cut off, counts as stuck.",
+    )
+    ollama_heal_stuck: bool = Field(
+        default=True, description="Unload a stuck model, and send the requests that wait for it again."
+    )
     ollama_models_ttl: Seconds = Field(default=300, description="Seconds until the cached model list is refreshed.")
     upstream_model_header: HeaderName | None = Field(
         default=None,

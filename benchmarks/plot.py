@@ -14,7 +14,15 @@ _PANELS: tuple[tuple[str, Callable[[PacedStreams], float]], ...] = (
     ("delay per token, ms (p99)", lambda paced: paced.delay_ms_p99),
     ("memory, KB per stream", lambda paced: paced.memory_kb_per_stream),
 )
-_COLOURS = {"service": "#1f6feb", "baseline": "#d1242f", "floor": "#bf8700", "nginx": "#2da44e", "direct": "#8c959f"}
+_COLOURS = {
+    "service": "#1f6feb",
+    "native": "#8250df",
+    "baseline": "#d1242f",
+    "floor": "#bf8700",
+    "nginx": "#2da44e",
+    "olla": "#bf3989",
+    "direct": "#8c959f",
+}
 
 
 def draw(figures: Figures, path: Path) -> str | None:

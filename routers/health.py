@@ -42,11 +42,14 @@ async def health(service: OllamaServiceDep, checks: ComponentChecksDep) -> JSONR
     `last_success_at` and `last_failure_at` are about the generations, chats and embeddings of this process: an Ollama
     that is stuck may still respond to probes. A registered component has its own words in `services`; one that is down
     makes the status `degraded`.
+    `stuck_models` are those that hung after a request was cut off, and what was done; they do not make the service
+    unhealthy.
     """
     ollama, models, components = await asyncio.gather(_ollama(service), service.configured_models(), checks.run())
     is_healthy = ollama is not None and all(component.is_up for component in components.values())
     running, queued = await service.queue_stats()
     outcomes = await service.outcomes()
+    stuck = await service.stuck_models()
     content = {
         "status": "healthy" if is_healthy else "degraded",
         "services": {"ollama": "down" if ollama is None else "up"}
@@ -60,6 +63,16 @@ async def health(service: OllamaServiceDep, checks: ComponentChecksDep) -> JSONR
             "last_success_at": _rfc3339(outcomes.last_success),
             "last_failure_at": _rfc3339(outcomes.last_failure),
             "last_failure_code": outcomes.last_failure_code,
+            "stuck_models": [
+                {
+                    "model": report.model,
+                    "state": report.state,
+                    "noticed_at": _rfc3339(report.noticed_at),
+                    "reloads": report.reloads,
+                    "reloaded_at": _rfc3339(report.reloaded_at),
+                }
+                for report in stuck
+            ],
         },
         "build": asdict(build_info(service.settings.build_commit)),
         "checked_at": _rfc3339(time.time()),

@@ -48,14 +48,31 @@ async def read_json(data: bytes) -> Any:
     if len(data) > SMALL_BYTES:
         await check_value_count(data)
     try:
-        return orjson.loads(data)
+        return _parse(data)
     except orjson.JSONDecodeError as error:
         if not (data.startswith(_BYTE_ORDER_MARK) or "surrogate in string" in error.msg):
             raise
     await yield_if_large(data)
     repaired = await replace_lone_surrogates(data.removeprefix(_BYTE_ORDER_MARK))
     await yield_if_large(data)
-    return orjson.loads(repaired)
+    return _parse(repaired)
+
+
+def _parse(data: bytes) -> Any:
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        if "not valid UTF-8" in error.msg:  # orjson reports byte 0, and surrogates as the reason
+            raise _not_utf8(data) from error
+        raise
+
+
+def _not_utf8(data: bytes) -> orjson.JSONDecodeError:
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        return orjson.JSONDecodeError("the text is not UTF-8", "", error.start)
+    return orjson.JSONDecodeError("the text is not UTF-8", "", 0)
 
 
 async def yield_if_large(data: bytes) -> None:

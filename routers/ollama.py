@@ -50,6 +50,7 @@ MODEL_PROBLEMS = problems(
     "ollama_error",
     "ollama_unavailable",
     "ollama_busy",
+    "model_stuck",
     "overloaded",
     "shutting_down",
     "timeout",

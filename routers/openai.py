@@ -52,6 +52,7 @@ MODEL_ERRORS = openai_errors(
     "ollama_error",
     "ollama_unavailable",
     "ollama_busy",
+    "model_stuck",
     "overloaded",
     "shutting_down",
     "timeout",

@@ -11,7 +11,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from routers.responses.problems import problem
-from server.request_log import request_id
+from server.request_log import log_rejected_head, request_id
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +19,9 @@ MAX_HEAD_BYTES = 32_768  # twice the limit of Node.js, four times that of nginx
 MAX_HEADERS = 100
 HEAD_SECONDS = 20.0  # to receive the request line and headers, from their first byte
 LINGER_SECONDS = 5.0  # keep reading after an error response: closing at once could destroy it in transit
+INVALID = "This is not a valid HTTP/1.1 request."
 LINGER_BYTES = 16_777_216
+VERSIONS = ("1.1", "1.0")
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -116,6 +118,8 @@ class HttpProtocol(HttpToolsProtocol):
         if len(self.headers) > MAX_HEADERS or self._received_bytes + self._stalled_bytes > MAX_HEAD_BYTES:
             self._check_size()
         self._stalled_bytes = 0
+        if self.parser.get_http_version() not in VERSIONS:  # the parser also knows 0.9 and 2.0
+            raise RejectedError("bad_request", INVALID)
         if self.parser.should_upgrade():
             self._head_without_upgrade = self._build_head_without_upgrade()
             return
@@ -169,7 +173,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _reject(self, error: BaseException | None) -> None:
         """Send an error response without calling the application, and close the connection."""
         if not isinstance(error, RejectedError):
-            error = RejectedError("bad_request", "This is not a valid HTTP/1.1 request.")
+            error = RejectedError("bad_request", INVALID)
         self._is_rejected = True
         self._stop_timer()
         cycle = self.cycle
@@ -192,7 +196,7 @@ class HttpProtocol(HttpToolsProtocol):
         id_ = secrets.token_hex(16)
         request_id.set(id_)
         response = problem(error.code, error.detail, headers={"Connection": "close", "X-Request-ID": id_})
-        logger.info("status=%d error=%s %s", response.status_code, error.code, error.detail)
+        log_rejected_head(logger, response.status_code, error.code, self.client)
         headers = [*self.server_state.default_headers, *response.raw_headers]
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)
         self.transport.write(STATUS_LINE[response.status_code] + lines + b"\r\n" + bytes(response.body))

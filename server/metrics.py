@@ -142,6 +142,13 @@ class Metrics:
                     "livemax",
                     lambda it: it.model_list_age,
                 ),
+                ("stuck_models", "Models that hang.", "livesum", lambda it: it.stuck_models),
+                (
+                    "model_reloads",
+                    "How often a model that hung was unloaded, since the start.",
+                    "livesum",
+                    lambda it: it.model_reloads,
+                ),
                 ("models_installed", "Models in the model list.", "livemax", lambda it: it.models),
                 (
                     "last_success_timestamp_seconds",

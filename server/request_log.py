@@ -56,7 +56,7 @@ class RequestLine(dict[str, Any]):
     @property
     def summary(self) -> str:
         """A short message for JSON lines, which have the fields as well."""
-        return f"{self['method']} {self['path']} {self['status']} {self['outcome']}"
+        return " ".join([str(self[name]) for name in ("method", "path", "status", "outcome") if name in self])
 
 
 def log_request(
@@ -100,6 +100,14 @@ def log_request(
     logger.handle(logging.getLogRecordFactory()(logger.name, level, "", 0, line, (), None))
 
 
+def log_rejected_head(logger: logging.Logger, status: int, error: str, client: tuple[str, int] | None) -> None:
+    """Log the line of a request whose head could not be read; `client` is the address of the connection."""
+    line = RequestLine(status=status, outcome="failed", error=error)
+    if client:
+        line["client"] = _shown_host(client[0])
+    logger.info(line)
+
+
 @lru_cache(maxsize=64)
 def _shown_path(path: str) -> str:
     return path if PLAIN_PATH.fullmatch(path) else quote(path[:MAX_PATH_LENGTH])
@@ -113,7 +121,8 @@ def _shown_host(host: str) -> str:
 def _add_operation(line: RequestLine, operation: Operation, started_at: float) -> None:
     if operation.model is not None:
         line["model"] = operation.model
-        line["fallback"] = operation.fallback
+        if operation.name != "embeddings":  # they have no fallback
+            line["fallback"] = operation.fallback
     if operation.input_tokens is not None:
         line["prompt_tokens"] = operation.input_tokens
     if operation.output_tokens is not None:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from services.ollama.errors import (
     InvalidRequestError,
+    ModelStuckError,
     OllamaConnectTimeoutError,
     OllamaError,
     OllamaTimeoutError,
@@ -65,7 +66,7 @@ class CircuitBreaker:
             error.retry_after_seconds = error.retry_after_seconds or self._cooldown_seconds
             raise
         except OllamaError as error:
-            if not isinstance(error, OllamaTimeoutError | InvalidRequestError):
+            if not isinstance(error, OllamaTimeoutError | InvalidRequestError | ModelStuckError):
                 self.succeeded()
             raise
         else:

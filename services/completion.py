@@ -84,6 +84,29 @@ class Completion:
                     return cls(resolved, text, thinking or None, tool_calls, event)
         raise incomplete_response()
 
+    @classmethod
+    async def collect(cls, stream: "CompletionStream") -> Self:
+        """Read a streamed response to its end.
+
+        Raises:
+            OllamaError: as iterating over the stream does.
+        """
+        text: list[str] = []
+        thinking: list[str] = []
+        tool_calls: list[dict[str, Any]] = []
+        async for events in stream:
+            for event in events:
+                match event:
+                    case Token():
+                        text.append(event.text)
+                    case Thinking():
+                        thinking.append(event.text)
+                    case ToolCall():
+                        tool_calls.append(event.tool_call)
+        if stream.done is None:
+            raise incomplete_response()
+        return cls(stream.served, "".join(text), "".join(thinking) or None, tool_calls, stream.done)
+
 
 class CompletionStream:
     """A streamed response: iterates over batches of events, each batch being what arrived together."""

@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from config import Settings
 from services.capabilities import EMBEDDING, check_capabilities
@@ -51,11 +52,20 @@ async def embed(upstream: Upstream, settings: Settings, request: EmbeddingReques
         prefix, warnings = _prefix(settings, exact, request.input_type)
         texts = [with_prefix(text, prefix) for text in request.texts] if prefix else request.texts
         body = with_constants(settings, {"model": exact, "options": {}}, request.keep_alive)
+        upstream.stuck_models.check(exact)
+
+        async def send(body: dict[str, Any]) -> tuple[list[list[float]], int | None]:
+            with upstream.stuck_models.request("/api/embed", exact, {"input": texts}) as in_flight:
+                fetch = partial(fetch_vectors, upstream.client, texts, request.dimensions, body)
+                found = await in_flight.open(fetch)
+                in_flight.finish()
+                return found
+
         async with upstream.limiter.slot():
             with upstream.breaker.attempt():
                 try:
                     (vectors, operation.input_tokens), was_truncated = await send_or_truncate(
-                        partial(fetch_vectors, upstream.client, texts, request.dimensions),
+                        send,
                         body | {"truncate": request.truncate},
                         may_be_truncated=_may_be_truncated(upstream, settings, exact, texts),
                     )

@@ -8,10 +8,10 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from copy import deepcopy
-from functools import partial
 from typing import Any, Literal, TypeVar, overload
 
 from config import Settings, get_settings
+from services.attempts import Attempt
 from services.completion import Completion, CompletionRequest, CompletionStream, ResolvedModel
 from services.embedding import EmbeddingRequest, embed
 from services.model_catalog import ModelList
@@ -22,14 +22,13 @@ from services.ollama.embeddings import Embeddings
 from services.ollama.errors import OllamaError
 from services.ollama.events import Token
 from services.ollama.raw_response import RawResponse
-from services.ollama.stream_reader import StreamReader
 from services.ollama.types.embedding_prefixes import InputType
 from services.operation import OnOperation, Operation, count_attempt
 from services.per_loop import PerLoop
 from services.relay import relay
-from services.request_builder import check_format, check_num_ctx, completion_body
+from services.request_builder import check_format, check_num_ctx
 from services.serving_server import note_server
-from services.truncation import PromptTruncation
+from services.stuck_models.cure import StuckReport
 from services.upstream import Health, Outcomes, ServiceStats, Upstream, client_options
 
 logger = logging.getLogger(__name__)
@@ -230,12 +229,18 @@ class OllamaService:
             is_circuit_open=any(upstream.breaker.is_open for upstream in upstreams),
             models=max((len(upstream.catalog.names) for upstream in upstreams), default=0),
             model_list_age=max((age for age in ages if age is not None), default=None),
+            stuck_models=sum(upstream.stuck_models.cure.stuck for upstream in upstreams),
+            model_reloads=sum(upstream.stuck_models.cure.counts["reloaded"] for upstream in upstreams),
             last_success=max((at for at in successes if at is not None), default=None),
         )
 
     async def outcomes(self) -> Outcomes:
         """Return when generation requests of this event loop last succeeded and failed."""
         return (await self._upstreams.get()).outcomes
+
+    async def stuck_models(self) -> list[StuckReport]:
+        """Return the models that requests of this event loop found stuck, and what was done."""
+        return list((await self._upstreams.get()).stuck_models.cure.reports.values())
 
     async def configured_models(self) -> dict[str, bool | None]:
         """Return whether each configured model is installed; None if the model list cannot be read."""
@@ -277,12 +282,7 @@ class OllamaService:
 
         async def attempt(resolved: ResolvedModel, model: str) -> Completion:
             _note_model(operation, resolved)
-            truncation = PromptTruncation(upstream, self.settings, request, resolved, model)
-            body = completion_body(self.settings, request, model, stream=False)
-            response = await truncation.send(partial(upstream.client.post, request.path), body)
-            completion = Completion.read(response, request, resolved)
-            await truncation.finish(completion.done)
-            return completion
+            return await Attempt(upstream, self.settings, request, resolved, model).complete()
 
         with upstream.tracked(request.path, requested) as operation:
             check_num_ctx(self.settings, request)
@@ -290,6 +290,7 @@ class OllamaService:
             selection = ModelSelection(upstream, self.settings)
             target = await selection.choose(request)
             check_format(request, runs_llama_server=upstream.runs_llama_server)
+            upstream.stuck_models.check(target[1])
             _note_model(operation, target[0])
             async with upstream.limiter.slot():
                 try:
@@ -318,13 +319,9 @@ class OllamaService:
         async def attempt(resolved: ResolvedModel, model: str) -> CompletionStream:
             chosen(resolved)
             _note_model(operation, resolved)
-            truncation = PromptTruncation(upstream, self.settings, request, resolved, model)
-            reader = await truncation.send(open_stream, completion_body(self.settings, request, model, stream=True))
+            stream = await Attempt(upstream, self.settings, request, resolved, model).open_stream(stack)
             operation.first_chunk_at = time.monotonic()
-            return CompletionStream(resolved, reader, request, truncation)
-
-        async def open_stream(body: dict[str, Any]) -> StreamReader:
-            return await stack.enter_async_context(upstream.client.stream(request.path, body))
+            return stream
 
         with upstream.tracked(request.path, requested) as operation:
             check_num_ctx(self.settings, request)
@@ -332,6 +329,7 @@ class OllamaService:
             selection = ModelSelection(upstream, self.settings)
             target = await selection.choose(request)
             check_format(request, runs_llama_server=upstream.runs_llama_server)
+            upstream.stuck_models.check(target[1])
             chosen(target[0])
             _note_model(operation, target[0])
             async with upstream.limiter.slot(), AsyncExitStack() as stack:

@@ -20,15 +20,19 @@ async def relay(upstream: Upstream, path: str, data: bytes, model: str | None = 
     """
     with upstream.tracked(path, model_in(data)) as operation:
         upstream.breaker.check()
+        upstream.stuck_models.check(None, data)
         operation.model = operation.requested_model
         async with upstream.limiter.slot():
             try:
-                with upstream.breaker.attempt():
-                    response = await upstream.client.relay(path, data, model)
-                async with response:
-                    if not response.is_whole:
-                        operation.first_chunk_at = time.monotonic()
-                    yield response
+                with upstream.stuck_models.request(path, None, data) as in_flight:
+                    with upstream.breaker.attempt():
+                        response = await in_flight.open(lambda: upstream.client.relay(path, data, model))
+                    async with response:
+                        if not response.is_whole:
+                            operation.first_chunk_at = time.monotonic()
+                        yield response
+                    if response.is_whole:
+                        in_flight.finish()
             except OllamaError as error:
                 upstream.outcomes.failed(error)
                 raise

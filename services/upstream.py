@@ -1,4 +1,4 @@
-"""State of the Ollama server per event loop: client, limiter, circuit breaker, model list, outcomes."""
+"""State of the Ollama server per event loop: client, limiter, breaker, model list, stuck models, outcomes."""
 
 import logging
 import re
@@ -28,6 +28,8 @@ from services.ollama.model_list import parse_models
 from services.ollama.types.model_names import ModelName
 from services.operation import OPERATION_NAMES, OnOperation, Operation, Tracked
 from services.single_flight import SingleFlight
+from services.stuck_models.loaded_models import LoadedModels
+from services.stuck_models.watch import StuckModels
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +86,8 @@ class ServiceStats:
     is_circuit_open: bool
     models: int
     model_list_age: float | None
+    stuck_models: int
+    model_reloads: int
     last_success: float | None
 
 
@@ -126,6 +130,11 @@ class Upstream:
         self.facts = ModelFactsCache(self.catalog, client.show, self._ps)
         self.contexts = ContextLengths(self.facts)
         self.health = SingleFlight(self._probe)
+        self.stuck_models = StuckModels(
+            LoadedModels(client),
+            stuck_after_seconds=settings.ollama_stuck_after,
+            heals=settings.ollama_heal_stuck,
+        )
         self._version: tuple[int, int, int] | None = None
         self._asked_version = False
         self.outcomes = Outcomes()
@@ -163,6 +172,7 @@ class Upstream:
 
     async def close(self) -> None:
         """Cancel shared calls that are still running."""
+        await self.stuck_models.close()
         await self.health.cancel()
         await self.catalog.refresh.cancel()
         await self.facts.cancel()

@@ -9,8 +9,10 @@ import os
 import signal
 import sys
 import threading
+from typing import get_args
 
 from simulator import Simulator
+from simulator.ages import Age
 
 logger = logging.getLogger("simulator")
 
@@ -22,6 +24,14 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=11434, help="port to listen on (%(default)s)")
     parser.add_argument("--seconds-per-token", type=float, default=0.02, help="generation speed (%(default)s)")
     parser.add_argument("--load-seconds", type=float, default=0.5, help="time a model takes to load (%(default)s)")
+    parser.add_argument("--age", choices=get_args(Age), default="0.33", help="Ollama's version (%(default)s)")
+    parser.add_argument(
+        "--lost-slots",
+        type=float,
+        default=0.0,
+        metavar="PROBABILITY",
+        help="how likely a cancel in mid-stream lets a model hang until it is unloaded (%(default)s)",
+    )
     parser.add_argument("--until-stdin-closes", action="store_true", help="exit when standard input is closed")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
@@ -30,7 +40,9 @@ def main() -> int:
         host=arguments.host,
         seconds_per_token=arguments.seconds_per_token,
         load_seconds=arguments.load_seconds,
+        age=arguments.age,
     )
+    simulator.lost_slot_probability = arguments.lost_slots
     try:
         asyncio.run(_serve(simulator, until_stdin_closes=arguments.until_stdin_closes))
     except OSError as error:

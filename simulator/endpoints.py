@@ -5,15 +5,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from simulator import clock
+from simulator.ages import Age, fault_of_schema, listed, too_long
 from simulator.embeddings import embedding, raw_embedding
 from simulator.errors import RefusedError, RunnerError
 from simulator.faults import Fault
 from simulator.generation import generate
-from simulator.grammars import has_grammar
-from simulator.models import Library, Model, Runners
+from simulator.models import Library, Model
 from simulator.names import Name, parse_name, split_source
 from simulator.replies import Reply, Stream, dumps, json_reply
 from simulator.requests import checked_options, decode, parse_json
+from simulator.runners import Runners
 from simulator.text import ANSWER_TOKENS, count_tokens
 
 VERSION = "0.0.0-simulator"
@@ -30,11 +31,12 @@ Endpoint = Callable[[bytes, Fault], Awaitable[Reply | Stream]]
 class Endpoints:
     """The routes, and the responses they return."""
 
-    def __init__(self, library: Library, runners: Runners, seconds_per_token: float) -> None:
+    def __init__(self, library: Library, runners: Runners, seconds_per_token: float, age: Age) -> None:
         self.library = library
         self.runners = runners
         self.seconds_per_token = seconds_per_token
         self.answer_tokens = ANSWER_TOKENS
+        self._age = age
         self.routes: dict[str, dict[str, Endpoint]] = {
             "/": _read_only(self._root),
             "/api/version": _read_only(self._version),
@@ -54,10 +56,10 @@ class Endpoints:
         return json_reply({"version": VERSION})
 
     async def _tags(self, _body: bytes, _fault: Fault) -> Reply:
-        return json_reply({"models": self.library.tags()})
+        return json_reply({"models": [listed(item, self._age) for item in self.library.tags()]})
 
     async def _ps(self, _body: bytes, _fault: Fault) -> Reply:
-        return json_reply({"models": self.runners.ps()})
+        return json_reply({"models": [listed(item, self._age) for item in self.runners.ps()]})
 
     async def _show(self, body: bytes, _fault: Fault) -> Reply:
         fields = decode("ShowRequest", parse_json(body))
@@ -122,14 +124,16 @@ class Endpoints:
         load_ns = await self._load(model, options, fields.get("keep_alive"), fault)
         if empty:
             return _single(fields, empty, "load")
+        await self.runners.slot()
         streams = fields.get("stream", True)
         error_type = RunnerError if streams else RefusedError
-        format_error = _format_error(fields.get("format"))
+        format_error = _format_error(fields.get("format"), self._age)
         if format_error is not None:
-            raise error_type(500, format_error)
+            raise error_type(*format_error)
         made = generate(model, fields, options, load_ns, self.answer_tokens)
+        made.times_one_token = self._age != "0.24"
         if made.prompt_cut and fields.get("truncate") is False:
-            raise error_type(400, TOO_LONG)
+            raise error_type(400, too_long(made.prompt_given, made.context, self._age))
         if streams:
             return Stream(made.lines(fault), self.seconds_per_token)
         if fault.endless:
@@ -141,7 +145,7 @@ class Endpoints:
 
     async def _load(self, model: Model, options: dict[str, Any], keep_alive: float | None, fault: Fault) -> int:
         if fault.load_failure:
-            self.runners.unload(model)
+            self.runners.crash(model)
             raise RefusedError(500, LOAD_FAILED)
         return await self.runners.load(model, options, keep_alive)
 
@@ -157,6 +161,7 @@ class Endpoints:
         load_ns = await self._load(model, options, fields.get("keep_alive"), fault)
         if not texts:
             return json_reply({"model": text, "embeddings": []})
+        await self.runners.slot()
         if "embedding" not in model.capabilities:
             raise RefusedError(501, NO_EMBEDDINGS)
         limit = _embedding_limit(model, options)
@@ -180,6 +185,7 @@ class Endpoints:
         prompt = fields.get("prompt", "")
         if not prompt:
             return json_reply({"embedding": []})
+        await self.runners.slot()
         if "embedding" not in model.capabilities:
             raise RefusedError(500, NO_EMBEDDINGS)
         if count_tokens(prompt) > _embedding_limit(model, options):
@@ -215,14 +221,14 @@ def _single(fields: dict[str, Any], empty: dict[str, Any], reason: str) -> Reply
     return json_reply(head | empty | {"done": True, "done_reason": reason})
 
 
-def _format_error(wanted: Any) -> str | None:
-    """Return Ollama's error message for an invalid `format`."""
+def _format_error(wanted: Any, age: Age) -> tuple[int, str] | None:
+    """Return status and message of Ollama's error for an invalid `format`."""
     if wanted in (None, "", "json"):
         return None
     if isinstance(wanted, dict):
-        return None if has_grammar(wanted) else "invalid JSON schema in format"
+        return fault_of_schema(wanted, age)
     quoted = dumps(dumps(wanted).decode()).decode()
-    return f'invalid format: {quoted}; expected "json" or a valid JSON Schema object'
+    return 500, f'invalid format: {quoted}; expected "json" or a valid JSON Schema object'
 
 
 def _embedding_limit(model: Model, options: dict[str, Any]) -> int:

@@ -35,6 +35,9 @@ class Generation:
     prompt: str
     load_ns: int
     prompt_tokens: int
+    prompt_given: int
+    """Tokens of the prompt before it was cut."""
+    context: int
     prompt_cut: bool
     """Whether the prompt exceeded the context length."""
     with_context: bool
@@ -45,6 +48,8 @@ class Generation:
     hidden_tokens: int = 0
     """Tokens that are counted but not part of the response."""
     done_reason: str = "stop"
+    times_one_token: bool = True
+    """Whether the duration of a single token is reported; before 0.30 it is measured from the first token."""
 
     @property
     def eval_count(self) -> int:
@@ -93,8 +98,7 @@ class Generation:
             "prompt_eval_count": self.prompt_tokens,
             "prompt_eval_duration": prompt_ns if self.prompt_tokens else 0,
             "eval_count": self.eval_count,
-            # Measured from the first token.
-            "eval_duration": max(total - self.load_ns, 1) if self.eval_count > 1 else 0,
+            "eval_duration": max(total - self.load_ns, 1) if self.eval_count > 1 or self.times_one_token else 0,
         }
         last: dict[str, Any] = {"done": True, "done_reason": self.done_reason}
         if self.with_context:
@@ -119,7 +123,8 @@ def generate(
     chat = "messages" in fields
     context = min(int(options.get("num_ctx") or 4096), model.context_length)
     prompt = _chat_prompt(fields["messages"]) if chat else f"{fields.get('system', '')} {fields['prompt']}"
-    is_too_long = _prompt_tokens(prompt) > context
+    prompt_given = _prompt_tokens(prompt)
+    is_too_long = prompt_given > context
     if chat and is_too_long:
         prompt = _chat_prompt(_that_fit(fields["messages"], context))
     prompt_tokens = _prompt_tokens(prompt)
@@ -129,6 +134,8 @@ def generate(
         prompt=prompt,
         load_ns=load_ns,
         prompt_tokens=min(prompt_tokens, context),
+        prompt_given=prompt_given,
+        context=context,
         prompt_cut=is_too_long,
         with_context=not chat and not fields.get("raw"),
     )

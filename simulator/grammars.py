@@ -1,9 +1,9 @@
-"""JSON schemas that Ollama can convert to a grammar; it rejects other schemas even if they are valid."""
+"""JSON schemas that Ollama before 0.30 can convert to a grammar; it rejects other schemas even if they are valid."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
+TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
 _FORMATS = ("date", "date-time", "time", "uuid")
 """Formats that imply the type string."""
 _REMOTE = "https://"
@@ -67,7 +67,7 @@ class _Document:
             return all(map(self.covers, items if isinstance(items, list) else [items]))
         if kind in (None, "string") and "pattern" in part:
             return bool(part["pattern"].startswith("^") and part["pattern"].endswith("$"))
-        return (not part or part.get("format") in _FORMATS) if kind is None else kind in _TYPES
+        return (not part or part.get("format") in _FORMATS) if kind is None else kind in TYPES
 
     def _covers_target(self, reference: str) -> bool:
         if reference.startswith(_REMOTE) or reference in self._covered:

@@ -1,11 +1,9 @@
-"""Installed and loaded models."""
+"""The installed models."""
 
-import asyncio
 import hashlib
-from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from simulator.clock import rfc3339
@@ -13,12 +11,6 @@ from simulator.names import Name, parse_name
 
 DEFAULT_MODELS = ("gpt-oss", "llama3.1", "nomic-embed-text")
 DEFAULT_WIDTH = 768
-KEEP_ALIVE_SECONDS = 300.0
-LAUNCH_OPTIONS = (
-    "num_ctx", "num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread", "draft_num_predict",
-)  # fmt: skip
-"""Options that take effect when a model is loaded: a different value reloads it."""
-_FOR_EVER = timedelta(days=365 * 290)
 
 
 @dataclass(frozen=True)
@@ -30,6 +22,8 @@ class Model:
     width: int
     """Dimensions of its embeddings."""
     modified_at: datetime
+    weights: str
+    """Digest of the file it runs; models of the same file share a runner."""
 
     @property
     def always_thinks(self) -> bool:
@@ -93,7 +87,7 @@ class Model:
         """Return the response of /api/show."""
         return {
             "license": "none: this model is simulated",
-            "modelfile": f"# simulated\nFROM {self.name.shortest}\n",
+            "modelfile": f"# simulated\n# FROM {self.name.shortest}\n\nFROM /models/blobs/sha256-{self.weights}\n",
             "template": "{{ .Prompt }}",
             "details": self.details,
             "model_info": {
@@ -117,17 +111,23 @@ class Library:
         for name in names:
             self.install(name)
 
-    def install(self, name: str, capabilities: Iterable[str] | None = None, width: int | None = None) -> None:
+    def install(
+        self,
+        name: str,
+        capabilities: Iterable[str] | None = None,
+        width: int | None = None,
+        same_weights_as: str | None = None,
+    ) -> None:
         """Install or replace a model; by default its capabilities are derived from its name.
 
         Raises:
             ValueError: if it is not a valid model name.
         """
-        parsed = parse_name(name)
-        if parsed is None:
-            raise ValueError(f"{name!r} is not a model name")
+        parsed = _parsed(name)
         caps = tuple(_usual_capabilities(parsed) if capabilities is None else capabilities)
-        self._models[parsed.key] = Model(parsed, caps, width or DEFAULT_WIDTH, datetime.now(UTC))
+        original = parsed if same_weights_as is None else _parsed(same_weights_as)
+        weights = hashlib.sha256(f"weights of {original.key}".encode()).hexdigest()
+        self._models[parsed.key] = Model(parsed, caps, width or DEFAULT_WIDTH, datetime.now(UTC), weights)
 
     def remove(self, name: str) -> None:
         """Remove a model.
@@ -150,6 +150,13 @@ class Library:
         return [model.tags_item() for model in newest_first]
 
 
+def _parsed(name: str) -> Name:
+    parsed = parse_name(name)
+    if parsed is None:
+        raise ValueError(f"{name!r} is not a model name")
+    return parsed
+
+
 def _usual_capabilities(name: Name) -> tuple[str, ...]:
     model = name.model.lower()
     if any(part in model for part in ("embed", "minilm", "bge")):
@@ -157,80 +164,3 @@ def _usual_capabilities(name: Name) -> tuple[str, ...]:
     if model.startswith(("gpt-oss", "qwen3", "deepseek-r1")):
         return ("completion", "tools", "thinking")
     return ("completion", "tools")
-
-
-@dataclass
-class _Runner:
-    launched_with: tuple[Any, ...]
-    expires_at: datetime
-    context_length: int
-
-
-@dataclass
-class Runners:
-    """The loaded models."""
-
-    load_seconds: float
-    loads: Counter[str] = field(default_factory=Counter)
-    """Number of loads by model, under its listed name."""
-    _running: dict[Model, _Runner] = field(default_factory=dict)
-    _locks: dict[Model, asyncio.Lock] = field(default_factory=dict)
-
-    async def load(self, model: Model, options: dict[str, Any], keep_alive: float | None) -> int:
-        """Load a model unless it is loaded with the same options; return the duration in ns.
-
-        As in Ollama, a load is cancelled if its client disconnects, and the next waiting request starts it again.
-        """
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        wanted = tuple(options.get(key) for key in LAUNCH_OPTIONS)
-        async with self._locks.setdefault(model, asyncio.Lock()):
-            runner = self._alive().get(model)
-            if runner is None or runner.launched_with != wanted:
-                self._running.pop(model, None)
-                self.loads[model.name.shortest] += 1
-                if self.load_seconds:
-                    await asyncio.sleep(self.load_seconds)
-                context = min(int(options.get("num_ctx") or 4096), model.context_length)
-                runner = _Runner(wanted, _expiry(KEEP_ALIVE_SECONDS), context)
-                self._running[model] = runner
-            if keep_alive is not None:
-                runner.expires_at = _expiry(keep_alive)
-        return max(1, int((loop.time() - began) * 1e9))
-
-    def unload(self, model: Model) -> None:
-        """Unload a model."""
-        self._running.pop(model, None)
-
-    def clear(self) -> None:
-        """Unload all models, as a restart does."""
-        self._running.clear()
-        self._locks.clear()
-
-    def ps(self) -> list[dict[str, Any]]:
-        """Return the models of /api/ps, those that expire last first."""
-        runners = sorted(self._alive().items(), key=lambda item: item[1].expires_at, reverse=True)
-        return [
-            {
-                "name": model.name.shortest,
-                "model": model.name.shortest,
-                "size": model.size,
-                "digest": model.digest,
-                "details": model.details,
-                "expires_at": rfc3339(runner.expires_at),
-                "size_vram": 0,
-                "context_length": runner.context_length,
-            }
-            for model, runner in runners
-        ]
-
-    def _alive(self) -> dict[Model, _Runner]:
-        now = datetime.now(UTC)
-        for model in [model for model, runner in self._running.items() if runner.expires_at <= now]:
-            del self._running[model]
-        return self._running
-
-
-def _expiry(seconds: float) -> datetime:
-    left = _FOR_EVER if seconds < 0 or seconds > _FOR_EVER.total_seconds() else timedelta(seconds=seconds)
-    return datetime.now(UTC) + left

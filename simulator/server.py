@@ -11,15 +11,18 @@ from typing import Any, Self
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from simulator.ages import Age
 from simulator.calls import Call
 from simulator.delivery import Delivery, reset
 from simulator.endpoints import Endpoints
 from simulator.errors import RefusedError
 from simulator.faults import Fault, FaultQueue
-from simulator.models import DEFAULT_MODELS, Library, Runners
+from simulator.models import DEFAULT_MODELS, Library
+from simulator.names import parse_name
 from simulator.origins import admitted
 from simulator.replies import PLAIN, Reply, Stream, error_reply
 from simulator.requests import parse_json
+from simulator.runners import Runners
 
 
 class _Server(web.Server):
@@ -51,6 +54,7 @@ class Simulator:
         models: Names of the installed models.
         seconds_per_token: Delay before each token.
         load_seconds: Time to load a model before its first response.
+        age: The version of Ollama that it speaks as.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class Simulator:
         models: Iterable[str] | None = None,
         seconds_per_token: float = 0.0,
         load_seconds: float = 0.0,
+        age: Age = "0.33",
     ) -> None:
         self.host = host
         self.port = port
@@ -67,7 +72,7 @@ class Simulator:
         self._faults = FaultQueue()
         self._library = Library(DEFAULT_MODELS if models is None else models)
         self._runners = Runners(load_seconds)
-        self._endpoints = Endpoints(self._library, self._runners, seconds_per_token)
+        self._endpoints = Endpoints(self._library, self._runners, seconds_per_token, age)
         self._open: set[Call] = set()
         self._used_connections: set[int] = set()
         self.connection_numbers = itertools.count(1)
@@ -172,9 +177,39 @@ class Simulator:
         """Remove all faults."""
         self._faults.clear()
 
-    def install(self, name: str, capabilities: Iterable[str] | None = None, width: int | None = None) -> None:
-        """Install a model; by default its capabilities are derived from its name."""
-        self._library.install(name, capabilities, width)
+    @property
+    def lost_slot_probability(self) -> float:
+        """The probability that a cancel in mid-stream costs the model its slot, as it can with Ollama."""
+        return self._runners.lost_slot_probability
+
+    @lost_slot_probability.setter
+    def lost_slot_probability(self, probability: float) -> None:
+        self._runners.lost_slot_probability = probability
+
+    def lose_slot(self, name: str) -> None:
+        """Let a model that runs lose its slot: requests to it wait for ever, until it is unloaded.
+
+        Raises:
+            KeyError: It is not installed, or does not run.
+        """
+        parsed = parse_name(name)
+        model = None if parsed is None else self._library.find(parsed)
+        if model is None:
+            raise KeyError(name)
+        self._runners.lose_slot(model)
+
+    def install(
+        self,
+        name: str,
+        capabilities: Iterable[str] | None = None,
+        width: int | None = None,
+        same_weights_as: str | None = None,
+    ) -> None:
+        """Install a model; capabilities follow from its name unless given.
+
+        With `same_weights_as` it is another name of that model's file, and shares its runner.
+        """
+        self._library.install(name, capabilities, width, same_weights_as)
 
     def remove(self, name: str) -> None:
         """Remove an installed model.
@@ -199,9 +234,12 @@ class Simulator:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Handle one request, and record its outcome."""
         call = self._record(request)
+        is_stream = False
         try:
             delivery = Delivery(request, call)
-            response = await delivery.send(await self._reply(request, call, delivery))
+            reply = await self._reply(request, call, delivery)
+            is_stream = isinstance(reply, Stream)
+            response = await delivery.send(reply)
             call.end("completed")
             delivery.after_answer()
         except asyncio.CancelledError:
@@ -214,6 +252,7 @@ class Simulator:
         else:
             return response
         finally:
+            self._runners.release(cancelled_in_stream=is_stream and call.outcome == "client_gone")
             self._open.discard(call)
 
     def _record(self, request: web.BaseRequest) -> Call:

@@ -25,6 +25,7 @@ STATUSES = {
     "unsupported_by_model": 400,
     "ollama_unavailable": 503,
     "ollama_busy": 503,
+    "model_stuck": 503,
     "overloaded": 503,
     "shutting_down": 503,
     "timeout": 504,

@@ -21,7 +21,7 @@ TOOL: dict[str, Any] = {
         "parameters": {"type": "object", "properties": {"week": {"type": "integer"}}, "required": ["week"]},
     },
 }
-RETRYABLE = {"ollama_unavailable", "ollama_busy", "overloaded", "shutting_down"}
+RETRYABLE = {"ollama_unavailable", "ollama_busy", "model_stuck", "overloaded", "shutting_down"}
 
 
 async def ask(client: aiohttp.ClientSession, url: str, endpoint: str, body: Any, **how: Any) -> Answer:

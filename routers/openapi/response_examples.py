@@ -144,6 +144,7 @@ _HEALTHY: dict[str, Any] = {
         "last_success_at": "2026-03-02T09:44:58.412+00:00",
         "last_failure_at": None,
         "last_failure_code": None,
+        "stuck_models": [],
     },
     "build": _BUILD,
     "checked_at": "2026-03-02T09:45:00.000+00:00",
@@ -230,6 +231,10 @@ PROBLEMS: dict[str, dict[str, Any]] = {
     "ollama_unavailable": {"detail": "Ollama could not be reached.", "retryable": True},
     "ollama_busy": {
         "detail": "Ollama is busy and accepts no more requests at the moment: server busy, please try again.",
+        "retryable": True,
+    },
+    "model_stuck": {
+        "detail": "The model 'llama3.1' hangs: it is loaded and does not answer.",
         "retryable": True,
     },
     "overloaded": {"detail": "No slot became free within 30 s (OLLAMA_QUEUE_TIMEOUT).", "retryable": True},

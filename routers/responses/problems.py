@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -26,6 +27,7 @@ PROBLEMS_BY_CODE: dict[str, tuple[int, str]] = {
     "unsupported_by_model": (400, "The model lacks a capability"),
     "ollama_unavailable": (503, "Ollama cannot be reached"),
     "ollama_busy": (503, "Ollama is busy"),
+    "model_stuck": (503, "The model does not respond"),
     "overloaded": (503, "Too many requests are waiting"),
     "shutting_down": (503, "The service is shutting down"),
     "timeout": (504, "A timeout expired"),
@@ -54,6 +56,7 @@ HTTP_CODES = {
     415: "unsupported_media_type",
     503: "overloaded",
 }
+NO_SUCH_PATH = "The path does not exist. This service's API is under /api/ollama; the page at / has links to the rest."
 RETRYABLE_STATUSES = {408, 503}  # of those above: the request did not run and may succeed later
 
 
@@ -115,8 +118,8 @@ def problem_for(error: OllamaError | RequestValidationError | HTTPException) -> 
         case HTTPException():
             code = HTTP_CODES.get(error.status_code, "internal_error")
             members = {"errors": [{"field": "body", "message": error.detail}]} if code == "invalid_request" else {}
-            retryable = error.status_code in RETRYABLE_STATUSES
-            return problem(code, error.detail, retryable=retryable, headers=_with_head(error.headers), **members)
+            retryable, headers = error.status_code in RETRYABLE_STATUSES, _with_head(error.headers)
+            return problem(code, _http_detail(error, headers), retryable=retryable, headers=headers, **members)
 
 
 def _ollama_problem(error: OllamaError) -> Response:
@@ -128,6 +131,18 @@ def _ollama_problem(error: OllamaError) -> Response:
     if isinstance(error, InvalidRequestError):
         members["errors"] = [{"field": error.field, "message": error.detail}]
     return problem(error.code, error.detail, retryable=error.retryable, headers=headers, **members)
+
+
+def _http_detail(error: HTTPException, headers: Mapping[str, str] | None) -> str:
+    """Return the exception's detail, or a sentence if it has only the name of the status."""
+    if error.detail != HTTPStatus(error.status_code).phrase:
+        return error.detail
+    match error.status_code:
+        case HTTPStatus.NOT_FOUND:
+            return NO_SUCH_PATH
+        case HTTPStatus.METHOD_NOT_ALLOWED if headers and "Allow" in headers:
+            return f"The path does not support this method, only {' and '.join(headers['Allow'].split(', '))}."
+    return error.detail
 
 
 def _with_head(headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
@@ -142,11 +157,13 @@ def _field(line: dict[str, Any], body: Any) -> dict[str, str]:
     where, *path = line["loc"]
     if where == "body":
         path = _without_union_branches(path, body, is_missing=line["type"] == "missing")
-    message = line["msg"].removeprefix("Value error, ")
+    message = line["msg"].removeprefix("Value error, ").replace(" after validation", "")
     if line["type"] == "json_invalid":
         path, message = [], f"not valid JSON at byte {line['loc'][1]}: {line['ctx']['error']}"
     elif not path and line["type"] in {"model_attributes_type", "missing"}:
         message = "expected a JSON object, with the header Content-Type: application/json"
+    elif line["type"] in {"model_attributes_type", "dict_type"}:
+        message = "Input should be an object"
     return {"field": ".".join(map(str, path))[:MAX_NAME_LENGTH] or "body", "message": message}
 
 

@@ -7,13 +7,19 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     StrictBool,
     StrictInt,
     StringConstraints,
+    Tag,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
     WithJsonSchema,
+    WrapValidator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from services.ollama.types.images import plain_base64
 from services.ollama.types.json_schema import JsonSchema
@@ -76,6 +82,14 @@ def drop_empty_strings(value: object) -> object:
     return [one for one in value if not isinstance(one, str) or one] or None
 
 
+def wrap_stop(value: object) -> object:
+    """Wrap a string in a list; reject what is neither, as the error of a list would not mention strings."""
+    if value is not None and not isinstance(value, str | list):
+        msg = "Input should be a string or a list of strings"
+        raise ValueError(msg)
+    return [value] if isinstance(value, str) else value
+
+
 def check_length(value: object) -> object:
     """Reject a list that is too long before its items are validated.
 
@@ -88,17 +102,51 @@ def check_length(value: object) -> object:
     return value
 
 
+def one_of(expected: str) -> WrapValidator:
+    """Return a validator that reports one error, "Input should be …", where a union has one for each of its members."""
+
+    def validate(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError:
+            raise PydanticCustomError("one_of", f"Input should be {expected}") from None
+
+    return WrapValidator(validate)
+
+
+def by_type(expected: str) -> Discriminator:
+    """Select the member of a union by its tag, `TEXT`, `LIST` or `OBJECT`, so that only its errors are reported."""
+    message = f"Input should be {expected}"
+    return Discriminator(_tag_of, custom_error_type="one_of", custom_error_message=message)
+
+
+def _tag_of(value: object) -> str | None:
+    match value:
+        case str():
+            return "<text>"
+        case list():
+            return "<list>"
+        case dict() | BaseModel():
+            return "<object>"
+    return None
+
+
 def default_if_null(default: object) -> BeforeValidator:
     """Return a validator that replaces null with the default."""
     return BeforeValidator(lambda value: default if value is None else value)
 
 
+# The tags cannot be mistaken for the names of fields, as the location of an error has both.
+TEXT, LIST, OBJECT = Tag("<text>"), Tag("<list>"), Tag("<object>")
 UnsetIfEmpty = BeforeValidator(unset_if_empty)
 NonEmpty = Annotated[str, StringConstraints(min_length=1)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Model = Annotated[str, AfterValidator(check_model_name), Field(examples=["gpt-oss"])]
 Image = Annotated[str, BeforeValidator(plain_base64)]
-Format = Annotated[Literal["json"] | dict[str, Any], AfterValidator(check_format)]
+Format = Annotated[
+    Literal["json"] | dict[str, Any], one_of("'json' or an object, a JSON schema"), AfterValidator(check_format)
+]
+Think = Annotated[StrictBool | Literal["low", "medium", "high"], one_of("true, false, 'low', 'medium' or 'high'")]
 
 
 T = TypeVar("T")
@@ -109,7 +157,7 @@ StopList = Annotated[BoundedList[str] | None, BeforeValidator(drop_empty_strings
 Stop = Annotated[
     BoundedList[str] | None,
     BeforeValidator(drop_empty_strings),
-    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    BeforeValidator(wrap_stop),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}, {"type": "null"}]}),
 ]
 

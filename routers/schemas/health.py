@@ -5,6 +5,18 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 
+class StuckModel(BaseModel):
+    """A model that was loaded and did not answer any more, as can happen when a reader leaves in mid-stream."""
+
+    model: str
+    state: Literal["reloading", "reloaded", "stuck"] = Field(
+        description="`stuck`: requests to it are refused until one gets through."
+    )
+    noticed_at: str = Field(description="When it was last noticed (RFC 3339).")
+    reloads: int = Field(description="How often it was unloaded to cure it.")
+    reloaded_at: str | None
+
+
 class OllamaHealth(BaseModel):
     """The state of Ollama; `version` and `latency_ms` are null while it is down."""
 
@@ -20,6 +32,7 @@ class OllamaHealth(BaseModel):
         description="When one last failed in Ollama (RFC 3339); disconnected clients and a full queue do not count."
     )
     last_failure_code: str | None = Field(description="The `code` of that failure.", examples=["timeout"])
+    stuck_models: list[StuckModel] = Field(description="Models that hung since the start, and what was done.")
 
 
 class Readiness(BaseModel):

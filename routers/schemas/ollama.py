@@ -11,7 +11,9 @@ from pydantic import (
 )
 
 from routers.schemas.fields import (
+    LIST,
     MAX_ITEMS,
+    TEXT,
     BoundedList,
     Format,
     Images,
@@ -21,7 +23,9 @@ from routers.schemas.fields import (
     Options,
     Request,
     Stop,
+    Think,
     UnsetIfEmpty,
+    by_type,
     default_if_null,
 )
 from services.completion import CompletionRequest
@@ -68,7 +72,7 @@ class CompletionBody(Request):
     format: Annotated[Format | None, UnsetIfEmpty] = Field(
         default=None, description="`json`, or a JSON schema for the response."
     )
-    think: Annotated[StrictBool | Literal["low", "medium", "high"] | None, UnsetIfEmpty] = Field(
+    think: Annotated[Think | None, UnsetIfEmpty] = Field(
         default=None,
         description="Whether the model thinks before responding; a level if the model has them, as gpt-oss does.",
     )
@@ -214,9 +218,11 @@ class ChatRequest(CompletionBody):
 class EmbeddingsRequest(Request):
     """One or more texts to embed."""
 
-    text: NonEmpty | Annotated[list[NonEmpty], Field(min_length=1, max_length=MAX_TEXTS)] = Field(
-        description=f"A text, or a list of 1 to {MAX_TEXTS} texts.", examples=["a fantasy football league"]
-    )
+    text: Annotated[
+        Annotated[NonEmpty, TEXT]
+        | Annotated[list[NonEmpty], Field(min_length=1, max_length=MAX_TEXTS, fail_fast=True), LIST],
+        by_type("a string or a list of strings"),
+    ] = Field(description=f"A text, or a list of 1 to {MAX_TEXTS} texts.", examples=["a fantasy football league"])
     model: Annotated[Model | None, UnsetIfEmpty] = Field(
         default=None, description="Model name; `EMBEDDING_MODEL` if unset. There is no fallback."
     )

@@ -29,7 +29,8 @@ class GenerateResponse:
             "`empty_response_thinking`: thinking used all tokens. `invalid_json`: the text does not satisfy `format`. "
             "`prompt_truncated`: the prompt was longer than the context and the model read only a part of it. "
             "`context_full`: the response ended because the context was full. "
-            "`truncate_unsupported`: this version of Ollama ignores `truncate` and `shift`."
+            "`truncate_unsupported`: this version of Ollama ignores `truncate` and `shift`. "
+            "`model_reloaded`: the model hung, and was reloaded for this request."
         ),
     ]
 

@@ -17,6 +17,9 @@ from pydantic import (
 )
 
 from routers.schemas.fields import (
+    LIST,
+    OBJECT,
+    TEXT,
     BoundedList,
     Model,
     NonEmpty,
@@ -24,8 +27,10 @@ from routers.schemas.fields import (
     Options,
     Stop,
     UnsetIfEmpty,
+    by_type,
     check_format,
     default_if_null,
+    one_of,
 )
 from routers.schemas.ollama import ToolFunction
 from services.ollama.types.durations import KeepAlive
@@ -66,14 +71,19 @@ class ContentPart(OpenAIBody):
     type: str = Field(description="`text` or `image_url`.", examples=["text"])
     text: str | None = None
     refusal: str | None = None
-    image_url: ImageUrl | str | None = None
+    image_url: (
+        Annotated[Annotated[ImageUrl, OBJECT] | Annotated[str, TEXT], by_type("an object with `url`, or a string")]
+        | None
+    ) = None
 
 
 class CalledFunction(OpenAIBody):
     """The function of a tool call."""
 
     name: NonEmpty
-    arguments: str | dict[str, Any] | None = Field(default=None, description="A JSON object as text.")
+    arguments: Annotated[str | dict[str, Any] | None, one_of("the text of a JSON object")] = Field(
+        default=None, description="A JSON object as text."
+    )
 
 
 class AssistantToolCall(OpenAIBody):
@@ -90,9 +100,12 @@ class ChatCompletionMessage(OpenAIBody):
     role: Literal["system", "developer", "user", "assistant", "tool"] = Field(
         description="Author of the message; `developer` is the same as `system`, `tool` is the result of a tool call."
     )
-    content: str | BoundedList[ContentPart] | None = Field(
-        default=None, description="Text, or a list of text and image parts."
-    )
+    content: (
+        Annotated[
+            Annotated[str, TEXT] | Annotated[BoundedList[ContentPart], LIST], by_type("a string or a list of parts")
+        ]
+        | None
+    ) = Field(default=None, description="Text, or a list of text and image parts.")
     reasoning_content: str | None = Field(default=None, description="Reasoning of an assistant message.")
     reasoning: str | None = Field(default=None, description="Alias of `reasoning_content`.")
     tool_calls: BoundedList[AssistantToolCall] | None = Field(
@@ -172,7 +185,7 @@ class ChatCompletionRequest(OpenAIBody):
     tools: BoundedList[ChatCompletionTool] | None = Field(
         default=None, description="Functions that the model may call."
     )
-    tool_choice: str | dict[str, Any] | None = Field(
+    tool_choice: Annotated[str | dict[str, Any] | None, one_of("a string or an object")] = Field(
         default=None, description="`auto` or `none`; a tool call cannot be forced."
     )
     fallback: Annotated[StrictBool, default_if_null(True)] = Field(
@@ -211,7 +224,7 @@ class ChatCompletionRequest(OpenAIBody):
 class OpenAIEmbeddingsRequest(OpenAIBody):
     """One or more texts to embed, in OpenAI's format."""
 
-    input: str | list[Any] = Field(
+    input: Annotated[str | list[Any], one_of("a string or a list of strings")] = Field(
         description="A text, or a list of 1 to 2048 texts. Token ids are not supported.",
         examples=["a fantasy football league"],
     )

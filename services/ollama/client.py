@@ -108,6 +108,14 @@ class OllamaClient:
         headers = model_header(self._options.model_header, model)
         return (await self._control_json("POST", "/api/show", orjson.dumps({"model": model}), headers))[1]
 
+    async def post_control(self, path: str, body: dict[str, Any]) -> Any:
+        """Send a POST that runs no model: as `get`.
+
+        Raises:
+            OllamaError: as `post`.
+        """
+        return (await self._control_json("POST", path, orjson.dumps(body)))[1]
+
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Send a POST and return the complete JSON response.
 
@@ -128,17 +136,20 @@ class OllamaClient:
         return document
 
     @asynccontextmanager
-    async def stream(self, path: str, body: dict[str, Any]) -> AsyncIterator[StreamReader]:
+    async def stream(
+        self, path: str, body: dict[str, Any], idle_seconds: float | None = None
+    ) -> AsyncIterator[StreamReader]:
         """Send a POST and stream the response; leaving early closes the connection.
 
-        The first chunks have arrived when the context is entered.
+        The first chunks have arrived when the context is entered. `idle_seconds` limits the silence between two later
+        ones, by default to OLLAMA_STREAM_IDLE_TIMEOUT.
 
         Raises:
             OllamaError: as `post`.
         """
         async with deadline(self._options.request_timeout, "OLLAMA_REQUEST_TIMEOUT", "the first chunk"):
             response = await self._send(path, body)
-            reader = StreamReader(response, self._options.stream_idle_timeout)
+            reader = StreamReader(response, idle_seconds or self._options.stream_idle_timeout)
             try:
                 with _from_server(response):
                     await reader.read_first()

@@ -5,7 +5,7 @@ a byte of the response has arrived, unsolicited bytes are rejected, and no reque
 module depends on names that aiohttp does not document; the tests check them against real sockets:
 
 - `aiohttp.client_proto.ResponseHandler`: `set_response_params`, `read`, `data_received`, `transport`, `close`,
-  `_payload`
+  `_payload`, `_reading_paused`, `_buffer_paused`
 - `aiohttp.connector.Connection`: `protocol`, `transport`, `release`, `close`
 - `aiohttp.TCPConnector`: `connect`, `_factory`, `_loop`
 - `aiohttp.ClientRequest` as the target of `connect`
@@ -14,7 +14,7 @@ module depends on names that aiohttp does not document; the tests check them aga
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, cast
 
@@ -31,6 +31,8 @@ SWITCHING_PROTOCOLS, OK = 101, 200
 SMALL_BODY_BYTES = 65_536  # up to here a copy of the body costs less than a second write
 MANY_PARTS = 8  # each HTTP chunk is a separate part, which takes 1 µs to read; joining them first takes far less
 DEAD_CONNECTION_SECONDS = 1.0  # after this time the request may have run
+CATCH_UP_SECONDS = 0.5
+QUIET_SECONDS = 0.005
 
 WIRE_ERRORS = (aiohttp.ClientError, HttpProcessingError)
 
@@ -157,7 +159,17 @@ def _release(connection: Connection, protocol: "_PooledProtocol", status: int) -
 
 
 def _close(connection: Connection) -> None:
-    """Close a connection unless it is back in the pool; unwritten bytes of the request are dropped."""
+    """Close a connection unless it is back in the pool; unwritten bytes of the request are dropped.
+
+    A response that was not read as fast as it came is caught up with first, for a moment.
+    """
+    protocol = connection.protocol
+    if isinstance(protocol, _PooledProtocol) and protocol.catches_up(partial(_abort, connection)):
+        return
+    _abort(connection)
+
+
+def _abort(connection: Connection) -> None:
     if connection.transport is not None:
         connection.transport.abort()
     connection.close()
@@ -180,6 +192,7 @@ class _PooledProtocol(ResponseHandler):
         self._requests = 0
         self._has_response = False
         self._is_large = False
+        self._discarded_at: float | None = None
 
     @property
     def may_have_been_dead(self) -> bool:
@@ -215,8 +228,38 @@ class _PooledProtocol(ResponseHandler):
             return False
         return not self.transport.get_write_buffer_size()
 
+    def catches_up(self, then: Callable[[], None]) -> bool:
+        """Read and discard what the server has written, if reading was paused; return whether this is so.
+
+        Ollama loses a model's slot for certain when the connection closes while its writer waits for room: the writer
+        goes, and the part that makes the answer waits for it for ever. `then` is called once nothing more comes for a
+        moment, or too much does. See https://github.com/ollama/ollama/issues/17131.
+        """
+        transport, loop = self.transport, self._loop
+        if self._discarded_at is not None:
+            return True
+        if not (self._reading_paused or self._buffer_paused) or transport is None or transport.is_closing():
+            return False
+        give_up_at = loop.time() + CATCH_UP_SECONDS
+
+        def look() -> None:
+            now = loop.time()
+            assert self._discarded_at is not None  # noqa: S101 - set below
+            if transport.is_closing() or now - self._discarded_at >= QUIET_SECONDS or now > give_up_at:
+                then()
+            else:
+                loop.call_later(QUIET_SECONDS, look)
+
+        self._discarded_at = loop.time()
+        transport.resume_reading()
+        loop.call_later(QUIET_SECONDS, look)
+        return True
+
     def data_received(self, data: bytes) -> None:
         """Parse received bytes; unsolicited ones close the connection, as they could be taken for the next response."""
+        if self._discarded_at is not None:
+            self._discarded_at = self._loop.time()
+            return
         if data and not self.in_flight:
             self.close()
             return

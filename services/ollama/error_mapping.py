@@ -32,6 +32,7 @@ HINTS = {
     502: "A gateway in front of Ollama got no response from it.",
     504: "A gateway in front of Ollama timed out waiting for it.",
 }
+NO_EMBEDDINGS = "does not support embeddings"  # llama-server's error for a model that writes text, from Ollama 0.30 on
 SIGN_IN = "Ollama is not signed in; `ollama signin` does so."
 
 TLS_ALERT = re.compile(r"b['\"]\\x15\\x03\\x0[0-4]\\x00\\x02[^ ]{1,8}['\"]")
@@ -48,16 +49,22 @@ def error_from_response(status: int, body: bytes, retry_after: str | None) -> Ol
     match status:
         case 503 | 429:
             return _busy(status, document, message, retry_after)
-        case 404 if message is not None and isinstance(document, dict) and document.get("error"):
-            return NotFoundError(message)
         case 404:
-            return NoSuchEndpointError("Ollama does not have this endpoint; it may be too old, or not Ollama.")
+            return _not_found(document, message)
         case 400 if document is None and b"HTTPS" in body:
             return tls_error("the server speaks TLS; the address needs https")
+        case 500 | 501 if message is not None and NO_EMBEDDINGS in message:
+            return RejectedByOllamaError("Ollama rejected the request: the model does not support embeddings.")
         case 400 if message is not None and document is not None:
             return RejectedByOllamaError(f"Ollama rejected the request: {message}")
         case _:
             return OllamaResponseError(_detail(status, document, message), status=status)
+
+
+def _not_found(document: Any, message: str | None) -> OllamaError:
+    if message is not None and isinstance(document, dict) and document.get("error"):
+        return NotFoundError(message)
+    return NoSuchEndpointError("Ollama does not have this endpoint; it may be too old, or not Ollama.")
 
 
 def tls_error(log_detail: str) -> OllamaUnavailableError:

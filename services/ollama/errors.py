@@ -4,13 +4,14 @@
     ├── InvalidRequestError       the request contradicts itself or the settings
     │   └── MissingCapabilityError      the model lacks a capability
     ├── ModelNotFoundError        unknown model, and no fallback
-    ├── RejectedByOllamaError     Ollama responded 400
+    ├── RejectedByOllamaError     Ollama responded 400, or that the model makes no embeddings
     ├── OllamaUnavailableError    unreachable, or rejected while the circuit breaker is open
     ├── OllamaBusyError           Ollama responded 503 or 429
     │   └── GatewayQueueTimeoutError    the request waited too long in the queue of a gateway
     ├── OverloadedError           the service's queue is full, or the wait was too long
     ├── OllamaTimeoutError        a timeout expired
     │   └── OllamaConnectTimeoutError   while connecting
+    ├── ModelStuckError           the model hangs, and unloading it did not help
     ├── OllamaResponseError       5xx, invalid data, a truncated body, a response without `done: true`
     ├── ShuttingDownError         the service is shutting down
     │   └── DrainTimeoutError           and the grace period of this request is over
@@ -73,7 +74,7 @@ class ModelNotFoundError(OllamaError):
 
 
 class RejectedByOllamaError(OllamaError):
-    """Ollama responded 400: the request is invalid for this model or version."""
+    """Ollama responded 400, or that the model does not support embeddings; the request does not suit the model."""
 
     code = "rejected_by_ollama"
 
@@ -132,6 +133,13 @@ class OllamaTimeoutError(OllamaError):
 class OllamaConnectTimeoutError(OllamaTimeoutError):
     """No connection could be opened in time; the request did not run."""
 
+    retryable = True
+
+
+class ModelStuckError(OllamaError):
+    """The model hangs; the request did not run."""
+
+    code = "model_stuck"
     retryable = True
 
 

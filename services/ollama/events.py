@@ -11,6 +11,7 @@ Warning_ = Literal[
     "fallback_model",
     "empty_response_thinking",
     "invalid_json",
+    "model_reloaded",
     "prompt_truncated",
     "context_full",
     "truncate_unsupported",

@@ -90,6 +90,25 @@ async def test_nothing_is_wider_than_a_phone(url: str, tab: Tab, name: str) -> N
     assert await page.evaluate("() => document.scrollingElement.scrollWidth") <= PHONE["width"]
 
 
+@pytest.mark.parametrize("width", [360, 390, 600])
+async def test_the_prompt_has_most_of_the_width_of_a_narrow_window(url: str, tab: Tab, width: int) -> None:
+    await tab.page.set_viewport_size({"width": width, "height": 844})
+    page = await open_playground(tab, url)
+    prompt = await page.get_by_label("Your message").bounding_box()
+    assert prompt is not None
+    assert prompt["width"] > 0.6 * width
+
+
+@pytest.mark.parametrize("width", [320, 390])
+async def test_an_open_operation_is_not_wider_than_a_phone(url: str, tab: Tab, width: int) -> None:
+    await tab.page.set_viewport_size({"width": width, "height": 844})
+    await tab.page.goto(f"{url}/docs")
+    generate = tab.page.locator("#operations-ollama-generate")
+    await generate.locator(".opblock-summary-control").click()
+    await expect(generate.locator(".responses-table").first).to_be_visible()
+    assert await tab.page.evaluate("() => document.scrollingElement.scrollWidth") <= width
+
+
 async def test_settings_leave_room_for_the_composer_on_a_phone(url: str, tab: Tab) -> None:
     await tab.page.set_viewport_size(PHONE)  # type: ignore[arg-type]
     page = await open_playground(tab, url)

@@ -1,3 +1,5 @@
+"""`.env.example` has every setting with its default."""
+
 import re
 from pathlib import Path
 

@@ -1,52 +1,87 @@
-"""Upstreams for the integration tests: a real Ollama, and the simulator."""
+"""Upstreams for the tests of the service as a whole: an actual Ollama of each version that is given, and the simulator.
+
+OLLAMA_TEST_BINARIES names the programs, with the path separator between; by default it is the `ollama` on the PATH.
+"""
 
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import aiohttp
 import pytest
-import pytest_asyncio
 
 from main import create_app
-from tests.integration.ollama_server import OllamaServer, installed_ollama
+from simulator import Simulator
+from simulator.ages import Age
+from tests.integration.ollama_server import OllamaServer, ollama_binaries
 from tests.integration.tiny_models import TINY_MODELS, UNLOADABLE, install
 from tests.integration.upstreams import ActualOllama, Api, Upstream, settings_for
 from tests.serving import serve
 
+SIMULATORS: dict[str, Age] = {"simulator": "0.33", "simulator-0.24": "0.24"}
 HOW_TO_RUN = "needs Ollama: install it (ollama.com/download), or name a running server in OLLAMA_TEST_URL"
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def ollama(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ActualOllama]:
-    """The server at OLLAMA_TEST_URL, otherwise one that the tests start."""
-    given = os.environ.get("OLLAMA_TEST_URL", "").rstrip("/")
-    if given:
-        await _install_missing(given)
-        yield ActualOllama(given, ours=False)
-        return
-    server = await _start(tmp_path_factory.mktemp("ollama"))
-    try:
-        yield ActualOllama(server.url, ours=True)
-    finally:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test on every upstream that it can be run on."""
+    binaries = [""] if os.environ.get("OLLAMA_TEST_URL") else ollama_binaries()
+    names = dict.fromkeys(binaries, "ollama") if len(binaries) == 1 else {path: _label(path) for path in binaries}
+    if "ollama" in metafunc.fixturenames:
+        metafunc.parametrize("ollama", binaries, ids=names.get, indirect=True)
+    elif "mortal_ollama" in metafunc.fixturenames:
+        metafunc.parametrize("mortal_ollama", binaries, ids=names.get, indirect=True)
+    elif "upstream" in metafunc.fixturenames:
+        upstreams = {**{name: name for name in SIMULATORS}, **names}
+        metafunc.parametrize("upstream", list(upstreams), ids=upstreams.get, indirect=True)
+
+
+def _label(binary: str) -> str:
+    """Return what tells the versions apart: the folder that holds `bin/ollama`."""
+    return Path(binary).parent.parent.name
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[dict[str, OllamaServer]]:
+    """The servers that are running, by their program; each serves all tests."""
+    running: dict[str, OllamaServer] = {}
+    yield running
+    for server in running.values():
         server.stop()
 
 
 @pytest.fixture
-async def mortal_ollama(tmp_path: Path) -> AsyncIterator[OllamaServer]:
-    """A server for one test, which may be killed and restarted."""
-    server = await _start(tmp_path)
+async def ollama(
+    request: pytest.FixtureRequest, servers: dict[str, OllamaServer], tmp_path_factory: pytest.TempPathFactory
+) -> ActualOllama:
+    """The server that OLLAMA_TEST_URL names, else one of our own."""
+    binary: str = request.param
+    return await _actual(binary, servers, tmp_path_factory)
+
+
+@pytest.fixture
+async def mortal_ollama(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[OllamaServer]:
+    """A server of one test's own, to be killed and started again."""
+    server = await _start(request.param or shutil.which("ollama") or "", tmp_path)
     try:
         yield server
     finally:
         server.stop()
 
 
-@pytest.fixture(params=["simulator", "ollama"])
-def upstream(request: pytest.FixtureRequest) -> Upstream:
-    """Each upstream in turn: both must behave the same."""
-    found: Upstream = request.getfixturevalue(request.param)
-    return found
+@pytest.fixture
+async def upstream(
+    request: pytest.FixtureRequest,
+    servers: dict[str, OllamaServer],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Upstream]:
+    """Each of them in turn: what a test finds true of one must be true of the others."""
+    wanted: str = request.param
+    if wanted in SIMULATORS:
+        async with Simulator(age=SIMULATORS[wanted]) as simulator:
+            yield simulator
+    else:
+        yield await _actual(wanted, servers, tmp_path_factory)
 
 
 @pytest.fixture
@@ -57,15 +92,10 @@ def direct(client: aiohttp.ClientSession, upstream: Upstream) -> Api:
 
 @pytest.fixture
 async def runs_llama_server(direct: Api) -> bool:
-    """Whether the upstream is Ollama 0.30 or newer, whose models run in llama-server.
-
-    Determined from the model list, as in the service for builds without a version.
-    """
-    async with direct.get("/api/version") as response:
-        version = (await response.json())["version"]
+    """Whether the upstream is Ollama 0.30 or newer, whose models run in llama-server, according to its model list."""
     async with direct.get("/api/tags") as response:
         models = (await response.json())["models"]
-    return "simulator" not in version and any("capabilities" in model for model in models)
+    return any("capabilities" in model for model in models)
 
 
 @pytest.fixture
@@ -75,9 +105,20 @@ async def service(client: aiohttp.ClientSession, upstream: Upstream) -> AsyncIte
         yield Api(client, url)
 
 
-async def _start(folder: Path) -> OllamaServer:
-    executable = installed_ollama()
-    if executable is None:
+async def _actual(
+    binary: str, servers: dict[str, OllamaServer], tmp_path_factory: pytest.TempPathFactory
+) -> ActualOllama:
+    given = os.environ.get("OLLAMA_TEST_URL", "").rstrip("/")
+    if given:
+        await _install_missing(given)
+        return ActualOllama(given, ours=False)
+    if binary not in servers:
+        servers[binary] = await _start(binary, tmp_path_factory.mktemp("ollama"))
+    return ActualOllama(servers[binary].url, ours=True)
+
+
+async def _start(executable: str, folder: Path) -> OllamaServer:
+    if not executable:
         pytest.skip(HOW_TO_RUN)
     server = OllamaServer(executable, folder)
     await server.start()

@@ -16,9 +16,10 @@ START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 
 
-def installed_ollama() -> str | None:
-    """Return the path of the `ollama` on the PATH."""
-    return shutil.which("ollama")
+def ollama_binaries() -> list[str]:
+    """Return the programs that OLLAMA_TEST_BINARIES names, else the `ollama` on the PATH, or "" if there is none."""
+    named = os.environ.get("OLLAMA_TEST_BINARIES", "").split(os.pathsep)
+    return [path for path in named if path] or [shutil.which("ollama") or ""]
 
 
 class OllamaServer:

@@ -144,21 +144,25 @@ GOOD = [
     {"Authorization": "Basic abc", "X-API-Key": "first-key"},
     {"Authorization": "Bearer of-a-proxy", "X-API-Key": "first-key"},
 ]
-BAD = [
+NO_KEY = [
     {},
     {"Authorization": "Bearer"},
     {"Authorization": "Bearer "},
-    {"Authorization": "Bearer wrong"},
-    {"Authorization": "Bearer first-ke"},
-    {"Authorization": "Bearer first-key2"},
     {"Authorization": "Basic first-key"},
     {"Authorization": "first-key"},
     {"X-API-Key": ""},
+    {"Cookie": "X-API-Key=first-key"},
+]
+WRONG_KEY = [
+    {"Authorization": "Bearer wrong"},
+    {"Authorization": "Bearer first-ke"},
+    {"Authorization": "Bearer first-key2"},
     {"X-API-Key": "wrong"},
     {"X-API-Key": "FIRST-KEY"},
     {"X-API-Key": "first-key,schlüssel"},
-    {"Cookie": "X-API-Key=first-key"},
 ]
+NEEDS_KEY = "This call needs an API key, as `Authorization: Bearer` or `X-API-Key`."
+NOT_VALID = "The API key is not valid."
 KEYED = [
     ("GET", "/api/ollama/models"),
     ("POST", "/api/ollama/generate"),
@@ -177,13 +181,16 @@ async def test_a_valid_key_is_accepted(client: aiohttp.ClientSession, locked: st
     assert (await get(client, f"{locked}/api/ollama/models", headers=headers)).status == 200
 
 
-@pytest.mark.parametrize("headers", BAD, ids=str)
-async def test_a_wrong_and_a_missing_key_get_the_same_response(
-    client: aiohttp.ClientSession, locked: str, simulator: Simulator, headers: dict[str, str]
+@pytest.mark.parametrize(
+    ("headers", "detail"), [(one, NEEDS_KEY) for one in NO_KEY] + [(one, NOT_VALID) for one in WRONG_KEY], ids=str
+)
+async def test_the_detail_tells_a_wrong_key_from_a_missing_one(
+    client: aiohttp.ClientSession, locked: str, simulator: Simulator, headers: dict[str, str], detail: str
 ) -> None:
     answer = await post(client, locked, "generate", GENERATE, headers=headers)
     document = problem_in(answer, "unauthorized")
-    assert document["detail"] == "This call needs an API key, as `Authorization: Bearer` or `X-API-Key`."
+    assert document["detail"] == detail
+    assert document["title"] == "An API key is required"
     assert answer.headers["WWW-Authenticate"] == "Bearer"
     assert simulator.calls_to("/api/generate") == []
 

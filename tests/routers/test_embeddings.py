@@ -7,6 +7,7 @@ import pytest
 
 from main import create_app
 from simulator import Fault, Simulator
+from simulator.endpoints import NO_EMBEDDINGS
 from tests.api import EMBEDDINGS, fault_id, post, problem_in, succeed
 from tests.conftest import MakeSettings
 from tests.serving import serve
@@ -101,6 +102,8 @@ async def test_a_model_removed_after_the_list_was_cached_is_404(
         (Fault(status=400, message="the input length exceeds the context length"), "rejected_by_ollama", 1),
         (Fault(status=500, message="unsupported value: NaN"), "ollama_error", 1),
         (Fault(status=501, message='{"error":{"message":"no embeddings"}}'), "ollama_error", 1),
+        (Fault(status=501, message=NO_EMBEDDINGS), "rejected_by_ollama", 1),
+        (Fault(status=500, message=NO_EMBEDDINGS), "rejected_by_ollama", 1),
         (Fault(status=503, message="server busy", times=None), "ollama_busy", 3),
         (Fault(body=b"<html>"), "ollama_error", 1),
         (Fault(body=b'{"embeddings":[]}'), "ollama_error", 1),

@@ -28,6 +28,7 @@ async def test_healthy(client: aiohttp.ClientSession, url: str, simulator: Simul
             "last_success_at": None,
             "last_failure_at": None,
             "last_failure_code": None,
+            "stuck_models": [],
         },
     }
     assert 0 < latency < 5000

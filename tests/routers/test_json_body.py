@@ -80,6 +80,15 @@ def test_invalid_json_is_rejected(body: bytes) -> None:
         read(body)
 
 
+@pytest.mark.parametrize(
+    ("body", "at"), [(b"\xff", 0), (b'{"a":"\xff"}', 6), (b'\xef\xbb\xbf{"a":"\xff"}', 6), (b'"\xed\xa0\xbd"', 1)]
+)
+def test_the_error_names_the_first_byte_that_is_not_utf_8(body: bytes, at: int) -> None:
+    with pytest.raises(orjson.JSONDecodeError) as caught:
+        read(body)
+    assert (caught.value.msg, caught.value.pos) == ("the text is not UTF-8", at)
+
+
 def test_lone_surrogates_are_not_replaced_in_a_body_with_too_many_escapes() -> None:
     with pytest.raises(orjson.JSONDecodeError):
         read(b'"' + rb"\n" * MAX_ESCAPES + rb'\ud83d"')

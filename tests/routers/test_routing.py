@@ -18,6 +18,7 @@ from yarl import URL
 
 from main import create_app
 from routers.dependencies import get_ollama_service
+from routers.responses.problems import NO_SUCH_PATH
 from tests.api import CHAT, COMPLETIONS, EMBEDDINGS, call, get, post, problem_in, succeed
 from tests.conftest import MakeSettings
 from tests.raw_http import connect
@@ -81,11 +82,20 @@ async def test_head_has_the_error_status_of_get(client: aiohttp.ClientSession, u
         ("TRACE", "/openapi.json", "GET, HEAD"),
     ],
 )
-async def test_a_405_has_an_allow_header(
+async def test_a_405_names_the_allowed_methods(
     client: aiohttp.ClientSession, url: str, method: str, path: str, allow: str
 ) -> None:
     answer = await call(client, method, url + path)
     assert (answer.status, answer.headers["Allow"]) == (405, allow)
+    if method != "HEAD":
+        detail = f"The path does not support this method, only {allow.replace(', ', ' and ')}."
+        assert problem_in(answer, "method_not_allowed")["detail"] == detail
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/api/ollama/nowhere", "/assets/nowhere.css"])
+async def test_a_404_says_where_the_paths_are_listed(client: aiohttp.ClientSession, url: str, path: str) -> None:
+    document = problem_in(await get(client, url + path), "not_found")
+    assert document["detail"] == NO_SUCH_PATH
 
 
 # Paths

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import shutil
 import subprocess
 import textwrap
@@ -11,6 +12,7 @@ import pytest
 
 from main import create_app
 from server import http_protocol
+from server.request_log import RequestLine
 from server.uvicorn_options import UVICORN_OPTIONS
 from simulator import Fault, Simulator
 from tests.api import GENERATE
@@ -195,6 +197,8 @@ async def test_trailers_are_not_headers(url: str) -> None:
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"FETCH / HTTP/1.1\r\n\r\n",
+        b"GET /health/live HTTP/2.0\r\n\r\n",
+        b"GET /health/live HTTP/0.9\r\n\r\n",
         b"CONNECT elsewhere.example:443 HTTP/1.1\r\nHost: elsewhere.example\r\n\r\n",
         b"GET /health/live HTTP/1.1\r\nX-Folded: a\r\n b\r\n\r\n",
         b"GET /health/live HTTP/1.1\r\nX-Null: a\0b\r\n\r\n",
@@ -216,6 +220,34 @@ async def test_invalid_http_gets_a_problem_document(url: str, simulator: Simulat
         assert (document["code"], document["request_id"]) == ("bad_request", answer.headers["x-request-id"])
         assert await connection.is_closed()
     assert simulator.calls_to("/api/generate") == []
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "error"),
+    [
+        (b"\0\1\2\r\n\r\n", 400, "bad_request"),
+        (b"GET / HTTP/1.1\r\nX-Large: " + b"x" * 40_000 + b"\r\n\r\n", 431, "headers_too_large"),
+        (b"GET / HTTP/1.1\r\nX-Slow: ", 408, "request_timeout"),
+    ],
+    ids=["invalid", "large", "slow"],
+)
+async def test_a_rejected_head_is_logged_with_the_client(
+    url: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    head: bytes,
+    status: int,
+    error: str,
+) -> None:
+    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.1 if status == 408 else 20)
+    caplog.set_level(logging.INFO)
+    async with connect(url) as connection:
+        await connection.send(head)
+        assert (await connection.answer()).status == status
+    (record,) = [record for record in caplog.records if record.name == "server.http_protocol"]
+    assert record.getMessage() == f"status={status} outcome=failed error={error} client=127.0.0.1"
+    assert isinstance(record.msg, RequestLine)
+    assert record.msg.summary == f"{status} failed"
 
 
 async def test_a_request_before_an_invalid_one_is_served(url: str) -> None:

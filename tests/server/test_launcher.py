@@ -123,7 +123,7 @@ async def test_a_bad_setting_stops_the_start_with_one_line(tmp_path: Path) -> No
         out, _ = await process.communicate()
     assert process.returncode == 1
     (line,) = out.decode().splitlines()
-    assert line.startswith("OLLAMA_MAX_CONNECTIONS got 'none', expected a valid integer")
+    assert line.startswith("OLLAMA_MAX_CONNECTIONS got 'none', expected a whole number")
 
 
 async def test_a_foreign_host_is_not_reported_as_a_port_in_use(tmp_path: Path) -> None:

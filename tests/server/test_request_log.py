@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -23,11 +24,13 @@ from simulator import Fault, Simulator
 from tests.api import CHAT, GENERATE, call, get, post
 from tests.conftest import MakeSettings
 from tests.kinds import EMBEDDINGS, KINDS, STREAMED_NDJSON, WHOLE, Kind, load_is, nothing_is_left, see, until
-from tests.service_process import run_service
+from tests.service_process import ROOT, run_service
 from tests.serving import serve
 
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 every_stream = pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.is_stream], ids=lambda kind: kind.name)
+TABLE = (ROOT / "docs" / "operating.md").read_text().partition("## Log\n")[2].partition("\n## ")[0]
+DOCUMENTED = {name for row in re.findall(r"^\| (`.*?) \|", TABLE, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
 
@@ -42,7 +45,9 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, str]]:
     records = [record for record in caplog.records if record.name == "middleware.request_context"]
     texts = [record.getMessage() for record in records if record.levelno <= logging.INFO]
     assert all(text.isprintable() for text in texts)
-    return [dict(pair.split("=", 1) for pair in text.split(" ")) for text in texts]
+    found = [dict(pair.split("=", 1) for pair in text.split(" ")) for text in texts]
+    assert all(set(line) <= DOCUMENTED for line in found)
+    return found
 
 
 async def the_line(caplog: pytest.LogCaptureFixture) -> dict[str, str]:
@@ -79,6 +84,7 @@ async def test_a_complete_response(
     assert float(line["queue_ms"]) >= 0
     assert int(line["prompt_tokens"]) > 0
     assert kind is EMBEDDINGS or int(line["tokens"]) > 0
+    assert line.get("fallback") == (None if kind is EMBEDDINGS else "False")
     assert float(line["total_ms"]) > 0
     assert ("first_token_ms" in line) is kind.is_stream
     assert not {"error", "key", "trace_id", "given_request_id"} & set(line)

@@ -1,4 +1,4 @@
-"""Concurrency limiter: slots and the queue, without a server."""
+"""`ConcurrencyLimiter`: slots and the queue, without a server; `test_queue.py` tests it in the service."""
 
 import asyncio
 import gc

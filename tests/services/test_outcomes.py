@@ -9,7 +9,7 @@ import pytest
 
 from main import create_app
 from simulator import Fault, Simulator
-from tests.api import get, post
+from tests.api import call, get, post
 from tests.conftest import MakeSettings
 from tests.kinds import EMBEDDINGS, KINDS, PROMPT, STREAMED_SSE, WHOLE, Kind, load_is, nothing_is_left, see, until
 from tests.serving import serve
@@ -86,12 +86,19 @@ async def test_an_unreachable_ollama_is_a_failure(
         ("generate", PROMPT | {"model": "unknown", "fallback": False}),
         ("generate", PROMPT | {"model": "nomic-embed-text"}),
         ("embeddings", {"text": "a", "model": "unknown"}),
+        ("embeddings", {"text": "a", "model": "llama3.1"}),
     ],
 )
 async def test_an_invalid_request_is_not_a_failure_of_ollama(
     client: aiohttp.ClientSession, url: str, endpoint: str, body: dict[str, Any]
 ) -> None:
     assert (await post(client, url, endpoint, body)).status >= 400
+    assert await outcomes(client, url) == (None, None, None)
+
+
+async def test_a_model_without_embeddings_is_not_a_failure_of_ollama(client: aiohttp.ClientSession, url: str) -> None:
+    body = {"model": "llama3.1", "input": "a"}
+    assert (await call(client, "POST", f"{url}/api/embed", json=body)).status == 501
     assert await outcomes(client, url) == (None, None, None)
 
 

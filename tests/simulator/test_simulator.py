@@ -45,6 +45,13 @@ async def client(simulator: Simulator) -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
+@pytest_asyncio.fixture
+async def old_client() -> AsyncIterator[aiohttp.ClientSession]:
+    """A client of a simulator that speaks as Ollama 0.24."""
+    async with Simulator(age="0.24") as old, aiohttp.ClientSession(old.url) as session:
+        yield session
+
+
 async def post(client: aiohttp.ClientSession, path: str, body: Any) -> tuple[int, Any]:
     async with client.post(path, json=body) as response:
         return response.status, json.loads(await response.read())
@@ -587,14 +594,39 @@ async def test_an_invalid_format_gets_500_also_when_streamed(client: aiohttp.Cli
 
 @pytest.mark.parametrize("more", [{}, {"truncate": False, "options": {"num_ctx": 4}}])
 @pytest.mark.parametrize(("path", "body"), [("/api/generate", GENERATE), ("/api/chat", CHAT)])
-async def test_a_schema_without_a_grammar_gets_500(
-    client: aiohttp.ClientSession, path: str, body: dict[str, Any], more: dict[str, Any]
+async def test_before_0_30_a_schema_without_a_grammar_gets_500(
+    old_client: aiohttp.ClientSession, path: str, body: dict[str, Any], more: dict[str, Any]
 ) -> None:
+    client = old_client
     for stream, media_type in ((True, "application/json"), (False, JSON)):
         asked = body | more | {"format": {"type": "banana"}, "stream": stream}
         async with client.post(path, json=asked) as response:
             assert (response.status, response.headers["Content-Type"]) == (500, media_type)
             assert json.loads(await response.read()) == {"error": "invalid JSON schema in format"}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_schema_of_no_known_type_gets_400_in_llama_servers_words(
+    client: aiohttp.ClientSession, stream: bool
+) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "banana"}}}
+    async with client.post("/api/generate", json=GENERATE | {"format": schema, "stream": stream}) as response:
+        assert response.status == 400
+        error = json.loads(json.loads(await response.read())["error"])["error"]
+    assert error["message"].endswith("unrecognized type banana")
+    for taken in ({"type": "string", "pattern": "abc"}, {"required": ["a"]}):
+        async with client.post("/api/generate", json=GENERATE | {"format": taken, "stream": stream}) as response:
+            assert response.status == 200
+
+
+async def test_before_0_30_lists_tell_less_of_models(
+    client: aiohttp.ClientSession, old_client: aiohttp.ClientSession
+) -> None:
+    for asked, tells in ((client, True), (old_client, False)):
+        async with asked.get("/api/tags") as response:
+            model = (await response.json())["models"][0]
+        assert ("capabilities" in model) is tells
+        assert ("context_length" in model["details"]) is tells
 
 
 # As accepted and rejected by Ollama 0.24.
@@ -647,13 +679,19 @@ async def test_a_long_prompt_is_truncated_unless_truncate_is_false(
         asked = body | {"options": {"num_ctx": needed - 1}, "truncate": False, "stream": stream}
         async with client.post(path, json=asked) as response:
             assert (response.status, response.headers["Content-Type"]) == (400, media_type)
-            assert json.loads(await response.read()) == {"error": "the input length exceeds the context length"}
+            error = json.loads(json.loads(await response.read())["error"])["error"]
+        assert (error["type"], error["n_prompt_tokens"], error["n_ctx"]) == (
+            "exceed_context_size_error",
+            needed,
+            needed - 1,
+        )
 
 
 @pytest.mark.parametrize("body", [GENERATE, CHAT])
 async def test_without_shift_a_response_ends_when_the_context_is_full(
-    client: aiohttp.ClientSession, body: dict[str, Any]
+    old_client: aiohttp.ClientSession, body: dict[str, Any]
 ) -> None:
+    client = old_client
     needed = (await whole(client, body))["prompt_eval_count"]
     for room, made in ((-1, 1), (0, 1), (1, 2), (9, 10)):
         answer = await whole(client, body, options={"num_ctx": needed + room}, shift=False)

@@ -7,6 +7,7 @@ import { MarkdownStream } from "./markdown/stream.js";
 
 const WARNINGS = {
   empty_response_thinking: "The model used all tokens for thinking and returned no text. Increase max tokens or turn thinking off.",
+  model_reloaded: "The model hung and was reloaded before it responded.",
   invalid_json: "The response is not the requested JSON.",
   prompt_truncated: "The conversation is longer than the model's context: the model read only a part of it.",
   context_full: "The response ended because the model's context is full.",

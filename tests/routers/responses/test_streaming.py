@@ -288,7 +288,7 @@ async def test_a_failure_before_the_first_chunk_has_its_status(
 ) -> None:
     await call(client, "POST", f"{simulator.url}/api/generate", json={"model": "llama3.1"})
     simulator.fault(fault)
-    async with serve_quietly(make_settings(ollama_request_timeout=0.3), simulator) as url:
+    async with serve_quietly(make_settings(ollama_request_timeout=1), simulator) as url:
         document = problem_in(await post(client, url, "generate", streamed(GENERATE), form), code)
     assert document["retryable"] is (code == "ollama_busy")
     assert len(simulator.calls_to("/api/generate")) == (3 if code == "ollama_busy" else 1)

@@ -1,0 +1,84 @@
+"""The models that Ollama holds loaded: which they are, which share a runner, and unloading them."""
+
+import asyncio
+import re
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from services.ollama.client import OllamaClient
+from services.ollama.errors import OllamaError, OllamaResponseError
+from services.ollama.types.model_names import ModelName
+
+WEIGHTS = re.compile(r"^FROM (.+)$", re.MULTILINE)
+POLL_SECONDS = 0.1
+
+
+class LoadedModels:
+    """What `/api/ps` lists, asked for on the connections of health checks."""
+
+    def __init__(self, client: OllamaClient) -> None:
+        self._client = client
+
+    async def expiries(self) -> dict[ModelName, str]:
+        """Return when each loaded model expires, as Ollama writes it.
+
+        The time stands still from the first moment in which a model had nothing to do; while it is loaded for its first
+        request, and while that runs, it moves.
+        See https://docs.ollama.com/api/ps.
+
+        Raises:
+            OllamaError: if the list cannot be read. Ollama 0.30 and later do not answer while they load a model.
+        """
+        document = await self._client.get("/api/ps")
+        entries = document.get("models") if isinstance(document, dict) else None
+        found: dict[ModelName, str] = {}
+        for entry in entries if isinstance(entries, list) else ():
+            name = _name(entry)
+            if name is not None:
+                found[name] = str(entry.get("expires_at"))
+        return found
+
+    async def sharing(self, model: ModelName, others: Iterable[ModelName]) -> set[ModelName]:
+        """Return the model and those of the others that are made of the same weights, and so run in the same runner."""
+        names = {model, *others}
+        if len(names) == 1:
+            return names
+        weights = dict(zip(names, await asyncio.gather(*map(self._weights, names)), strict=True))
+        return {name for name in names if weights[name] == weights[model]}
+
+    async def unload(self, model: ModelName, names: set[ModelName], *, seconds: float) -> None:
+        """Unload a model, which `/api/ps` may list under any of `names`, and wait until it is gone.
+
+        Ollama first lets requests end that it has. See https://docs.ollama.com/api/generate.
+
+        Raises:
+            OllamaError: if this fails, or takes longer than `seconds`.
+        """
+        give_up_at = time.monotonic() + seconds
+        body = {"model": model.short, "keep_alive": 0, "stream": False}
+        await self._client.post_control("/api/generate", body)
+        while not names.isdisjoint(await self.expiries()):
+            if time.monotonic() > give_up_at:
+                detail = f"Ollama has not unloaded the model within {seconds:g} s."
+                raise OllamaResponseError(detail)
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _weights(self, model: ModelName) -> Any:
+        """Return the file that a model runs, or its name if Ollama does not tell."""
+        try:
+            document = await self._client.post_control("/api/show", {"model": model.short})
+        except OllamaError:
+            return model
+        modelfile = document.get("modelfile") if isinstance(document, dict) else None
+        found = WEIGHTS.search(modelfile) if isinstance(modelfile, str) else None
+        return model if found is None else found[1]
+
+
+def _name(entry: object) -> ModelName | None:
+    if not isinstance(entry, dict):
+        return None
+    try:
+        return ModelName.parse(entry.get("model") or entry.get("name") or "")
+    except (ValueError, AttributeError):
+        return None
