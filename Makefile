@@ -9,7 +9,8 @@ $(GOALS):
 	@$(MAKE) --no-print-directory -C "$(ROOT)" $@
 else
 
-.PHONY: help run test suite retest coverage test-all test-other test-latest test-clients test-agents lint format bench soak
+.PHONY: help run test suite retest coverage test-all test-other test-latest test-clients test-agents test-scale lint \
+	format lock bench soak
 
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
@@ -20,6 +21,8 @@ WORKERS ?= 2
 # `python -m` instead of the scripts in bin/, whose first line fails if the path of the interpreter has a space.
 BIN = $(VENV)/bin/python
 PIP = $(BIN) -m pip --disable-pip-version-check
+LOCK = $(BIN) -m uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-annotate \
+	--custom-compile-command "make lock"
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -71,6 +74,9 @@ test-clients: $(CLIENTS)/dev.stamp $(CLIENTS)/npm.stamp ## run real clients (Pyt
 test-agents: $(VENV)/dev.stamp $(AGENTS)/agents.stamp ## CrewAI's agents against the service
 	AGENTS_PYTHON=$(AGENTS)/bin/python $(BIN) -m pytest -o timeout=600 tests/agents
 
+test-scale: $(VENV)/scale.stamp ## replicas, HAProxy and several servers under load, and the files of deploy/
+	$(BIN) -m pytest tests/scale
+
 lint: $(VENV)/dev.stamp ## ruff, the import rule and mypy
 	$(BIN) -m ruff check .
 	$(BIN) -m ruff format --check .
@@ -80,6 +86,11 @@ lint: $(VENV)/dev.stamp ## ruff, the import rule and mypy
 format: $(VENV)/dev.stamp ## fix what ruff can fix
 	$(BIN) -m ruff check --fix .
 	$(BIN) -m ruff format .
+
+lock: $(VENV)/dev.stamp ## write the lock files of the image: all packages with their hashes
+	$(PIP) install --quiet uv==0.13.9
+	$(LOCK) requirements.txt --output-file requirements.lock
+	$(LOCK) requirements.txt requirements-otel.txt --output-file requirements-otel.lock
 
 bench: $(VENV)/bench.stamp ## compare the speed with a plain service and nginx
 	$(BIN) -m benchmarks
@@ -94,6 +105,10 @@ $(VENV)/run.stamp: requirements.txt | $(VENV)/pip.stamp
 $(VENV)/dev.stamp: requirements.txt requirements-dev.txt requirements-otel.txt | $(VENV)/pip.stamp
 	$(PIP) install --quiet -r requirements-dev.txt
 	@touch $@ $(VENV)/run.stamp
+
+$(VENV)/scale.stamp: requirements-scale.txt $(VENV)/dev.stamp
+	$(PIP) install --quiet -r requirements-scale.txt
+	@touch $@
 
 $(VENV)/bench.stamp: requirements-bench.txt $(VENV)/dev.stamp
 	$(PIP) install --quiet -r requirements-bench.txt

@@ -29,7 +29,7 @@ from configuration.addresses import (
 )
 from configuration.dotenv_file import DotenvError, DotenvSource, unknown_names
 from configuration.setting_errors import setting_error
-from configuration.values import check_api_key, ignore_case, split_commas
+from configuration.values import check_api_key, check_header_name, ignore_case, split_commas
 from services.ollama.types.durations import KeepAlive
 from services.ollama.types.embedding_prefixes import parse_prefixes
 from services.ollama.types.model_names import ModelName
@@ -66,6 +66,7 @@ Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 ApiKey = Annotated[SecretStr, AfterValidator(check_api_key)]
 Origin = Annotated[str, AfterValidator(check_origin)]
 HostName = Annotated[str, AfterValidator(normalize_host_name)]
+HeaderName = Annotated[str, AfterValidator(check_header_name)]
 ListenHost = Annotated[str, AfterValidator(normalize_listen_host)]
 CommaSeparated = (NoDecode, BeforeValidator(split_commas))
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
@@ -147,6 +148,13 @@ class Settings(BaseSettings):
         default=True, description="Unload a stuck model, and send the requests that wait for it again."
     )
     ollama_models_ttl: Seconds = Field(default=300, description="Seconds until the cached model list is refreshed.")
+    upstream_model_header: HeaderName | None = Field(
+        default=None,
+        description="Request header that names the model to a gateway in front of several Ollama servers.",
+    )
+    readiness_requires_ollama: bool = Field(
+        default=True, description="Whether `/health/ready` is 503 while Ollama does not respond."
+    )
 
     weaviate_url: WeaviateUrl | None = Field(
         default=None, description="Base URL of a Weaviate whose readiness `/health` reports."

@@ -1,10 +1,24 @@
-"""Validation of other settings: comma-separated lists, API keys, case-insensitive values."""
+"""Validation of other settings: comma-separated lists, API keys, header names, case-insensitive values."""
 
+import re
 from collections.abc import Callable
 
 from pydantic import SecretStr
 
 BRACKETS_AND_QUOTES = "\"'`\u201c\u201d\u2018\u2019[]"  # around keys they come from another list syntax
+
+HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
+RESERVED_HEADERS = {
+    "accept",
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "host",
+    "transfer-encoding",
+    "user-agent",
+    "x-served-by",
+}
 
 
 def split_commas(value: object) -> object:
@@ -34,6 +48,17 @@ def check_api_key(key: SecretStr) -> SecretStr:
     if value != value.strip(BRACKETS_AND_QUOTES):
         raise ValueError("keys separated by commas, without quotes or brackets")
     return key
+
+
+def check_header_name(name: str) -> str:
+    """Validate the name of a request header.
+
+    Raises:
+        ValueError: if it is not a header name, or one of a header that requests have anyway.
+    """
+    if not HEADER_NAME.fullmatch(name) or name.lower() in RESERVED_HEADERS:
+        raise ValueError("the name of a header that requests do not have otherwise, such as X-Model")
+    return name
 
 
 def ignore_case(*choices: str) -> Callable[[object], object]:

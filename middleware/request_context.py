@@ -15,6 +15,7 @@ from server.request_log import Outcome, RequestNotes, log_request, request_id, r
 from server.shutdown import Shutdown
 from server.tracing import current_trace_id, has_sdk
 from services.operation import request_operations
+from services.serving_server import ServingServer, serving_server
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,8 @@ class RequestContextMiddleware:
         request_id.set(id_)
         request_notes.set(notes)
         request_operations.set(notes.operations)
+        server = ServingServer()
+        serving_server.set(server)
         is_whole = has_left = False
 
         async def send_with_id(message: Message) -> None:
@@ -61,6 +64,8 @@ class RequestContextMiddleware:
             if message["type"] == "http.response.start":
                 notes.status = message["status"]
                 headers = [*message["headers"], (b"x-request-id", id_.encode())]
+                if server.name is not None:
+                    headers.append((b"x-served-by", server.name.encode()))
                 message["headers"] = with_connection_close(scope, headers) if self._shutdown.is_draining else headers
                 await send(message)
             else:
@@ -75,6 +80,7 @@ class RequestContextMiddleware:
         except ClientDisconnect:
             has_left = True
         finally:
+            notes.served_by = server.name
             seconds = time.monotonic() - started_at
             status = notes.status or CLIENT_CLOSED_REQUEST
             outcome: Outcome = "whole"

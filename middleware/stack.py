@@ -24,7 +24,15 @@ from routers.openapi.schema import complete_schema
 from server.listening import is_loopback
 from server.shutdown import Shutdown
 
-EXPOSED_HEADERS = ["X-Request-ID", "X-Model", "X-Model-Fallback", "X-Prompt-Truncated", "Retry-After", "X-Should-Retry"]
+EXPOSED_HEADERS = [
+    "X-Request-ID",
+    "X-Model",
+    "X-Model-Fallback",
+    "X-Prompt-Truncated",
+    "X-Served-By",
+    "Retry-After",
+    "X-Should-Retry",
+]
 
 
 class LayeredApp(FastAPI):

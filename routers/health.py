@@ -87,8 +87,12 @@ async def health(service: OllamaServiceDep, checks: ComponentChecksDep) -> JSONR
     responses={503: {"model": Readiness, "description": "Ollama does not respond, or the service is shutting down."}},
 )
 async def ready(service: OllamaServiceDep, shutdown: ShutdownDep) -> JSONResponse:
-    """Return whether the service is ready for requests: Ollama responds, and the service is not shutting down."""
-    is_ready = not shutdown.is_draining and await service.health_check()
+    """Return whether the service is ready for requests: Ollama responds, and the service is not shutting down.
+
+    With `READINESS_REQUIRES_OLLAMA=false` Ollama does not count.
+    """
+    requires_ollama = service.settings.readiness_requires_ollama
+    is_ready = not shutdown.is_draining and (not requires_ollama or await service.health_check())
     return JSONResponse({"ready": is_ready}, 200 if is_ready else 503)
 
 

@@ -31,6 +31,7 @@ class RequestNotes:
     key: str | None = None
     trace_id: str | None = None
     given_request_id: str | None = None
+    served_by: str | None = None
     operations: list[Operation] = field(default_factory=list)
 
 
@@ -89,6 +90,8 @@ def log_request(
         line["key"] = notes.key
     if notes.operations:
         _add_operation(line, notes.operations[-1], started_at)
+    if notes.served_by is not None:
+        line["served_by"] = notes.served_by
     line["total_ms"] = round(seconds * 1000, 1)
     if notes.trace_id is not None:
         line["trace_id"] = notes.trace_id

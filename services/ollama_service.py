@@ -27,6 +27,7 @@ from services.operation import OnOperation, Operation, count_attempt
 from services.per_loop import PerLoop
 from services.relay import relay
 from services.request_builder import check_format, check_num_ctx
+from services.serving_server import note_server
 from services.stuck_models.cure import StuckReport
 from services.upstream import Health, Outcomes, ServiceStats, Upstream, client_options
 
@@ -63,7 +64,8 @@ class OllamaService:
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[Upstream]:
-        async with OllamaClient(client_options(self.settings), on_attempt=count_attempt) as client:
+        options = client_options(self.settings)
+        async with OllamaClient(options, on_attempt=count_attempt, on_server=note_server) as client:
             upstream = Upstream(self.settings, client, self._operation_ended)
             try:
                 yield upstream
@@ -343,22 +345,24 @@ class OllamaService:
                         operation.complete(stream.done)
                         upstream.outcomes.succeeded()
 
-    async def relay(self, path: str, data: bytes) -> AbstractAsyncContextManager[RawResponse]:
+    async def relay(self, path: str, data: bytes, model: str | None = None) -> AbstractAsyncContextManager[RawResponse]:
         """Relay a request of Ollama's own API unchanged; entering the context waits for a slot and the response.
+
+        `model` is what UPSTREAM_MODEL_HEADER names.
 
         Raises:
             OllamaError: on entering, if there is no response.
         """
-        return relay(await self._upstreams.get(), path, data)
+        return relay(await self._upstreams.get(), path, data, model)
 
-    async def relay_control(self, method: str, path: str, data: bytes = b"") -> RawResponse:
+    async def relay_control(self, method: str, path: str, data: bytes = b"", model: str | None = None) -> RawResponse:
         """Relay a request of Ollama's own API that runs no model, bypassing the queue; return the complete response.
 
         Raises:
             OllamaError: if there is none within OLLAMA_HEALTH_TIMEOUT.
         """
         upstream = await self._upstreams.get()
-        async with await upstream.client.relay_control(method, path, data) as response:
+        async with await upstream.client.relay_control(method, path, data, model) as response:
             upstream.breaker.succeeded()
             return response
 

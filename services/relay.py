@@ -12,7 +12,7 @@ from services.upstream import Upstream
 
 
 @asynccontextmanager
-async def relay(upstream: Upstream, path: str, data: bytes) -> AsyncIterator[RawResponse]:
+async def relay(upstream: Upstream, path: str, data: bytes, model: str | None = None) -> AsyncIterator[RawResponse]:
     """Hold a slot, send a request and yield its response; leaving closes the connection unless the body was read.
 
     Raises:
@@ -26,7 +26,7 @@ async def relay(upstream: Upstream, path: str, data: bytes) -> AsyncIterator[Raw
             try:
                 with upstream.stuck_models.request(path, None, data) as in_flight:
                     with upstream.breaker.attempt():
-                        response = await in_flight.open(lambda: upstream.client.relay(path, data))
+                        response = await in_flight.open(lambda: upstream.client.relay(path, data, model))
                     async with response:
                         if not response.is_whole:
                             operation.first_chunk_at = time.monotonic()

@@ -88,3 +88,10 @@ def set_constants(settings: Settings, body: dict[str, Any]) -> None:
     keep_alive = settings.ollama_keep_alive
     if keep_alive is not None and all(body[name] is None for name in body if name.casefold() == "keep_alive"):
         body["keep_alive"] = keep_alive
+
+
+def requested_model(body: object) -> str | None:
+    """Return the model that the body of a request of Ollama's own API names; Ollama reads names in any case."""
+    if not isinstance(body, dict):
+        return None
+    return next((value for name, value in body.items() if name.casefold() == "model" and isinstance(value, str)), None)

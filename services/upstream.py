@@ -62,6 +62,7 @@ def client_options(settings: Settings) -> ClientOptions:
         health_timeout=settings.ollama_health_timeout,
         retry_attempts=settings.ollama_retry_attempts,
         retry_backoff=settings.ollama_retry_backoff,
+        model_header=settings.upstream_model_header,
     )
 
 
@@ -202,7 +203,8 @@ class Upstream:
         """Tell whether an error means that the model could not be loaded.
 
         The messages differ between Ollama versions, but a model that failed to load is never in `/api/ps`. Messages
-        known to mean another failure are excluded first.
+        known to mean another failure are excluded first. Behind a gateway, the server that failed is asked; if another
+        one answers, that tells nothing.
         See https://docs.ollama.com/api/ps.
         """
         wanted = ModelName.parse(exact_name)
@@ -211,7 +213,7 @@ class Upstream:
         if wanted.is_cloud:  # runs remotely, never loaded by this server
             return False
         try:
-            running = parse_models(await self.client.get("/api/ps"))
+            running = parse_models(await self.client.get("/api/ps", server=error.server))
         except OllamaError:
             return False
         return not running.skipped and wanted not in map(ModelName.parse, running.models)

@@ -1,8 +1,9 @@
-"""The image's health check, run as Docker runs it."""
+"""The image: its files, packages and Python, and its health check, run as Docker runs it."""
 
 import asyncio
 import json
 import re
+import shutil
 import socket
 import sys
 from pathlib import Path
@@ -50,3 +51,45 @@ async def test_the_health_check_finds_the_service(
 
 async def test_the_health_check_fails_without_a_service() -> None:
     assert await health_check({"HOST": "127.0.0.1", "PORT": str(free_port())}) == 1
+
+
+def pins(name: str) -> dict[str, str]:
+    """Return the versions in a file of requirements."""
+    return dict(re.findall(r"^([\w.-]+)==([^\s;]+)", (ROOT / name).read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", ["requirements", "requirements-otel"])
+def test_a_lock_has_the_versions_of_the_requirements_and_hashes(name: str) -> None:
+    required, locked = pins("requirements.txt") | pins(f"{name}.txt"), pins(f"{name}.lock")
+    assert required.items() <= locked.items(), "run `make lock`"
+    blocks = re.split(r"^(?=[\w.-]+==)", (ROOT / f"{name}.lock").read_text(), flags=re.MULTILINE)[1:]
+    assert all("--hash=sha256:" in block for block in blocks)
+
+
+def test_its_python_is_the_first_that_the_tests_run_on() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    tested = re.search(r'python: \["([\d.]+)"', workflow)
+    built = re.search(r"^FROM python:([\d.]+)-", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert tested
+    assert built
+    assert built[1] == tested[1]
+
+
+async def test_the_files_that_it_copies_are_all_that_the_service_needs(simulator: Simulator, tmp_path: Path) -> None:
+    image = tmp_path / "app"
+    image.mkdir()
+    lines = re.findall(r"^COPY (.+) (\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    copied = [(source, target) for sources, target in lines for source in sources.split()]
+    assert ("services", "services") in copied
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    for source, target in copied:
+        assert f"!{source}" in ignored or f"!{source}/" in ignored
+        for path in ROOT.glob(source):
+            if path.is_dir():
+                shutil.copytree(path, image / target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(path, image)
+    async with run_service(simulator.url, tmp_path, image / "main.py") as service:
+        assert await health_check({"PORT": str(service.port)}) == 0
+        service.terminate()
+        assert await service.exit_code() == 0

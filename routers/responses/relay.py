@@ -1,6 +1,7 @@
 """Responses of Ollama's own API: requests are sent to Ollama and responses passed on unchanged."""
 
 import math
+from typing import Any
 
 import orjson
 from starlette.responses import Response
@@ -14,7 +15,7 @@ from server.shutdown import Shutdown
 from services.ollama.errors import InvalidRequestError, OllamaBusyError, OllamaError
 from services.ollama.raw_response import RawResponse
 from services.ollama_service import OllamaService
-from services.request_builder import set_constants
+from services.request_builder import requested_model, set_constants
 
 STREAM_HEADERS = [(b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no")]
 BODILESS = (204, 304)
@@ -34,10 +35,10 @@ class RelayedGeneration(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         """Write the response."""
-        data = await _with_constants(self._service.settings, await read_body(receive))
+        data, model = await _prepared(self._service.settings, await read_body(receive))
         is_stream = False
         try:
-            async with self._shutdown.drain_guard(), await self._service.relay(self._path, data) as response:
+            async with self._shutdown.drain_guard(), await self._service.relay(self._path, data, model) as response:
                 is_stream = not response.is_whole
                 if is_stream:
                     await _send_stream(response, send)
@@ -61,31 +62,42 @@ class RelayedControl(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         """Write the response."""
-        data = await read_body(receive) if self._method == "POST" else b""
-        await _send_complete(await self._service.relay_control(self._method, self._path, data), send)
+        data, model = b"", None
+        if self._method == "POST":
+            data = await read_body(receive)
+            model = requested_model(await _parsed(data)) if self._service.settings.upstream_model_header else None
+        await _send_complete(await self._service.relay_control(self._method, self._path, data, model), send)
 
 
-async def _with_constants(settings: Settings, data: bytes) -> bytes:
-    """Add OLLAMA_NUM_CTX and OLLAMA_KEEP_ALIVE to a body; return it unchanged if it is not a JSON object.
+async def _prepared(settings: Settings, data: bytes) -> tuple[bytes, str | None]:
+    """Return the body to send, with OLLAMA_NUM_CTX and OLLAMA_KEEP_ALIVE, and the model for UPSTREAM_MODEL_HEADER.
+
+    It is parsed only if one of these is set, and unchanged if it is not a JSON object.
 
     Raises:
         HTTPException: 413 if it has too many parts or values.
         InvalidRequestError: if it is nested too deeply.
     """
-    if settings.ollama_num_ctx is None and settings.ollama_keep_alive is None:
-        return data
-    try:
-        body = await read_json(data)
-    except orjson.JSONDecodeError:
-        return data
-    if not isinstance(body, dict):
-        return data
+    has_constants = settings.ollama_num_ctx is not None or settings.ollama_keep_alive is not None
+    if not has_constants and settings.upstream_model_header is None:
+        return data, None
+    body = await _parsed(data)
+    model = requested_model(body)
+    if not has_constants or not isinstance(body, dict):
+        return data, model
     set_constants(settings, body)
     try:
-        return orjson.dumps(body)
+        return orjson.dumps(body), model
     except orjson.JSONEncodeError as error:
         detail = "The request is nested too deeply."
         raise InvalidRequestError(detail, field="body") from error
+
+
+async def _parsed(data: bytes) -> Any:
+    try:
+        return await read_json(data)
+    except orjson.JSONDecodeError:
+        return None
 
 
 async def _send_complete(response: RawResponse, send: Send) -> None:

@@ -1,9 +1,9 @@
-"""HTTP client for one Ollama server: complete and streamed responses, timeouts and retries."""
+"""HTTP client for one Ollama server, or several behind a gateway: requests, timeouts and retries."""
 
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -12,14 +12,16 @@ from typing import Any, Self
 import orjson
 
 from services.ollama.connection_pool import OK, ConnectionPool, DeadConnectionError, Response
-from services.ollama.error_mapping import BUSY_STATUSES, error_from_response, error_in, invalid_response
+from services.ollama.error_mapping import BUSY_STATUSES, error_in, invalid_response
 from services.ollama.errors import (
     InvalidRequestError,
     OllamaBusyError,
     OllamaConnectTimeoutError,
     OllamaError,
+    OllamaResponseError,
     OllamaUnavailableError,
 )
+from services.ollama.gateway import error_for, model_header, served_by, server_header
 from services.ollama.ndjson import without_context
 from services.ollama.raw_response import RawResponse
 from services.ollama.retry import RETRYABLE, retry
@@ -46,6 +48,7 @@ class ClientOptions:
     health_timeout: float = 5
     retry_attempts: int = 3
     retry_backoff: float = 0.5
+    model_header: str | None = None
 
 
 class OllamaClient:
@@ -53,11 +56,18 @@ class OllamaClient:
 
     Generation has its own connection pool, so that it cannot starve health checks and the model list.
     `on_attempt` is called for each generation request that is sent, with `is_retry=True` from the second attempt on.
+    `on_server` is called with the name of the server that responds, where a gateway names it.
     """
 
-    def __init__(self, options: ClientOptions, on_attempt: Callable[..., None] = lambda **_: None) -> None:
+    def __init__(
+        self,
+        options: ClientOptions,
+        on_attempt: Callable[..., None] = lambda **_: None,
+        on_server: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._options = options
         self._on_attempt = on_attempt
+        self._on_server = on_server
 
     async def __aenter__(self) -> Self:
         options = self._options
@@ -73,13 +83,19 @@ class OllamaClient:
         for pool in (self._generation, self._fresh, self._control):
             await pool.close()
 
-    async def get(self, path: str) -> Any:
+    async def get(self, path: str, *, server: str | None = None) -> Any:
         """Send a GET (health, version, model list) without retries, on a separate pool.
 
+        `server` is the one that has to respond, by the name that the gateway gave it.
+
         Raises:
-            OllamaError: as `post`.
+            OllamaError: as `post`, and if another server responds.
         """
-        return await self._control_json("GET", path)
+        response, document = await self._control_json("GET", path, headers=server_header(server))
+        if server is not None and served_by(response.headers) != server:
+            detail = "Another Ollama server responded than the one that was asked."
+            raise OllamaResponseError(detail)
+        return document
 
     async def show(self, model: str) -> Any:
         """Ask what a model is, without loading it and without retries.
@@ -89,7 +105,8 @@ class OllamaClient:
         Raises:
             OllamaError: as `post`.
         """
-        return await self._control_json("POST", "/api/show", orjson.dumps({"model": model}))
+        headers = model_header(self._options.model_header, model)
+        return (await self._control_json("POST", "/api/show", orjson.dumps({"model": model}), headers))[1]
 
     async def post_control(self, path: str, body: dict[str, Any]) -> Any:
         """Send a POST that runs no model: as `get`.
@@ -97,9 +114,7 @@ class OllamaClient:
         Raises:
             OllamaError: as `post`.
         """
-        async with deadline(self._options.health_timeout, "OLLAMA_HEALTH_TIMEOUT", path, share=HEALTH_SHARE):
-            response = await self._control_request("POST", path, orjson.dumps(body))
-            return _parsed(await (await _checked(response)).read())
+        return (await self._control_json("POST", path, orjson.dumps(body)))[1]
 
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Send a POST and return the complete JSON response.
@@ -114,7 +129,8 @@ class OllamaClient:
         """
         async with deadline(self._options.request_timeout, "OLLAMA_REQUEST_TIMEOUT", "its response"):
             response = await self._send(path, body)
-            document = _parsed(await response.read())
+            with _from_server(response):
+                document = _parsed(await response.read())
         if not isinstance(document, dict):
             raise invalid_response()
         return document
@@ -135,7 +151,8 @@ class OllamaClient:
             response = await self._send(path, body)
             reader = StreamReader(response, idle_seconds or self._options.stream_idle_timeout)
             try:
-                await reader.read_first()
+                with _from_server(response):
+                    await reader.read_first()
             except BaseException:
                 reader.close()
                 raise
@@ -144,8 +161,10 @@ class OllamaClient:
         finally:
             reader.close()
 
-    async def relay(self, path: str, data: bytes) -> RawResponse:
+    async def relay(self, path: str, data: bytes, model: str | None = None) -> RawResponse:
         """Send a POST unchanged and return the unparsed response, whatever its status; a stream with its first bytes.
+
+        `model` is what the header for the gateway names.
 
         Raises:
             OllamaUnavailableError, OllamaTimeoutError, OllamaResponseError: as `post`.
@@ -154,7 +173,7 @@ class OllamaClient:
 
         async def attempt() -> Response:
             nonlocal busy
-            response = await self._request(self._generation, "POST", path, data)
+            response = await self._generate(path, data, model)
             if response.status in BUSY_STATUSES:
                 busy = await self._raw(response)
                 raise _error(response, busy.body)
@@ -168,14 +187,19 @@ class OllamaClient:
                     raise
                 return busy
 
-    async def relay_control(self, method: str, path: str, data: bytes = b"") -> RawResponse:
+    async def relay_control(self, method: str, path: str, data: bytes = b"", model: str | None = None) -> RawResponse:
         """Send a request that runs no model, as `get`, and return the unparsed response, whatever its status.
 
         Raises:
             OllamaUnavailableError, OllamaTimeoutError, OllamaResponseError: as `get`.
         """
         async with deadline(self._options.health_timeout, "OLLAMA_HEALTH_TIMEOUT", path, share=HEALTH_SHARE):
-            return await self._raw(await self._control_request(method, path, data))
+            headers = model_header(self._options.model_header, model)
+            response = self._noted(await self._control_request(method, path, data, headers))
+            raw = await self._raw(response)
+        if isinstance(raw.failure, OllamaUnavailableError):  # of a gateway that has no server
+            raise raw.failure
+        return raw
 
     async def _send(self, path: str, body: dict[str, Any]) -> Response:
         """Send a POST, with retries where an attempt certainly did not run."""
@@ -186,7 +210,7 @@ class OllamaClient:
             raise InvalidRequestError(detail, field="body") from error
 
         async def attempt() -> Response:
-            return await _checked(await self._request(self._generation, "POST", path, data))
+            return await _checked(await self._generate(path, data, body.get("model")))
 
         return await self._with_retries(attempt)
 
@@ -205,23 +229,33 @@ class OllamaClient:
                 give_up_at=give_up_at,
             )
 
-    async def _control_json(self, method: str, path: str, data: bytes = b"") -> Any:
-        async with deadline(self._options.health_timeout, "OLLAMA_HEALTH_TIMEOUT", path, share=HEALTH_SHARE):
-            return _parsed(await (await _checked(await self._control_request(method, path, data))).read())
+    async def _generate(self, path: str, data: bytes, model: str | None) -> Response:
+        headers = model_header(self._options.model_header, model)
+        return self._noted(await self._request(self._generation, "POST", path, data, headers))
 
-    async def _control_request(self, method: str, path: str, data: bytes = b"") -> Response:
+    def _noted(self, response: Response) -> Response:
+        if (server := served_by(response.headers)) is not None:
+            self._on_server(server)
+        return response
+
+    async def _control_json(self, method: str, path: str, data: bytes = b"", headers: str = "") -> tuple[Response, Any]:
+        async with deadline(self._options.health_timeout, "OLLAMA_HEALTH_TIMEOUT", path, share=HEALTH_SHARE):
+            response = await _checked(await self._control_request(method, path, data, headers))
+            return response, _parsed(await response.read())
+
+    async def _control_request(self, method: str, path: str, data: bytes = b"", headers: str = "") -> Response:
         try:
-            return await self._request(self._control, method, path, data)
+            return await self._request(self._control, method, path, data, headers)
         except OllamaConnectTimeoutError as error:
             raise OllamaUnavailableError(error.detail) from error
 
-    async def _request(self, pool: ConnectionPool, method: str, path: str, data: bytes) -> Response:
+    async def _request(self, pool: ConnectionPool, method: str, path: str, data: bytes, headers: str) -> Response:
         """Return the response with its body unread."""
         try:
-            return await pool.request(method, path, data)
+            return await pool.request(method, path, data, headers)
         except DeadConnectionError:
             logger.info("a kept-alive connection was dead; sending again on a fresh one")
-            return await self._fresh.request(method, path, data)
+            return await self._fresh.request(method, path, data, headers)
 
     async def _raw(self, response: Response) -> RawResponse:
         raw = RawResponse(response, self._options.stream_idle_timeout)
@@ -240,12 +274,23 @@ async def _checked(response: Response) -> Response:
             body = await response.read()
         except OllamaError:
             body = b""  # the status alone is enough
-        raise _error(response, body)
+        with _from_server(response):
+            raise _error(response, body)
     return response
 
 
+@contextmanager
+def _from_server(response: Response) -> Iterator[None]:
+    """Add to an error the server that the response came from."""
+    try:
+        yield
+    except OllamaResponseError as error:
+        error.server = served_by(response.headers)
+        raise
+
+
 def _error(response: Response, body: bytes) -> OllamaError:
-    return error_from_response(response.status, body, response.headers.get("Retry-After"))
+    return error_for(response.status, body, response.headers)
 
 
 def _parsed(body: bytes) -> Any:

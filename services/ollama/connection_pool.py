@@ -58,8 +58,8 @@ class ConnectionPool:
         self._prefix = url.raw_path.rstrip("/")
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in self._target.headers.items())
 
-    async def request(self, method: str, path: str, data: bytes) -> "Response":
-        """Send a request and return its response, with its body unread.
+    async def request(self, method: str, path: str, data: bytes, headers: str = "") -> "Response":
+        """Send a request and return its response, with its body unread; `headers` are further lines of its head.
 
         Raises:
             DeadConnectionError: if a kept-alive connection was dead; the request did not run.
@@ -68,7 +68,7 @@ class ConnectionPool:
         if self._connector.closed:
             detail = "The connection to Ollama was closed meanwhile."
             raise OllamaUnavailableError(detail)
-        head = f"{method} {self._prefix}{path} HTTP/1.1\r\n{self._headers}"
+        head = f"{method} {self._prefix}{path} HTTP/1.1\r\n{self._headers}{headers}"
         if data:
             head += f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n"
         try:

@@ -7,6 +7,7 @@
     ├── RejectedByOllamaError     Ollama responded 400, or that the model makes no embeddings
     ├── OllamaUnavailableError    unreachable, or rejected while the circuit breaker is open
     ├── OllamaBusyError           Ollama responded 503 or 429
+    │   └── GatewayQueueTimeoutError    the request waited too long in the queue of a gateway
     ├── OverloadedError           the service's queue is full, or the wait was too long
     ├── OllamaTimeoutError        a timeout expired
     │   └── OllamaConnectTimeoutError   while connecting
@@ -112,6 +113,10 @@ class OllamaBusyError(OllamaError):
         self.retryable = retryable
 
 
+class GatewayQueueTimeoutError(OllamaBusyError):
+    """No server became free in time for a request in the queue of a gateway; the service does not send it again."""
+
+
 class OverloadedError(OllamaError):
     """The service's queue is full; nothing was sent to Ollama."""
 
@@ -139,11 +144,15 @@ class ModelStuckError(OllamaError):
 
 
 class OllamaResponseError(OllamaError):
-    """Ollama's response was an error or invalid; `status` is its HTTP status if there was one."""
+    """Ollama's response was an error or invalid; `status` is its HTTP status if there was one.
+
+    `server` is the name of the server that sent it, where a gateway names it.
+    """
 
     def __init__(self, detail: str, *, status: int | None = None) -> None:
         super().__init__(detail)
         self.status = status
+        self.server: str | None = None
 
 
 class ShuttingDownError(OllamaError):

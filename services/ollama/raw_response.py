@@ -5,8 +5,9 @@ from types import TracebackType
 from typing import Self
 
 from services.ollama.connection_pool import OK, Response
-from services.ollama.error_mapping import error_from_response, invalid_response
+from services.ollama.error_mapping import invalid_response
 from services.ollama.errors import OllamaError, OllamaResponseError
+from services.ollama.gateway import error_for
 from services.ollama.timeouts import IdleTimeout
 
 STREAM_MEDIA_TYPE = "application/x-ndjson"
@@ -69,7 +70,7 @@ class RawResponse:
     def failure(self) -> OllamaError | None:
         """The failure reported by the status or, once the body was read to its end, by its last line."""
         if self.status != OK:
-            return error_from_response(self.status, self.body, self._response.headers.get("Retry-After"))
+            return error_for(self.status, self.body, self._response.headers)
         if self.body[self.body.rfind(b"\n", 0, -1) + 1 :].startswith(ERROR_LINE):
             return OllamaResponseError("Ollama failed during its response.")
         return None

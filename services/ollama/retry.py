@@ -15,7 +15,7 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
-from services.ollama.errors import OllamaBusyError, OllamaError, OllamaUnavailableError
+from services.ollama.errors import GatewayQueueTimeoutError, OllamaBusyError, OllamaError, OllamaUnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ async def retry(
     retrying = AsyncRetrying(
         stop=lambda state: stop_after_attempt(attempts)(state) or is_too_long(state),
         wait=wait,
-        retry=retry_if_exception(lambda error: isinstance(error, RETRYABLE) and error.retryable),
+        retry=retry_if_exception(_may_repeat),
         before_sleep=_log_retry,
         reraise=True,
     )
@@ -78,6 +78,11 @@ async def retry(
             on_attempt()
             return await attempt()
     raise first_error  # unreachable: tenacity reraises the last error
+
+
+def _may_repeat(error: BaseException) -> bool:
+    """Return whether to send a request again; one that waited in a gateway's queue would go to its end."""
+    return isinstance(error, RETRYABLE) and error.retryable and not isinstance(error, GatewayQueueTimeoutError)
 
 
 def _retry_after_seconds(state: RetryCallState) -> float:

@@ -126,3 +126,13 @@ async def test_the_reason_of_a_failed_probe_is_logged_once(
     told = [line for line in caplog.messages if line.startswith("the health probe")]
     reason = "Ollama could not be reached. (network: Connection refused)"
     assert told == [f"the health probe of Ollama failed: {reason}", "the health probe of Ollama succeeds again"]
+
+
+async def test_readiness_may_depend_on_the_process_alone(
+    make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
+) -> None:
+    await simulator.stop()
+    async with serve(create_app(make_settings(readiness_requires_ollama=False))) as url:
+        answer = await get(client, f"{url}/health/ready")
+        assert (answer.status, answer.json()) == (200, {"ready": True})
+        assert (await get(client, f"{url}/health")).status == 503

@@ -1,0 +1,301 @@
+"""Several Ollama servers behind HAProxy: what it tells is understood, and it is told what it needs to know."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+
+from main import create_app
+from services.ollama.errors import GatewayQueueTimeoutError
+from services.ollama_service import OllamaService
+from simulator import Call, Fault, Simulator
+from tests.api import get, post, problem_in
+from tests.conftest import MakeSettings
+from tests.haproxy import Gateway, needs_haproxy, run_haproxy
+from tests.kinds import (
+    EMBEDDINGS,
+    MESSAGES,
+    NATIVE_STREAM,
+    NATIVE_WHOLE,
+    PATIENCE_SECONDS,
+    PROMPT,
+    STREAMED_SSE,
+    WHOLE,
+    nothing_is_left,
+    see,
+    until,
+)
+from tests.serving import serve
+
+pytestmark = needs_haproxy
+
+KINDS = [WHOLE, STREAMED_SSE, EMBEDDINGS]
+NATIVES = [NATIVE_WHOLE, NATIVE_STREAM]
+
+
+@pytest.fixture
+async def second() -> AsyncIterator[Simulator]:
+    """A second server, with the same models."""
+    async with Simulator() as simulator:
+        yield simulator
+
+
+class Behind:
+    """The service behind HAProxy."""
+
+    def __init__(self, url: str, gateway: Gateway, client: aiohttp.ClientSession) -> None:
+        self.url = url
+        self.gateway = gateway
+        self.client = client
+
+
+@asynccontextmanager
+async def behind(
+    make_settings: MakeSettings, *simulators: Simulator, gateway: dict[str, Any] | None = None, **settings: Any
+) -> AsyncIterator[Behind]:
+    """Run the service in front of HAProxy and the simulators."""
+    async with run_haproxy([it.url for it in simulators], **(gateway or {})) as haproxy:
+        made = make_settings(ollama_base_url=haproxy.url, **settings)
+        async with serve(create_app(made)) as url, aiohttp.ClientSession() as client:
+            await get(client, f"{url}/api/ollama/models")  # the list that it reads at its start
+            yield Behind(url, haproxy, client)
+
+
+def generations(simulator: Simulator) -> list[Call]:
+    return [call for call in simulator.calls if call.method == "POST"]
+
+
+async def test_without_any_server_ollama_is_unavailable_and_counts_as_down(
+    make_settings: MakeSettings, simulator: Simulator
+) -> None:
+    async with behind(make_settings, simulator, ollama_down_cooldown=0.5) as it:
+        await simulator.stop()
+        for kind in KINDS:
+            before = await it.gateway.requests()
+            seen = await see(kind.ask(it.client, it.url))
+            assert (seen.status, seen.code, seen.json["retryable"]) == (503, "ollama_unavailable", True)
+            assert int(seen.headers["Retry-After"]) >= 1
+            assert await it.gateway.requests() == before + 3
+            seen = await see(kind.ask(it.client, it.url))
+            assert (seen.code, "a moment ago" in seen.json["detail"]) == ("ollama_unavailable", True)
+            assert await it.gateway.requests() == before + 3
+            await asyncio.sleep(0.5)
+        health = (await get(it.client, f"{it.url}/health")).json()
+        assert (health["status"], health["services"]["ollama"]) == ("degraded", "down")
+
+
+async def test_without_any_server_ollamas_own_api_says_so(make_settings: MakeSettings, simulator: Simulator) -> None:
+    async with behind(make_settings, simulator, ollama_down_cooldown=0.01) as it:
+        await simulator.stop()
+        tags = it.client.get(f"{it.url}/api/tags")
+        for asked in (NATIVE_WHOLE.ask(it.client, it.url), NATIVE_STREAM.ask(it.client, it.url), tags):
+            seen = await see(asked)
+            assert (seen.status, "reached" in seen.json["error"]) == (503, True)
+            assert int(seen.headers["Retry-After"]) >= 1
+
+
+async def test_what_waited_in_the_gateways_queue_is_busy_and_not_sent_again(
+    make_settings: MakeSettings, simulator: Simulator
+) -> None:
+    gateway = {"ollama_num_parallel": 1, "queue_timeout": "200ms"}
+    async with behind(make_settings, simulator, gateway=gateway) as it:
+        release = asyncio.Event()
+        simulator.fault(Fault(until=release))
+        running = asyncio.create_task(see(WHOLE.ask(it.client, it.url)))
+        await simulator.received("/api/generate")
+        for seen in await asyncio.gather(*[see(kind.ask(it.client, it.url)) for kind in KINDS]):
+            assert (seen.status, seen.headers["Retry-After"]) == (503, "5")
+            assert (seen.code, seen.json["retryable"]) == ("ollama_busy", True)
+        for kind in NATIVES:
+            seen = await see(kind.ask(it.client, it.url))
+            assert (seen.status, seen.headers["Retry-After"]) == (503, "5")
+            assert seen.json == {"error": "no Ollama server took the request"}
+        release.set()
+        assert (await running).status == 200
+        assert await it.gateway.requests() == 1 + len(KINDS) + len(NATIVES)
+        assert len(generations(simulator)) == 1  # the others never reached a server
+        await nothing_is_left(it.client, it.url, simulator)
+
+
+async def test_the_words_of_a_busy_server_are_still_those_of_ollama(
+    make_settings: MakeSettings, simulator: Simulator
+) -> None:
+    async with behind(make_settings, simulator) as it:
+        simulator.fault(Fault(status=503, message="server busy", times=None))
+        document = problem_in(await post(it.client, it.url, "generate", PROMPT), "ollama_busy")
+        assert "server busy" in document["detail"]
+        assert len(generations(simulator)) == 3
+
+
+async def test_a_dead_server_is_left_out_and_costs_nobody_an_answer(
+    make_settings: MakeSettings, simulator: Simulator, second: Simulator
+) -> None:
+    async with behind(make_settings, simulator, second) as it:
+        await simulator.stop()
+        seen = await asyncio.gather(*[see(WHOLE.ask(it.client, it.url)) for _ in range(8)])
+        assert [one.status for one in seen] == [200] * 8
+        assert {one.headers["X-Served-By"] for one in seen} == {"ollama2"}
+
+
+async def test_the_header_names_the_model_in_one_spelling_whatever_the_api(
+    make_settings: MakeSettings, simulator: Simulator
+) -> None:
+    async with behind(make_settings, simulator, upstream_model_header="X-Model") as it:
+        say = {"model": "Llama3.1:latest"} | {"messages": MESSAGES["messages"]}
+        for path, body in [
+            ("/api/ollama/generate", PROMPT),
+            ("/api/ollama/chat", say),
+            ("/api/ollama/chat", say | {"stream": True}),
+            ("/v1/chat/completions", say),
+            ("/api/chat", say),
+            ("/api/generate", {"MODEL": "library/llama3.1", "prompt": "x", "stream": False}),
+            ("/api/show", {"model": "llama3.1"}),
+        ]:
+            seen = await see(it.client.post(it.url + path, json=body))
+            assert seen.status == 200, seen
+        assert [call.headers.get("X-Model") for call in generations(simulator)] == ["llama3.1"] * 7
+
+
+async def test_a_body_without_a_usable_name_has_no_header(make_settings: MakeSettings, simulator: Simulator) -> None:
+    bodies = [b"no json", b"[]", b'{"model": "a\\r\\nX-Evil: 1"}', b'{"model": 3}']
+    async with behind(make_settings, simulator, upstream_model_header="X-Model") as it:
+        for body in bodies:
+            await see(it.client.post(f"{it.url}/api/chat", data=body))
+    assert [call.data for call in generations(simulator)] == bodies
+    assert all({"X-Model", "X-Evil"}.isdisjoint(call.headers) for call in generations(simulator))
+
+
+async def test_no_header_names_the_model_unless_it_is_asked_for(
+    make_settings: MakeSettings, simulator: Simulator
+) -> None:
+    async with behind(make_settings, simulator) as it:
+        assert (await see(WHOLE.ask(it.client, it.url))).status == 200
+        assert "X-Model" not in generations(simulator)[0].headers
+
+
+async def test_by_model_each_model_stays_on_one_server(
+    make_settings: MakeSettings, simulator: Simulator, second: Simulator
+) -> None:
+    for server in (simulator, second):
+        for number in range(8):
+            server.install(f"model{number}", ["completion"])
+    gateway = {"balance": "by-model"}
+    async with behind(make_settings, simulator, second, gateway=gateway, upstream_model_header="X-Model") as it:
+        servers: dict[str, set[str]] = {}
+        for number in [*range(8), *range(8)]:
+            seen = await see(WHOLE.ask(it.client, it.url, model=f"model{number}"))
+            assert seen.headers["X-Model"] == f"model{number}"
+            servers.setdefault(f"model{number}", set()).add(seen.headers["X-Served-By"])
+        assert all(len(names) == 1 for names in servers.values())
+        assert set.union(*servers.values()) == {"ollama1", "ollama2"}
+        assert sum((simulator.loads + second.loads).values()) == 8
+
+
+async def test_who_responded_is_passed_on_and_logged(
+    make_settings: MakeSettings, simulator: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        async with behind(make_settings, simulator) as it:
+            for kind in [*KINDS, *NATIVES]:
+                seen = await see(kind.ask(it.client, it.url))
+                assert (seen.status, seen.headers["X-Served-By"]) == (200, "ollama1")
+                simulator.fault(Fault(status=500))
+                seen = await see(kind.ask(it.client, it.url))
+                assert (seen.status, seen.headers["X-Served-By"]) == (500 if kind in NATIVES else 502, "ollama1")
+            assert "X-Served-By" not in (await get(it.client, f"{it.url}/health/live")).headers
+    lines = [record.getMessage() for record in caplog.records if "method=POST" in record.getMessage()]
+    assert ["served_by=ollama1" in line for line in lines] == [True] * 2 * len([*KINDS, *NATIVES])
+
+
+async def _use_only_the_first(gateway: Gateway) -> None:
+    """Send generations to the first server, and other requests to the second unless they ask for the first."""
+    await gateway.set_server("generation/ollama2", "weight 0")
+    await gateway.set_server("control/ollama1", "weight 0")
+
+
+async def test_a_failed_load_is_told_by_the_server_that_failed(
+    make_settings: MakeSettings, simulator: Simulator, second: Simulator
+) -> None:
+    async with behind(make_settings, simulator, second) as it, aiohttp.ClientSession() as direct:
+        await _use_only_the_first(it.gateway)
+        await see(direct.post(f"{second.url}/api/generate", json=PROMPT))  # loaded there
+        simulator.fault(Fault(load_failure=True, model="llama3.1", times=None))
+        seen = await see(WHOLE.ask(it.client, it.url))
+        assert (seen.status, seen.json["model"], seen.json["fallback"]) == (200, "gpt-oss", True)
+
+
+async def test_another_failure_of_a_loaded_model_is_no_failed_load(
+    make_settings: MakeSettings, simulator: Simulator, second: Simulator
+) -> None:
+    async with behind(make_settings, simulator, second) as it:
+        await _use_only_the_first(it.gateway)
+        assert (await see(WHOLE.ask(it.client, it.url))).status == 200  # loaded on the first server alone
+        simulator.fault(Fault(status=500, message="something else", model="llama3.1", times=None))
+        for kind in (WHOLE, STREAMED_SSE, WHOLE):
+            assert (await see(kind.ask(it.client, it.url))).code == "ollama_error"
+        assert len(simulator.calls_to("/api/ps")) == 3
+
+
+async def test_where_another_server_answers_a_failed_load_is_not_assumed(
+    make_settings: MakeSettings, simulator: Simulator, second: Simulator
+) -> None:
+    async with behind(make_settings, simulator, second, gateway={"without": "use-server"}) as it:
+        await _use_only_the_first(it.gateway)
+        simulator.fault(Fault(status=500, message="something else", model="llama3.1", times=None))
+        assert (await see(WHOLE.ask(it.client, it.url))).code == "ollama_error"
+        assert len(second.calls_to("/api/ps")) == 1
+
+
+async def test_draining_a_server_loses_nothing(
+    make_settings: MakeSettings, simulator: Simulator, second: Simulator
+) -> None:
+    simulator.seconds_per_token = second.seconds_per_token = 0.005
+    async with behind(make_settings, simulator, second) as it:
+        first_wave = [asyncio.create_task(see(STREAMED_SSE.ask(it.client, it.url))) for _ in range(4)]
+        await until(lambda: len(generations(simulator)) == 2)
+        await it.gateway.set_server("generation/ollama1", "state drain")
+        second_wave = [asyncio.create_task(see(STREAMED_SSE.ask(it.client, it.url))) for _ in range(6)]
+        for seen in await asyncio.gather(*first_wave, *second_wave):
+            assert (seen.status, seen.events[-1]["type"]) == (200, "done")
+        assert (len(generations(simulator)), len(generations(second))) == (2, 8)
+
+
+async def test_a_client_that_leaves_the_gateways_queue_never_reaches_a_server(
+    make_settings: MakeSettings, simulator: Simulator
+) -> None:
+    async with behind(make_settings, simulator, gateway={"ollama_num_parallel": 1}) as it:
+        release = asyncio.Event()
+        simulator.fault(Fault(until=release))
+        running = asyncio.create_task(see(WHOLE.ask(it.client, it.url)))
+        await simulator.received("/api/generate")
+        queued = asyncio.create_task(see(STREAMED_SSE.ask(it.client, it.url)))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (await it.gateway.statistics("generation"))["qcur"] != "1":
+                await asyncio.sleep(0.01)
+        queued.cancel()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (await it.gateway.statistics("generation"))["qcur"] != "0":
+                await asyncio.sleep(0.01)
+        release.set()
+        assert (await running).status == 200
+        assert len(generations(simulator)) == 1
+
+
+async def test_the_service_in_a_program_understands_the_gateway_too(
+    make_settings: MakeSettings, simulator: Simulator
+) -> None:
+    async with run_haproxy([simulator.url], ollama_num_parallel=1, queue_timeout="200ms") as gateway:
+        service = OllamaService(make_settings(ollama_base_url=gateway.url))
+        simulator.seconds_per_token = 1.0
+        try:
+            stream = await service.generate("llama3.1", "x", stream=True)
+            async with aclosing(stream):
+                await anext(stream)
+                with pytest.raises(GatewayQueueTimeoutError):
+                    await service.generate("llama3.1", "x")
+        finally:
+            await service.disconnect()
