@@ -156,16 +156,12 @@ class StuckModelCure:
         return True
 
     def _refuse(self, model: ModelName, names: set[ModelName], waiting: list[InFlightRequest]) -> None:
-        """Refuse requests to a model from now on; the one that waits longest may wait on, to find out."""
-        refusal = self._refusals.get(model) or _Refusal(names)
-        self._refusals |= dict.fromkeys(names, refusal)
-        if refusal.probe is None and waiting:
-            refusal.probe = waiting[0]
+        """Refuse the requests that wait for a model, and others from now on, but for one at a time."""
+        self._refusals |= dict.fromkeys(names, self._refusals.get(model) or _Refusal(names))
         verdict: Verdict = asyncio.get_running_loop().create_future()
         verdict.set_result(self._error(model, names))
         for request in waiting:
-            if request is not refusal.probe:
-                request.interrupt(verdict)
+            request.interrupt(verdict)
         self._report(model, "stuck")
 
     def _end_refusal(self, names: set[ModelName]) -> None:

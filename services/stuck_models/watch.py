@@ -207,8 +207,10 @@ class StuckModels:
         if never_idle and request.sent_at > loaded_until + OVERLAP_SECONDS:
             return  # it may be loading still
         waiting = [other for other in self._in_flight if other.is_waiting and other.name in names]
-        if await self.cure.act(request.name, names, waiting):
-            self._suspicions |= {name: _Suspicion(time.monotonic()) for name in names if name in self._suspicions}
+        is_unloaded = await self.cure.act(request.name, names, waiting)
+        for name in names & self._suspicions.keys():
+            loaded_until = -float("inf") if is_unloaded else self._suspicions[name].loaded_until
+            self._suspicions[name] = _Suspicion(time.monotonic(), loaded_until)
 
     def _is_suspect(self, request: InFlightRequest, names: set[ModelName]) -> bool:
         suspicions = [self._suspicions[name] for name in names if name in self._suspicions]

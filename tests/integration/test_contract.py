@@ -398,7 +398,7 @@ async def test_a_long_prompt_is_rejected_if_truncate_is_false(service: Api, endp
 
 @both_ways
 async def test_a_response_that_ends_at_a_full_context_is_reported(service: Api, stream: bool) -> None:
-    body = {"prompt": "who should start " * 25, "options": {"num_ctx": 256}, "max_tokens": 2000, "shift": False}
+    body = {"prompt": "who should start " * 8, "options": {"num_ctx": 256}, "max_tokens": 2000, "shift": False}
     last = await last_event(service, "generate", body, stream=stream)
     assert last["usage"]["context_length"] == 256
     assert ("context_full" in last["warnings"]) is (last["done_reason"] == "length")
