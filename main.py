@@ -25,12 +25,12 @@ from routers.pages import page_paths, pages_router
 from routers.trailing_slash import TrailingSlashFallback
 from server.build_info import VERSION, build_info
 from server.listening import listen_problem
-from server.logging import configure_logging
-from server.metrics import Metrics
-from server.shared_metrics import shared_metrics
+from server.observability.logging import configure_logging
+from server.observability.metrics import Metrics
+from server.observability.shared_metrics import shared_metrics
+from server.observability.tracing import Tracing, has_sdk, telemetry_config
 from server.shutdown import Shutdown
 from server.startup import lifespan
-from server.tracing import Tracing, has_sdk, telemetry_config
 from server.uvicorn_options import UVICORN_OPTIONS
 from services.components import component_checks
 from services.ollama_service import OllamaService, ollama_service

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from routers.asgi_scope import get_route_path
 from routers.responses.problems import problem
-from server.request_log import note
+from server.observability.request_log import note
 
 FINGERPRINT_LENGTH = 8
 """Hexadecimal digits of a key's SHA-256 that identify it in the log."""

@@ -11,9 +11,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from middleware.trace_context import trace_id_in
 from routers.asgi_scope import get_route_path, with_connection_close
-from server.request_log import Outcome, RequestNotes, log_request, request_id, request_notes
+from server.observability.request_log import Outcome, RequestNotes, log_request, request_id, request_notes
+from server.observability.tracing import current_trace_id, has_sdk
 from server.shutdown import Shutdown
-from server.tracing import current_trace_id, has_sdk
 from services.operation import request_operations
 from services.serving_server import ServingServer, serving_server
 

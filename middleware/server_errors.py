@@ -4,7 +4,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from routers.responses.problems import problem
-from server.request_log import note, request_notes
+from server.observability.request_log import note, request_notes
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.metrics import Metrics
+from server.observability.metrics import Metrics
 
 PATH = "/metrics"
 

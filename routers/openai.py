@@ -21,7 +21,7 @@ from routers.schemas.openai import ChatCompletionRequest, OpenAIEmbeddingsReques
 from routers.schemas.openai_responses import ChatCompletion, OpenAIEmbeddings, OpenAIModel, OpenAIModels
 from routers.schemas.openai_to_ollama import to_completion_request, to_texts
 from services.ollama.errors import ModelNotFoundError
-from services.ollama.model_list import whole_number
+from services.ollama.parsing.model_list import whole_number
 from services.ollama.types.model_names import ModelName
 
 LIST_ERRORS = openai_errors(

@@ -11,7 +11,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from routers.responses.problems import problem
-from server.request_log import log_rejected_head, request_id
+from server.observability.request_log import log_rejected_head, request_id
 
 logger = logging.getLogger(__name__)
 

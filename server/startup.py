@@ -15,8 +15,8 @@ from pydantic import SecretStr
 from config import Settings, unknown_settings
 from configuration.addresses import without_credentials
 from server.listening import is_loopback
-from server.logging import configure_logging
-from server.metrics import Metrics
+from server.observability.logging import configure_logging
+from server.observability.metrics import Metrics
 from server.shutdown import Shutdown
 from services.components import ComponentChecks
 from services.ollama.errors import OllamaError

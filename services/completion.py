@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol, Self
 
 from services.ollama.errors import OllamaResponseError
 from services.ollama.events import Done, Event, Thinking, Token, ToolCall, Warning_
-from services.ollama.response_parser import ResponseFormat, ResponseParser, incomplete_response
+from services.ollama.parsing.response_parser import ResponseFormat, ResponseParser, incomplete_response
 from services.ollama.stream_reader import StreamReader
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from config import Settings
 from services.ollama.errors import InvalidRequestError, NotFoundError, OllamaError
-from services.ollama.model_facts import LoadedModel
+from services.ollama.parsing.model_facts import LoadedModel
 from services.ollama.types.embedding_prefixes import known_prefixes
 from services.ollama.types.model_names import short_name
 from services.upstream import Upstream

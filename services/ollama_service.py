@@ -11,12 +11,9 @@ from copy import deepcopy
 from typing import Any, Literal, TypeVar, overload
 
 from config import Settings, get_settings
-from services.attempts import Attempt
 from services.completion import Completion, CompletionRequest, CompletionStream, ResolvedModel
-from services.embedding import EmbeddingRequest, embed
-from services.model_catalog import ModelList
 from services.model_details import ModelDetails, model_details
-from services.model_selection import ModelSelection
+from services.models.model_catalog import ModelList
 from services.ollama.client import OllamaClient
 from services.ollama.embeddings import Embeddings
 from services.ollama.errors import OllamaError
@@ -25,8 +22,11 @@ from services.ollama.raw_response import RawResponse
 from services.ollama.types.embedding_prefixes import InputType
 from services.operation import OnOperation, Operation, count_attempt
 from services.per_loop import PerLoop
-from services.relay import relay
-from services.request_builder import check_format, check_num_ctx
+from services.requests.attempts import Attempt
+from services.requests.embedding import EmbeddingRequest, embed
+from services.requests.model_selection import ModelSelection
+from services.requests.relay import relay
+from services.requests.request_builder import check_format, check_num_ctx
 from services.serving_server import note_server
 from services.stuck_models.cure import StuckReport
 from services.upstream import Health, Outcomes, ServiceStats, Upstream, client_options

@@ -10,9 +10,9 @@ from typing import Any
 from config import Settings
 from services.circuit_breaker import CircuitBreaker
 from services.concurrency_limiter import ConcurrencyLimiter
-from services.context_lengths import ContextLengths
-from services.model_catalog import ModelCatalog
-from services.model_facts import ModelFactsCache
+from services.models.context_lengths import ContextLengths
+from services.models.model_catalog import ModelCatalog
+from services.models.model_facts import ModelFactsCache
 from services.ollama.client import ClientOptions, OllamaClient
 from services.ollama.errors import (
     InvalidRequestError,
@@ -24,7 +24,7 @@ from services.ollama.errors import (
     RejectedByOllamaError,
     ShuttingDownError,
 )
-from services.ollama.model_list import parse_models
+from services.ollama.parsing.model_list import parse_models
 from services.ollama.types.model_names import ModelName
 from services.operation import OPERATION_NAMES, OnOperation, Operation, Tracked
 from services.single_flight import SingleFlight

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from simulator.grammars import TYPES, has_grammar
-from simulator.replies import dumps
+from simulator.content.grammars import TYPES, has_grammar
+from simulator.wire.replies import dumps
 
 Age = Literal["0.33", "0.24"]
 """The version that the simulator speaks as."""

@@ -1,4 +1,4 @@
-"""Ollama's endpoints: what each returns; `simulator.delivery` sends it."""
+"""Ollama's endpoints: what each returns; `simulator.wire.delivery` sends it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,16 +6,16 @@ from typing import Any
 
 from simulator import clock
 from simulator.ages import Age, fault_of_schema, listed, too_long
-from simulator.embeddings import embedding, raw_embedding
-from simulator.errors import RefusedError, RunnerError
+from simulator.content.embeddings import embedding, raw_embedding
+from simulator.content.generation import generate
+from simulator.content.text import ANSWER_TOKENS, count_tokens
 from simulator.faults import Fault
-from simulator.generation import generate
 from simulator.models import Library, Model
 from simulator.names import Name, parse_name, split_source
-from simulator.replies import Reply, Stream, dumps, json_reply
-from simulator.requests import checked_options, decode, parse_json
 from simulator.runners import Runners
-from simulator.text import ANSWER_TOKENS, count_tokens
+from simulator.wire.errors import RefusedError, RunnerError
+from simulator.wire.replies import Reply, Stream, dumps, json_reply
+from simulator.wire.requests import checked_options, decode, parse_json
 
 VERSION = "0.0.0-simulator"
 TOO_LONG = "the input length exceeds the context length"

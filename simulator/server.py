@@ -13,16 +13,16 @@ from aiohttp.web_protocol import RequestHandler
 
 from simulator.ages import Age
 from simulator.calls import Call
-from simulator.delivery import Delivery, reset
 from simulator.endpoints import Endpoints
-from simulator.errors import RefusedError
 from simulator.faults import Fault, FaultQueue
 from simulator.models import DEFAULT_MODELS, Library
 from simulator.names import parse_name
-from simulator.origins import admitted
-from simulator.replies import PLAIN, Reply, Stream, error_reply
-from simulator.requests import parse_json
 from simulator.runners import Runners
+from simulator.wire.delivery import Delivery, reset
+from simulator.wire.errors import RefusedError
+from simulator.wire.origins import admitted
+from simulator.wire.replies import PLAIN, Reply, Stream, error_reply
+from simulator.wire.requests import parse_json
 
 
 class _Server(web.Server):

@@ -33,7 +33,7 @@ def test_only_the_settings_read_the_environment() -> None:
         if re.search(r"\bos\.environ|\bgetenv\b", path.read_text())
     }
     # The launcher passes on its own environment; prometheus-client reads its directory from there.
-    assert readers == {"server/launcher.py", "server/shared_metrics.py"}
+    assert readers == {"server/launcher.py", "server/observability/shared_metrics.py"}
 
 
 def test_settings_can_be_imported_by_name() -> None:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from routers.responses.error_formats import error_format
-from server.request_log import note, request_id
+from server.observability.request_log import note, request_id
 from services.ollama.errors import InvalidRequestError, ModelNotFoundError, OllamaError
 
 MAX_FIELDS = 20

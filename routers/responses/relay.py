@@ -10,12 +10,12 @@ from starlette.types import Receive, Scope, Send
 from config import Settings
 from routers.direct_route import read_body
 from routers.json_body import read_json
-from server.request_log import note
+from server.observability.request_log import note
 from server.shutdown import Shutdown
 from services.ollama.errors import InvalidRequestError, OllamaBusyError, OllamaError
 from services.ollama.raw_response import RawResponse
 from services.ollama_service import OllamaService
-from services.request_builder import requested_model, set_constants
+from services.requests.request_builder import requested_model, set_constants
 
 STREAM_HEADERS = [(b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no")]
 BODILESS = (204, 304)

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from routers.responses.negotiation import negotiate_stream_format
 from routers.responses.stream_format import StreamFormat
-from server.request_log import note, request_id
+from server.observability.request_log import note, request_id
 from server.shutdown import Shutdown
 from services.completion import CompletionRequest, ResolvedModel
 from services.ollama.errors import OllamaError

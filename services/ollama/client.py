@@ -22,7 +22,7 @@ from services.ollama.errors import (
     OllamaUnavailableError,
 )
 from services.ollama.gateway import error_for, model_header, served_by, server_header
-from services.ollama.ndjson import without_context
+from services.ollama.parsing.ndjson import without_context
 from services.ollama.raw_response import RawResponse
 from services.ollama.retry import RETRYABLE, retry
 from services.ollama.stream_reader import StreamReader

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from services.ollama.client import OllamaClient
 from services.ollama.errors import NoSuchEndpointError, OllamaResponseError
-from services.ollama.response_parser import number
+from services.ollama.parsing.response_parser import number
 
 EmbeddingWarning = Literal["unknown_prefix", "prompt_truncated"]
 

@@ -8,7 +8,7 @@ import orjson
 
 from services.ollama.error_mapping import error_in, invalid_response
 from services.ollama.errors import OllamaError, OllamaResponseError
-from services.ollama.ndjson import LineSplitter, LineTooLongError, without_context
+from services.ollama.parsing.ndjson import LineSplitter, LineTooLongError, without_context
 from services.ollama.timeouts import IdleTimeout
 
 END_OF_BODY_SECONDS = 0.25

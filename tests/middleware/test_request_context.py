@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from yarl import URL
 
 from main import create_app
-from server.logging import configure_logging
+from server.observability.logging import configure_logging
 from simulator import Simulator
 from tests.api import CHAT, GENERATE, Answer, call, get, post, problem_in
 from tests.conftest import MakeSettings
@@ -34,7 +34,11 @@ def request_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 def log(make_settings: MakeSettings) -> Iterator[io.StringIO]:
     """The output of the service's log handler."""
     configure_logging(make_settings())
-    (handler,) = [handler for handler in logging.getLogger().handlers if type(handler).__module__ == "server.logging"]
+    (handler,) = [
+        handler
+        for handler in logging.getLogger().handlers
+        if type(handler).__module__ == "server.observability.logging"
+    ]
     assert isinstance(handler, logging.StreamHandler)
     written = io.StringIO()
     before = handler.setStream(written)

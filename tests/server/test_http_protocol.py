@@ -12,7 +12,7 @@ import pytest
 
 from main import create_app
 from server import http_protocol
-from server.request_log import RequestLine
+from server.observability.request_log import RequestLine
 from server.uvicorn_options import UVICORN_OPTIONS
 from simulator import Fault, Simulator
 from tests.api import GENERATE

@@ -21,8 +21,8 @@ import pytest
 import pytest_asyncio
 
 from simulator import ANSWER_TOKENS, THINKING_TOKENS, Call, Fault, Simulator
-from simulator.grammars import has_grammar
-from simulator.json_answers import value_for
+from simulator.content.grammars import has_grammar
+from simulator.content.json_answers import value_for
 from simulator.names import parse_name
 
 REPOSITORY = Path(__file__).parent.parent.parent

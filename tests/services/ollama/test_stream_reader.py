@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ollama.ndjson import MAX_LINE_BYTES, LineSplitter, LineTooLongError
+from services.ollama.parsing.ndjson import MAX_LINE_BYTES, LineSplitter, LineTooLongError
 
 
 def read(splitter: LineSplitter, chunks: list[bytes]) -> list[bytes]:

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.ollama.types.durations import parse_keep_alive
-from simulator.requests import keep_alive_seconds
+from simulator.wire.requests import keep_alive_seconds
 
 TEXTS: list[tuple[object, object]] = [
     ("5m", "5m"),

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from services.ollama.response_parser import satisfies
+from services.ollama.parsing.response_parser import satisfies
 from services.ollama.types.json_schema import JsonSchema, schema_validator
 
 

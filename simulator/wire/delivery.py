@@ -11,7 +11,7 @@ from aiohttp import web
 
 from simulator.calls import Call
 from simulator.faults import NO_FAULT
-from simulator.replies import JSON_BARE, NDJSON, Reply, Stream, dumps, error_reply
+from simulator.wire.replies import JSON_BARE, NDJSON, Reply, Stream, dumps, error_reply
 
 _UNCHUNKED_BYTES = 2048
 """Go's server sends `Content-Length` for bodies up to this size, and larger ones chunked."""

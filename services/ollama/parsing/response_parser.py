@@ -10,7 +10,7 @@ import orjson
 
 from services.ollama.errors import OllamaResponseError
 from services.ollama.events import Done, Event, Thinking, Timings, Token, ToolCall, Usage, Warning_
-from services.ollama.model_list import whole_number
+from services.ollama.parsing.model_list import whole_number
 from services.ollama.types.json_schema import JsonSchema
 
 NANOSECONDS_PER_MS = 1_000_000

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from simulator.replies import JSON, JSON_BARE
+from simulator.wire.replies import JSON, JSON_BARE
 
 
 class RefusedError(Exception):

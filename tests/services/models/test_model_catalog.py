@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from services import model_catalog
-from services.model_catalog import ModelCatalog
+from services.models import model_catalog
+from services.models.model_catalog import ModelCatalog
 from services.ollama.errors import OllamaError, OllamaResponseError, OllamaUnavailableError
 
 LONG = 300.0

@@ -20,8 +20,8 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from starlette.types import Scope
 
 from server.build_info import BuildInfo
-from server.pooled_histogram import PooledHistogram
-from server.request_log import Outcome
+from server.observability.pooled_histogram import PooledHistogram
+from server.observability.request_log import Outcome
 from services.operation import Operation
 from services.upstream import ServiceStats
 

@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from config import Settings
-from services.capabilities import check_capabilities, needs_of
 from services.completion import CompletionRequest, ResolvedModel
 from services.ollama.errors import MissingCapabilityError, ModelNotFoundError, NotFoundError, OllamaResponseError
 from services.ollama.types.model_names import ModelName, short_name
+from services.requests.capabilities import check_capabilities, needs_of
 from services.upstream import Upstream
 
 logger = logging.getLogger(__name__)

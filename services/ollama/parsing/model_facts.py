@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.ollama.errors import OllamaResponseError
-from services.ollama.model_list import whole_number
+from services.ollama.parsing.model_list import whole_number
 from services.ollama.types.model_names import ModelName
 
 

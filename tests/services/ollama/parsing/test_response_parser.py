@@ -6,7 +6,7 @@ import pytest
 from services.completion import Completion, CompletionRequest, ResolvedModel
 from services.ollama.errors import OllamaResponseError
 from services.ollama.events import Timings, Usage
-from services.ollama.response_parser import ResponseParser
+from services.ollama.parsing.response_parser import ResponseParser
 
 SERVED = ResolvedModel("gpt-oss", "gpt-oss", fallback=False)
 SCHEMA = {"type": "object", "properties": {"keep": {"type": "boolean"}}, "required": ["keep"]}

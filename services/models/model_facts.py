@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from services.model_catalog import ModelCatalog
+from services.models.model_catalog import ModelCatalog
 from services.ollama.errors import OllamaError
-from services.ollama.model_facts import LoadedModel, ModelFacts, find_loaded, parse_show
-from services.ollama.model_list import whole_number
+from services.ollama.parsing.model_facts import LoadedModel, ModelFacts, find_loaded, parse_show
+from services.ollama.parsing.model_list import whole_number
 from services.ollama.types.model_names import ModelName, short_name
 from services.single_flight import SingleFlight
 

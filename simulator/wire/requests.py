@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from simulator.errors import RefusedError
+from simulator.wire.errors import RefusedError
 
 _MESSAGE = {
     "role": "string", "content": "string", "thinking": "string", "images": "[]api.ImageData",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from services.ollama.errors import OllamaError
-from services.ollama.model_list import parse_models
+from services.ollama.parsing.model_list import parse_models
 from services.ollama.types.model_names import ModelName, short_name
 from services.single_flight import SingleFlight
 

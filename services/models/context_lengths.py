@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import NamedTuple
 
-from services.model_facts import ModelFactsCache
+from services.models.model_facts import ModelFactsCache
 from services.ollama.errors import OllamaError
 
 CACHE_SECONDS = 10.0

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from simulator.text import words
+from simulator.content.text import words
 
 _DEEP = 4
 """From this depth on only required parts are generated, so that recursive schemas terminate."""

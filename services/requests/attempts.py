@@ -8,9 +8,9 @@ from config import Settings
 from services.completion import Completion, CompletionRequest, CompletionStream, ResolvedModel
 from services.ollama.stream_reader import StreamReader
 from services.ollama.timeouts import deadline
-from services.request_builder import completion_body
+from services.requests.request_builder import completion_body
+from services.requests.truncation import PromptTruncation
 from services.stuck_models.in_flight import InFlightRequest
-from services.truncation import PromptTruncation
 from services.upstream import Upstream
 
 

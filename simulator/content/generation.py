@@ -7,11 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simulator import clock
-from simulator.faults import Fault
-from simulator.json_answers import json_answer, value_for
-from simulator.models import Model
-from simulator.replies import dumps
-from simulator.text import (
+from simulator.content.json_answers import json_answer, value_for
+from simulator.content.text import (
     answer_tokens,
     count_tokens,
     cut_at_stop,
@@ -20,6 +17,9 @@ from simulator.text import (
     token_ids,
     tokenize,
 )
+from simulator.faults import Fault
+from simulator.models import Model
+from simulator.wire.replies import dumps
 
 _TOOL_CALL_TOKENS = 5
 _PADDING_TOKEN = 12345

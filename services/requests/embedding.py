@@ -6,13 +6,13 @@ from functools import partial
 from typing import Any
 
 from config import Settings
-from services.capabilities import EMBEDDING, check_capabilities
 from services.ollama.embeddings import Embeddings, EmbeddingWarning, fetch_vectors
 from services.ollama.errors import InvalidRequestError, NotFoundError, OllamaError
 from services.ollama.types.embedding_prefixes import INPUT_TYPES, InputType, known_prefixes, with_prefix
 from services.ollama.types.model_names import short_name
-from services.request_builder import with_constants
-from services.truncation import LEAST_DEFAULT_CONTEXT, MAX_TOKENS_PER_CHARACTER, send_or_truncate
+from services.requests.capabilities import EMBEDDING, check_capabilities
+from services.requests.request_builder import with_constants
+from services.requests.truncation import LEAST_DEFAULT_CONTEXT, MAX_TOKENS_PER_CHARACTER, send_or_truncate
 from services.upstream import Upstream
 
 logger = logging.getLogger(__name__)

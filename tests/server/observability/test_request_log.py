@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from main import create_app
 from middleware.request_context import RequestContextMiddleware
 from routers.dependencies import get_ollama_service
-from server.logging import configure_logging
+from server.observability.logging import configure_logging
 from server.shutdown import Shutdown
 from simulator import Fault, Simulator
 from tests.api import CHAT, GENERATE, call, get, post
@@ -61,7 +61,11 @@ async def the_line(caplog: pytest.LogCaptureFixture) -> dict[str, str]:
 def json_log(make_settings: MakeSettings) -> Iterator[io.StringIO]:
     """The output of the service's log handler."""
     configure_logging(make_settings())
-    (handler,) = [handler for handler in logging.getLogger().handlers if type(handler).__module__ == "server.logging"]
+    (handler,) = [
+        handler
+        for handler in logging.getLogger().handlers
+        if type(handler).__module__ == "server.observability.logging"
+    ]
     assert isinstance(handler, logging.StreamHandler)
     written = io.StringIO()
     before = handler.setStream(written)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from services.ollama.errors import NotFoundError, OllamaError
-from services.ollama.raw_figures import figures_in, model_in
+from services.ollama.parsing.raw_figures import figures_in, model_in
 from services.ollama.raw_response import RawResponse
 from services.operation import Operation
 from services.upstream import Upstream

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from config import Settings
-from server.request_log import RequestLine, request_id, request_notes
+from server.observability.request_log import RequestLine, request_id, request_notes
 
 TEXT = "%(asctime)s %(levelname)-7s [%(request_id)s] %(message)s"
 INCOMPLETE_RESPONSE = "ASGI callable returned without completing response."  # intended, and in our request log
@@ -69,7 +69,7 @@ def configure_logging(settings: Settings) -> None:
         server = logging.getLogger(name)
         server.handlers.clear()
         server.propagate = True
-    logging.getLogger("uvicorn.access").disabled = True  # replaced by `server.request_log`
+    logging.getLogger("uvicorn.access").disabled = True  # replaced by `server.observability.request_log`
     logging.getLogger("uvicorn.error").addFilter(_is_not_incomplete_response)
 
 
