@@ -68,6 +68,8 @@ class OllamaClient:
         self._options = options
         self._on_attempt = on_attempt
         self._on_server = on_server
+        self.is_behind_gateway = False
+        """Whether a gateway has responded, behind which there may be several servers."""
 
     async def __aenter__(self) -> Self:
         options = self._options
@@ -235,6 +237,7 @@ class OllamaClient:
 
     def _noted(self, response: Response) -> Response:
         if (server := served_by(response.headers)) is not None:
+            self.is_behind_gateway = True
             self._on_server(server)
         return response
 

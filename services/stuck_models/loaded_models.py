@@ -20,6 +20,11 @@ class LoadedModels:
     def __init__(self, client: OllamaClient) -> None:
         self._client = client
 
+    @property
+    def is_behind_gateway(self) -> bool:
+        """Whether several servers may respond, so that one cannot tell what another has loaded."""
+        return self._client.is_behind_gateway
+
     async def expiries(self) -> dict[ModelName, str]:
         """Return when each loaded model expires, as Ollama writes it.
 

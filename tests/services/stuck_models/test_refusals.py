@@ -56,7 +56,7 @@ async def test_where_unloading_fails_requests_are_refused_until_one_gets_through
     async with client.post(f"{simulator.url}/api/generate", json=UNLOAD) as response:
         assert response.status == 200
     assert (await see(WHOLE.ask(client, url))).status == 200
-    assert f"model {MODEL} answers again" in caplog.text
+    assert f"model {MODEL} responds again" in caplog.text
     seen_all = await asyncio.gather(*(see(WHOLE.ask(client, url)) for _ in range(5)))
     assert [one.status for one in seen_all] == [200] * 5
     assert await stuck_models(client, url) == []
@@ -96,7 +96,7 @@ async def test_healing_can_be_switched_off(
 async def test_a_model_that_may_not_be_unloaded_yet_is_unloaded_once_it_may(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.stuck_models.cure.HEAL_INTERVAL_SECONDS", 2)
+    monkeypatch.setattr("services.stuck_models.healing.HEAL_INTERVAL_SECONDS", 2)
     await cancel_and_hang(client, url, simulator)
     assert warnings_of(await see(WHOLE.ask(client, url))) == ["model_reloaded"]
     await cancel_and_hang(client, url, simulator)
@@ -112,7 +112,7 @@ async def test_a_model_that_may_not_be_unloaded_yet_is_unloaded_once_it_may(
 async def test_a_stuck_model_that_somebody_else_unloads_is_not_refused_any_more(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.stuck_models.cure.HEAL_INTERVAL_SECONDS", 2)
+    monkeypatch.setattr("services.stuck_models.healing.HEAL_INTERVAL_SECONDS", 2)
     await cancel_and_hang(client, url, simulator)
     assert warnings_of(await see(WHOLE.ask(client, url))) == ["model_reloaded"]
     await cancel_and_hang(client, url, simulator)
