@@ -15,7 +15,6 @@ from services.ollama.errors import (
     OllamaError,
     OllamaTimeoutError,
 )
-from services.ollama.timeouts import Timeout
 from services.ollama.types.model_names import ModelName
 
 T = TypeVar("T")
@@ -23,10 +22,6 @@ T = TypeVar("T")
 BYTES_PER_TOKEN = 3
 TOKENS_PER_IMAGE = 1000
 GENERATION_PATHS = ("/api/generate", "/api/chat")
-
-
-class _InterruptedError(OllamaError):
-    """Raised in a waiting request to withdraw it from Ollama."""
 
 
 class Observer(Protocol):
@@ -62,12 +57,12 @@ class InFlightRequest:
     __slots__ = (
         "_body",
         "_has_ended",
-        "_interruption",
         "_is_done",
         "_model",
         "_name",
         "_observer",
         "_path",
+        "_task",
         "_tokens",
         "_verdict",
         "has_begun",
@@ -87,7 +82,7 @@ class InFlightRequest:
         self._body = body
         self._name: ModelName | None = None
         self._tokens: float | None = None
-        self._interruption: Timeout | None = None
+        self._task: asyncio.Task[Any] | None = None
         self._verdict: asyncio.Future[ModelStuckError | None] | None = None
         self._has_ended = False
         self._is_done = False
@@ -143,23 +138,7 @@ class InFlightRequest:
             ModelStuckError: if the model may not be unloaded now, or that fails.
         """
         try:
-            while True:
-                if not self._observer.is_idle:
-                    await self._observer.admit(self)
-                self.sent_at = time.monotonic()
-                self._interruption = Timeout(None, _interrupted)
-                self.is_waiting = True
-                try:
-                    async with self._interruption:
-                        response = await send()
-                    break
-                except _InterruptedError:
-                    self.is_waiting = False
-                    if self._verdict is not None and (refusal := await asyncio.shield(self._verdict)) is not None:
-                        raise refusal from None
-                    self.is_reloaded = True
-                finally:
-                    self.is_waiting = False
+            response = await self._send(send)
         except BaseException as error:
             self._end(error)
             raise
@@ -167,11 +146,33 @@ class InFlightRequest:
         self._observer.answered(self)
         return response
 
+    async def _send(self, send: Callable[[], Awaitable[T]]) -> T:
+        # as asyncio.timeout does it, which costs as much as all the rest of the watch
+        self._task = task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - coroutines run in tasks
+        cancelling = task.cancelling()
+        while True:
+            if not self._observer.is_idle:
+                await self._observer.admit(self)
+            self.sent_at = time.monotonic()
+            self.is_waiting = True
+            try:
+                return await send()
+            except asyncio.CancelledError:
+                if self._verdict is None or task.uncancel() > cancelling:
+                    raise
+            finally:
+                self.is_waiting = False
+            verdict, self._verdict = self._verdict, None
+            if (refusal := await asyncio.shield(verdict)) is not None:
+                raise refusal
+            self.is_reloaded = True
+
     def interrupt(self, verdict: "asyncio.Future[ModelStuckError | None]") -> None:
         """Withdraw a waiting request; the verdict tells whether to send it again (None), or the error to raise."""
-        if self._interruption is not None and self.is_waiting:
+        if self.is_waiting and self._verdict is None and self._task is not None:
             self._verdict = verdict
-            self._interruption.expire()
+            self._task.cancel()
 
     def finish(self) -> None:
         """Record that the response is complete."""
@@ -200,10 +201,6 @@ def _is_cut_off(error: BaseException | None) -> bool:
     """Return whether the service closed the connection, given what ended the request before it was complete."""
     is_timeout = isinstance(error, OllamaTimeoutError | DrainTimeoutError)
     return not isinstance(error, OllamaError) or (is_timeout and not isinstance(error, OllamaConnectTimeoutError))
-
-
-def _interrupted() -> OllamaError:
-    return _InterruptedError("")
 
 
 def _count_tokens(value: object) -> float:

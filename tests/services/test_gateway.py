@@ -121,6 +121,30 @@ async def test_what_waited_in_the_gateways_queue_is_busy_and_not_sent_again(
         await nothing_is_left(it.client, it.url, simulator)
 
 
+async def test_a_request_in_the_gateways_queue_does_not_make_its_model_stuck(
+    make_settings: MakeSettings, simulator: Simulator
+) -> None:
+    gateway = {"ollama_num_parallel": 1, "queue_timeout": "10s"}
+    async with behind(make_settings, simulator, gateway=gateway, ollama_stuck_after=0.1) as it:
+        simulator.seconds_per_token = 0.05
+        async with STREAMED_SSE.ask(it.client, it.url) as stream:
+            await stream.content.readany()
+            stream.close()
+        simulator.seconds_per_token = 0
+        await until(lambda: simulator.open_calls == 0)
+        release = asyncio.Event()
+        simulator.fault(Fault(until=release))
+        other = asyncio.create_task(see(it.client.post(f"{it.gateway.url}/api/generate", json=PROMPT)))
+        await simulator.received("/api/generate", 2)
+        waiting = asyncio.create_task(see(WHOLE.ask(it.client, it.url)))
+        await asyncio.sleep(1)
+        assert not waiting.done()
+        release.set()
+        assert ((await waiting).status, (await waiting).json["warnings"]) == (200, [])
+        assert (await other).status == 200
+        assert len(generations(simulator)) == 3
+
+
 async def test_the_words_of_a_busy_server_are_still_those_of_ollama(
     make_settings: MakeSettings, simulator: Simulator
 ) -> None:

@@ -134,7 +134,7 @@ async def test_another_name_of_the_same_weights_is_cured_as_well(
 async def test_a_timeout_before_the_first_chunk_makes_suspicious_too(
     make_settings: MakeSettings, client: aiohttp.ClientSession, simulator: Simulator
 ) -> None:
-    settings = make_settings(ollama_stuck_after=STUCK_AFTER, ollama_request_timeout=2 * STUCK_AFTER)
+    settings = make_settings(ollama_stuck_after=STUCK_AFTER, ollama_request_timeout=6 * STUCK_AFTER)
     async with serve(create_app(settings)) as url:
         await see(WHOLE.ask(client, url))
         simulator.lose_slot(MODEL)  # by another client of the same Ollama
@@ -222,4 +222,15 @@ async def test_relayed_whole_responses_are_sent_once_more_too(
         text, usual_text = (body.get("response") or body["message"]["content"] for body in (one.json, usual.json))
         assert text == usual_text
     assert unloads(simulator) == [UNLOAD]
+    await nothing_is_left(client, url, simulator)
+
+
+async def test_a_relayed_whole_response_that_fails_midway_is_an_error(
+    client: aiohttp.ClientSession, url: str, simulator: Simulator
+) -> None:
+    await cancel(client, url, simulator)
+    simulator.fault(Fault(path="/api/chat", error_after=3))
+    seen = await see(NATIVE_WHOLE.ask(client, url))
+    assert (seen.status, list(seen.json)) == (500, ["error"])
+    assert simulator.calls_to("/api/chat")[-1].body["stream"] is True
     await nothing_is_left(client, url, simulator)

@@ -96,12 +96,12 @@ async def test_healing_can_be_switched_off(
 async def test_a_model_that_may_not_be_unloaded_yet_is_unloaded_once_it_may(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.stuck_models.healing.HEAL_INTERVAL_SECONDS", 2)
     await cancel_and_hang(client, url, simulator)
     assert warnings_of(await see(WHOLE.ask(client, url))) == ["model_reloaded"]
     await cancel_and_hang(client, url, simulator)
     assert (await see(WHOLE.ask(client, url))).code == "model_stuck"
     calls = len(simulator.calls_to("/api/generate"))
+    monkeypatch.setattr("services.stuck_models.healing.HEAL_INTERVAL_SECONDS", 0)  # a minute has passed
     await until(lambda: len(unloads(simulator)) == 2)
     assert len(simulator.calls_to("/api/generate")) == calls + 1
     assert warnings_of(await see(WHOLE.ask(client, url))) == []
@@ -112,13 +112,13 @@ async def test_a_model_that_may_not_be_unloaded_yet_is_unloaded_once_it_may(
 async def test_a_stuck_model_that_somebody_else_unloads_is_not_refused_any_more(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.stuck_models.healing.HEAL_INTERVAL_SECONDS", 2)
     await cancel_and_hang(client, url, simulator)
     assert warnings_of(await see(WHOLE.ask(client, url))) == ["model_reloaded"]
     await cancel_and_hang(client, url, simulator)
     assert (await see(WHOLE.ask(client, url))).code == "model_stuck"
     async with client.post(f"{simulator.url}/api/generate", json=UNLOAD) as response:
         assert response.status == 200
+    monkeypatch.setattr("services.stuck_models.healing.HEAL_INTERVAL_SECONDS", 0)  # a minute has passed
     async with asyncio.timeout(PATIENCE_SECONDS):
         while (await stuck_models(client, url))[0]["state"] != "reloaded":
             await asyncio.sleep(0.05)
