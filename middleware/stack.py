@@ -44,11 +44,18 @@ class LayeredApp(FastAPI):
         `ClientDisconnectMiddleware` is outermost because it needs the server's own `send`. The innermost convert the
         exceptions of the routes into responses.
         """
-        app: ASGIApp = HeadMiddleware(AsyncExitStackMiddleware(self.router))
-        app = ProblemHandlerMiddleware(with_exception_handlers(app, self.exception_handlers))
-        for layer, args, kwargs in reversed(self.user_middleware):
+        layers = [
+            Middleware(ClientDisconnectMiddleware, self.state.settings.client_write_timeout),
+            *self.user_middleware,
+            Middleware(ProblemHandlerMiddleware),
+            Middleware(with_exception_handlers, self.exception_handlers),
+            Middleware(HeadMiddleware),
+            Middleware(AsyncExitStackMiddleware),
+        ]
+        app: ASGIApp = self.router
+        for layer, args, kwargs in reversed(layers):
             app = layer(app, *args, **kwargs)
-        return ClientDisconnectMiddleware(app, self.state.settings.client_write_timeout)
+        return app
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document."""
