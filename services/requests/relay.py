@@ -28,7 +28,7 @@ async def relay(upstream: Upstream, path: str, data: bytes, model: str | None = 
                     with upstream.breaker.attempt():
                         response = await in_flight.open(lambda: upstream.client.relay(path, data, model))
                     async with response:
-                        if not response.is_whole:
+                        if response.is_stream:
                             operation.first_chunk_at = time.monotonic()
                         yield response
                     if response.is_whole:
