@@ -17,7 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
-from config import Settings, env_files, get_settings, multiprocess_directory
+from config import Settings, env_files, get_settings
 from middleware.stack import LayeredApp, middleware_stack
 from routers import health, metrics, native, ollama, openai, version
 from routers.openapi.schema import DESCRIPTION, TAGS, operation_id
@@ -27,7 +27,7 @@ from server.build_info import VERSION, build_info
 from server.listening import listen_problem
 from server.observability.logging import configure_logging
 from server.observability.metrics import Metrics
-from server.observability.shared_metrics import shared_metrics
+from server.observability.shared_metrics import shared_directory, shared_metrics
 from server.observability.tracing import Tracing, has_sdk, telemetry_config
 from server.shutdown import Shutdown
 from server.startup import lifespan
@@ -52,7 +52,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     service.observers = (Tracing(settings.ollama_base_url).observe_operation,) if has_sdk() else ()
     open_paths = health.OPEN_PATHS | page_paths(settings)
     if settings.metrics_enabled:
-        measured = Metrics(service.stats, build=build_info(settings.build_commit), shared=multiprocess_directory())
+        measured = Metrics(service.stats, build=build_info(settings.build_commit), shared=shared_directory())
         open_paths |= {metrics.PATH}
         service.observers = (*service.observers, measured.observe_operation)
     app = LayeredApp(

@@ -11,7 +11,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from middleware.trace_context import trace_id_in
 from routers.asgi_scope import get_route_path, with_connection_close
-from server.observability.request_log import ON_REJECTED_HEAD, Outcome, RequestNotes, log_request, request_id, request_notes
+from server.observability.request_log import (
+    ON_REJECTED_HEAD,
+    Outcome,
+    RequestNotes,
+    log_request,
+    request_id,
+    request_notes,
+)
 from server.observability.tracing import current_trace_id, has_sdk
 from server.shutdown import Shutdown
 from services.operation import request_operations
@@ -54,9 +61,7 @@ class RequestContextMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] != "http":
-            if scope["type"] == "lifespan" and "state" in scope:
-                scope["state"][ON_REJECTED_HEAD] = self._on_rejected_head
-            await self._app(scope, receive, send)
+            await self._pass_on(scope, receive, send)
             return
         started_at = time.monotonic()
         notes = RequestNotes()
@@ -105,6 +110,11 @@ class RequestContextMiddleware:
                 log_request(logger, level, scope, status, outcome, notes, started_at, seconds)
             if self._on_request is not None:
                 self._on_request(scope, status, outcome, error, seconds)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan" and "state" in scope:
+            scope["state"][ON_REJECTED_HEAD] = self._on_rejected_head
+        await self._app(scope, receive, send)
 
 
 def _read_headers(scope: Scope, notes: RequestNotes) -> str:

@@ -2,10 +2,7 @@
 
 import asyncio
 import logging
-import os
 import shutil
-import signal
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -33,7 +30,6 @@ from tests.kinds import (
 )
 from tests.prometheus import FIRST_CHUNKS, FIRST_TOKENS, OPERATIONS, REQUESTS, TOKENS, Shown, scrape
 from tests.raw_http import connect
-from tests.service_process import run_service, unreachable
 from tests.serving import serve
 
 OPENAI = [
@@ -285,35 +281,3 @@ async def test_promtool_finds_nothing_to_complain_of(
     )
     complaints, _ = await process.communicate(metrics)
     assert (process.returncode, complaints.decode()) == (0, "")
-
-
-# More than one process
-
-
-async def test_two_processes_tell_the_same(simulator: Simulator, tmp_path: Path) -> None:
-    async with run_service(simulator.url, tmp_path, web_concurrency=2, tmpdir=tmp_path) as service:
-        for _ in range(20):
-            async with aiohttp.ClientSession() as client:  # a new connection, which either process may get
-                assert (await see(WHOLE.ask(client, service.url))).status == 200
-
-        async def shows(processes: int) -> bool:
-            async with aiohttp.ClientSession() as client:
-                shown = await scrape(client, service.url)
-            answers = shown.value(REQUESTS, http_route="/api/ollama/generate"), shown.value(OPERATIONS)
-            limits = shown.value("ollama_service_running_limit"), shown.value("ollama_service_queue_limit")
-            return answers == (20, 20) and limits == (processes * 10, processes * 100)
-
-        async def all_show(processes: int) -> None:
-            async with asyncio.timeout(60):
-                while not all([await shows(processes) for _ in range(8)]):
-                    await asyncio.sleep(0.1)
-
-        await all_show(processes=2)
-        (directory,) = tmp_path.glob("ollama-service-metrics-*")  # noqa: ASYNC240 - quick
-        worker = int(next(directory.glob("gauge_livesum_*.db")).stem.rpartition("_")[2])
-        os.kill(worker, signal.SIGKILL)  # what it has counted stays, its places go until the next process has come
-        await all_show(processes=1)
-        service.terminate()
-        await unreachable(service.url)
-        assert await service.exit_code() == 0
-        assert not directory.exists()
