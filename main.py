@@ -64,7 +64,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
         servers=[{"url": "./"}],  # relative to the document, so valid behind the path prefix of a proxy
         root_path_in_servers=False,
-        middleware=middleware_stack(settings, shutdown, open_paths, metrics.observe_request if metrics else None),
+        middleware=middleware_stack(settings, shutdown, open_paths, metrics),
         telemetry=telemetry_config(),
     )
     app.state.settings = settings

@@ -18,10 +18,11 @@ from middleware.head_requests import HeadMiddleware
 from middleware.problem_handler import ProblemHandlerMiddleware
 from middleware.request_body.limits import RequestBodyMiddleware
 from middleware.request_body.unread import UnreadBodyMiddleware
-from middleware.request_context import OnRequest, RequestContextMiddleware
+from middleware.request_context import RequestContextMiddleware
 from middleware.server_errors import ServerErrorMiddleware
 from routers.openapi.schema import complete_schema
 from server.listening import is_loopback
+from server.observability.metrics import Metrics
 from server.shutdown import Shutdown
 
 EXPOSED_HEADERS = [
@@ -65,7 +66,7 @@ class LayeredApp(FastAPI):
 
 
 def middleware_stack(
-    settings: Settings, shutdown: Shutdown, open_paths: Collection[str], on_request: OnRequest | None
+    settings: Settings, shutdown: Shutdown, open_paths: Collection[str], metrics: Metrics | None
 ) -> list[Middleware]:
     """Return the configurable middleware, outermost first; `open_paths` need no API key.
 
@@ -73,7 +74,12 @@ def middleware_stack(
     """
     return [
         Middleware(UnreadBodyMiddleware),
-        Middleware(RequestContextMiddleware, shutdown=shutdown, on_request=on_request),
+        Middleware(
+            RequestContextMiddleware,
+            shutdown=shutdown,
+            on_request=metrics and metrics.observe_request,
+            on_rejected_head=metrics and metrics.observe_rejected_head,
+        ),
         *_allowed_hosts(settings),
         *_cors(settings),
         Middleware(ServerErrorMiddleware),

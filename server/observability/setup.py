@@ -1,8 +1,8 @@
 """Connects metrics and tracing to the service."""
 
-from config import multiprocess_directory
 from server.build_info import build_info
 from server.observability.metrics import Metrics
+from server.observability.shared_metrics import shared_directory
 from server.observability.tracing import Tracing, has_sdk
 from services.ollama_service import OllamaService
 
@@ -17,6 +17,6 @@ def observe(service: OllamaService) -> Metrics | None:
     tracing = Tracing(settings.ollama_base_url) if has_sdk() else None
     metrics = None
     if settings.metrics_enabled:
-        metrics = Metrics(service.stats, build=build_info(settings.build_commit), shared=multiprocess_directory())
+        metrics = Metrics(service.stats, build=build_info(settings.build_commit), shared=shared_directory())
     service.observers = tuple(observer.observe_operation for observer in (tracing, metrics) if observer is not None)
     return metrics
