@@ -77,8 +77,8 @@ def middleware_stack(
         Middleware(
             RequestContextMiddleware,
             shutdown=shutdown,
-            on_request=metrics and metrics.observe_request,
-            on_rejected_head=metrics and metrics.observe_rejected_head,
+            on_request=metrics.observe_request if metrics else None,
+            on_rejected_head=metrics.observe_rejected_head if metrics else None,
         ),
         *_allowed_hosts(settings),
         *_cors(settings),
