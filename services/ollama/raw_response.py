@@ -31,6 +31,11 @@ class RawResponse:
         self.body = b""
         self.is_whole = True
 
+    @property
+    def is_stream(self) -> bool:
+        """Whether this is a stream of lines, even if it came in one piece."""
+        return self.status == OK and self.content_type.startswith(STREAM_MEDIA_TYPE)
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -47,7 +52,7 @@ class RawResponse:
         """
         if self.status < OK:
             raise invalid_response()
-        if self._is_stream:
+        if self.is_stream:
             self.body = await self._response.read_some()
             self.is_whole = self._response.is_at_end
         else:
@@ -59,7 +64,7 @@ class RawResponse:
         Raises:
             OllamaResponseError: if the connection breaks, or a chunk is invalid.
         """
-        if not self._is_stream:
+        if not self.is_stream:
             return
         if not self.is_whole:
             self.body += await self._response.read()
@@ -70,10 +75,6 @@ class RawResponse:
             self.body = join_chunks(self.body)
         self.is_whole = True
         self.content_type = COMPLETE_MEDIA_TYPE
-
-    @property
-    def _is_stream(self) -> bool:
-        return self.status == OK and self.content_type.startswith(STREAM_MEDIA_TYPE)
 
     async def read_some(self) -> bytes:
         """Return the next part of a stream; empty at its end.

@@ -12,6 +12,7 @@ from services.ollama.parsing.raw_figures import figures_in, model_in
 from services.ollama.raw_response import RawResponse
 from services.ollama.timeouts import deadline
 from services.operation import Operation
+from services.requests.capabilities import check_relayed
 from services.stuck_models.watch import is_whole
 from services.upstream import Upstream
 
@@ -25,10 +26,12 @@ async def relay(
     If it matters when the model begins, a complete response is streamed by Ollama and joined here.
 
     Raises:
-        OllamaError: if the queue or the circuit breaker rejects the request, or there is no response.
+        OllamaError: if the queue or the circuit breaker rejects the request, the model lacks a capability, or there is
+            no response.
     """
     with upstream.tracked(path, model_in(data)) as operation:
         upstream.breaker.check()
+        await check_relayed(upstream, settings, path, data)
         upstream.stuck_models.check(None, data)
         operation.model = operation.requested_model
         async with upstream.limiter.slot():
@@ -45,7 +48,7 @@ async def relay(
                         with upstream.breaker.attempt():
                             response = await send()
                     async with response:
-                        if not response.is_whole:
+                        if response.is_stream:
                             operation.first_chunk_at = time.monotonic()
                         yield response
                     if response.is_whole:
