@@ -26,6 +26,7 @@ from tests.kinds import (
     see,
     until,
 )
+from tests.prometheus import scrape
 from tests.services.stuck_models.hanging import (
     MODEL,
     STUCK_AFTER,
@@ -37,7 +38,6 @@ from tests.services.stuck_models.hanging import (
     unloads,
     warnings_of,
 )
-from tests.prometheus import scrape
 from tests.serving import serve
 
 
