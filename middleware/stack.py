@@ -45,11 +45,18 @@ class LayeredApp(FastAPI):
         `ClientDisconnectMiddleware` is outermost because it needs the server's own `send`. The innermost convert the
         exceptions of the routes into responses.
         """
-        app: ASGIApp = HeadMiddleware(AsyncExitStackMiddleware(self.router))
-        app = ProblemHandlerMiddleware(with_exception_handlers(app, self.exception_handlers))
-        for layer, args, kwargs in reversed(self.user_middleware):
+        layers = [
+            Middleware(ClientDisconnectMiddleware, self.state.settings.client_write_timeout),
+            *self.user_middleware,
+            Middleware(ProblemHandlerMiddleware),
+            Middleware(with_exception_handlers, self.exception_handlers),
+            Middleware(HeadMiddleware),
+            Middleware(AsyncExitStackMiddleware),
+        ]
+        app: ASGIApp = self.router
+        for layer, args, kwargs in reversed(layers):
             app = layer(app, *args, **kwargs)
-        return ClientDisconnectMiddleware(app, self.state.settings.client_write_timeout)
+        return app
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document."""
@@ -70,8 +77,8 @@ def middleware_stack(
         Middleware(
             RequestContextMiddleware,
             shutdown=shutdown,
-            on_request=metrics and metrics.observe_request,
-            on_rejected_head=metrics and metrics.observe_rejected_head,
+            on_request=metrics.observe_request if metrics else None,
+            on_rejected_head=metrics.observe_rejected_head if metrics else None,
         ),
         *_allowed_hosts(settings),
         *_cors(settings),
