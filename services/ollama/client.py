@@ -56,14 +56,14 @@ class OllamaClient:
 
     Generation has its own connection pool, so that it cannot starve health checks and the model list.
     `on_attempt` is called for each generation request that is sent, with `is_retry=True` from the second attempt on.
-    `on_server` is called with the name of the server that responds, where a gateway names it.
+    `on_server` is called with the name of the server that responds; None without a gateway, or if that responds itself.
     """
 
     def __init__(
         self,
         options: ClientOptions,
         on_attempt: Callable[..., None] = lambda **_: None,
-        on_server: Callable[[str], None] = lambda _: None,
+        on_server: Callable[[str | None], None] = lambda _: None,
     ) -> None:
         self._options = options
         self._on_attempt = on_attempt
@@ -176,7 +176,7 @@ class OllamaClient:
             response = await self._generate(path, data, model)
             if response.status in BUSY_STATUSES:
                 busy = await self._raw(response)
-                raise _error(response, busy.body)
+                raise error_for(response.status, busy.body, response.headers)
             return response
 
         async with deadline(self._options.request_timeout, "OLLAMA_REQUEST_TIMEOUT", "its response"):
@@ -234,8 +234,7 @@ class OllamaClient:
         return self._noted(await self._request(self._generation, "POST", path, data, headers))
 
     def _noted(self, response: Response) -> Response:
-        if (server := served_by(response.headers)) is not None:
-            self._on_server(server)
+        self._on_server(served_by(response.headers))
         return response
 
     async def _control_json(self, method: str, path: str, data: bytes = b"", headers: str = "") -> tuple[Response, Any]:
@@ -275,7 +274,7 @@ async def _checked(response: Response) -> Response:
         except OllamaError:
             body = b""  # the status alone is enough
         with _from_server(response):
-            raise _error(response, body)
+            raise error_for(response.status, body, response.headers)
     return response
 
 
@@ -287,10 +286,6 @@ def _from_server(response: Response) -> Iterator[None]:
     except OllamaResponseError as error:
         error.server = served_by(response.headers)
         raise
-
-
-def _error(response: Response, body: bytes) -> OllamaError:
-    return error_for(response.status, body, response.headers)
 
 
 def _parsed(body: bytes) -> Any:
