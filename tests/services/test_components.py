@@ -96,6 +96,13 @@ async def test_a_component_has_words_of_its_own() -> None:
     assert await checks_with(true, up="up", down="down").run() == {"crewai_agents": ComponentState(True, "up")}
 
 
+async def test_a_component_that_is_registered_again_is_replaced() -> None:
+    checks = checks_with(false)
+    assert await checks.run() == {"crewai_agents": DOWN}
+    checks.register("crewai_agents", true, up="up", down="down")
+    assert await checks.run() == {"crewai_agents": ComponentState(True, "up")}
+
+
 @pytest.mark.parametrize(("check", "reason"), NONSENSE)
 async def test_what_does_not_say_true_in_time_is_down_and_logged_once(
     check: Any, reason: str, caplog: pytest.LogCaptureFixture
