@@ -80,7 +80,7 @@ async def url(make_settings: MakeSettings) -> AsyncIterator[str]:
         yield url
 
 
-async def search(folder: Path, *arguments: str | Path, returncode: int = 0, **environment: str) -> tuple[str, str]:
+async def run(folder: Path, *arguments: str | Path, **environment: str) -> tuple[int | None, str, str]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         EXAMPLE / "search.py",
@@ -91,8 +91,22 @@ async def search(folder: Path, *arguments: str | Path, returncode: int = 0, **en
         stderr=asyncio.subprocess.PIPE,
     )
     out, err = await process.communicate()
-    assert process.returncode == returncode, err.decode()
-    return out.decode(), err.decode()
+    return process.returncode, out.decode(), err.decode()
+
+
+async def search(folder: Path, *arguments: str | Path, **environment: str) -> tuple[str, str]:
+    """Return what it wrote: the answer, and its progress."""
+    code, out, err = await run(folder, *arguments, **environment)
+    assert code == 0, err
+    return out, err
+
+
+async def failure(folder: Path, *arguments: str | Path, **environment: str) -> str:
+    """Return what a run said that must fail."""
+    code, _, err = await run(folder, *arguments, **environment)
+    assert code == 1, err
+    assert "Traceback" not in err
+    return err
 
 
 async def from_texts_to_an_answer(folder: Path, simulator: Simulator, **environment: str) -> None:
@@ -146,36 +160,35 @@ async def test_with_an_actual_weaviate(
 
 
 async def test_what_the_service_says_is_shown(tmp_path: Path, url: str) -> None:
-    _, told = await search(tmp_path, "ask", QUESTION, returncode=1, SERVICE_URL=url, SERVICE_KEY="wrong")
+    told = await failure(tmp_path, "ask", QUESTION, SERVICE_URL=url, SERVICE_KEY="wrong")
     assert re.search(r"401 .*unauthorized", told)
 
 
 async def test_a_model_that_is_not_installed_is_named(tmp_path: Path, make_settings: MakeSettings) -> None:
     async with serve(create_app(make_settings(embedding_model="mxbai-embed-large"))) as url:
-        _, told = await search(tmp_path, "add", EXAMPLE / "notes.txt", returncode=1, SERVICE_URL=url)
+        told = await failure(tmp_path, "add", EXAMPLE / "notes.txt", SERVICE_URL=url)
     assert "ollama pull mxbai-embed-large" in told.splitlines()[-1]
 
 
 async def test_an_address_that_does_not_answer_is_named(tmp_path: Path, url: str) -> None:
     closed = f"http://127.0.0.1:{free_port()}"
-    _, told = await search(tmp_path, "ask", QUESTION, returncode=1, SERVICE_URL=closed)
+    told = await failure(tmp_path, "ask", QUESTION, SERVICE_URL=closed)
     assert told.startswith(f"{closed}/api/ollama/embeddings: ")
-    assert "Traceback" not in told
-    _, told = await search(tmp_path, "ask", QUESTION, returncode=1, SERVICE_URL=url, WEAVIATE_URL=closed)
+    told = await failure(tmp_path, "ask", QUESTION, SERVICE_URL=url, WEAVIATE_URL=closed)
     assert told.startswith(f"{closed}/v1/schema: ")
 
 
 async def test_a_file_without_texts_is_refused(tmp_path: Path, url: str) -> None:
     (tmp_path / "empty.txt").write_text(" \n\n")
     for name in ("empty.txt", "missing.txt"):
-        _, told = await search(tmp_path, "add", name, returncode=1, SERVICE_URL=url)
+        told = await failure(tmp_path, "add", name, SERVICE_URL=url)
         assert told == f"There are no texts in {name}.\n"
 
 
 async def test_a_question_before_the_first_text_is_refused(tmp_path: Path, url: str) -> None:
     async with TestServer(FakeWeaviate().app(), host="127.0.0.1") as server:
         for weaviate_url in ("", str(server.make_url("/"))):
-            _, told = await search(tmp_path, "ask", QUESTION, returncode=1, SERVICE_URL=url, WEAVIATE_URL=weaviate_url)
+            told = await failure(tmp_path, "ask", QUESTION, SERVICE_URL=url, WEAVIATE_URL=weaviate_url)
             assert told == "No texts are stored for this model: add some first.\n"
 
 

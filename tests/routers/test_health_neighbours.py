@@ -273,6 +273,7 @@ async def test_an_actual_weaviate_is_up(
         ("https://weaviate.example/", "https://weaviate.example:443"),
         ("http://weaviate:8080/v1", "http://weaviate:8080"),
         ("http://0.0.0.0:8080/v1/", "http://127.0.0.1:8080"),
+        ("http://weaviate:8080/v1/.well-known/ready", "http://weaviate:8080"),
         ("http://proxy:80/weaviate/v1", "http://proxy:80/weaviate"),
     ],
 )

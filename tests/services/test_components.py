@@ -186,7 +186,7 @@ async def test_each_event_loop_has_a_check_of_its_own() -> None:
     here = asyncio.create_task(checks.run())
     await asyncio.sleep(0)
     there = asyncio.to_thread(asyncio.run, checks.run())
-    assert await asyncio.gather(here, there) == [{"crewai_agents": ComponentState(True, "up")}] * 2
+    assert list(await asyncio.gather(here, there)) == [{"crewai_agents": ComponentState(True, "up")}] * 2
     assert started == 2
 
 
