@@ -353,7 +353,7 @@ class OllamaService:
         Raises:
             OllamaError: on entering, if there is no response.
         """
-        return relay(await self._upstreams.get(), path, data, model)
+        return relay(await self._upstreams.get(), self.settings, path, data, model)
 
     async def relay_control(self, method: str, path: str, data: bytes = b"", model: str | None = None) -> RawResponse:
         """Relay a request of Ollama's own API that runs no model, bypassing the queue; return the complete response.

@@ -218,13 +218,12 @@ PROBLEMS: dict[str, dict[str, Any]] = {
     },
     "rejected_by_ollama": {"detail": "Ollama rejected the request: the input length exceeds the context length"},
     "unsupported_by_model": {
-        "detail": "The model 'llama3.1' cannot think before it answers: it lacks the capability `thinking`; "
-        "'gpt-oss' has it.",
+        "detail": "The model 'llama3.1' cannot think before it answers: it does not support thinking; 'gpt-oss' does.",
         "errors": [
             {
                 "field": "think",
-                "message": "The model 'llama3.1' cannot think before it answers: it lacks the capability `thinking`; "
-                "'gpt-oss' has it.",
+                "message": "The model 'llama3.1' cannot think before it answers: it does not support thinking; "
+                "'gpt-oss' does.",
             }
         ],
     },

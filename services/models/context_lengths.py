@@ -37,13 +37,15 @@ class ContextLengths:
 
     async def get(self, exact_name: str, num_ctx: int | None) -> int | None:
         """Return the length, or None if the model is not loaded or Ollama does not report it."""
-        if not self.is_fresh(exact_name, num_ctx):
-            length = await self._ask(exact_name)
-            if len(self._entries) >= MAX_ENTRIES:
-                self._entries.clear()
-            seconds = CACHE_SECONDS if length else NOT_LOADED_CACHE_SECONDS
-            self._entries[exact_name, num_ctx] = _Entry(length, time.monotonic() + seconds)
-        return self._entries[exact_name, num_ctx].length
+        entry = self._entries.get((exact_name, num_ctx))
+        if entry is not None and time.monotonic() < entry.expires_at:
+            return entry.length
+        length = await self._ask(exact_name)
+        if len(self._entries) >= MAX_ENTRIES:
+            self._entries.clear()
+        seconds = CACHE_SECONDS if length else NOT_LOADED_CACHE_SECONDS
+        self._entries[exact_name, num_ctx] = _Entry(length, time.monotonic() + seconds)
+        return length
 
     async def _ask(self, exact_name: str) -> int | None:
         try:

@@ -110,13 +110,17 @@ class ModelCatalog:
 
     def installed_name(self, name: str | None) -> str | None:
         """Return the short name of a model in the cached list, and None for any other name; asks nobody."""
+        exact = self.cached_exact_name(name)
+        return None if exact is None else short_name(exact)
+
+    def cached_exact_name(self, name: str | None) -> str | None:
+        """Return the exact name of a model in the cached list, and None for any other name; asks nobody."""
         if name is None or self._snapshot is None:
             return None
         try:
-            exact = self._snapshot.installed.get(ModelName.parse(name))
+            return self._snapshot.installed.get(ModelName.parse(name))
         except ValueError:
             return None
-        return None if exact is None else short_name(exact)
 
     def knows(self, name: str) -> bool:
         """Return whether a model is in the cached list, without asking Ollama."""

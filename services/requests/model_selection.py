@@ -35,7 +35,7 @@ class ModelSelection:
         requested = request.model or self._default_model
         exact = await self._upstream.exact_name(requested)
         if exact is not None:
-            await check_capabilities(self._upstream, self._settings, exact, needs_of(request))
+            await check_capabilities(self._upstream, self._settings, exact, needs_of(request.content))
             return ResolvedModel(short_name(exact), requested, fallback=False), exact
         return await self._fall_back(request, "is not installed")
 
@@ -46,7 +46,7 @@ class ModelSelection:
         exact = await self._upstream.exact_name(default)
         if exact is None:
             raise self._upstream.unknown(requested)
-        needs = needs_of(request)
+        needs = needs_of(request.content)
         await check_capabilities(self._upstream, self._settings, exact, needs, in_place_of=requested)
         logger.warning("model %s %s; %s responds instead", requested, why, exact)
         return ResolvedModel(short_name(exact), requested, fallback=True), exact

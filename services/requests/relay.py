@@ -4,22 +4,28 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from config import Settings
 from services.ollama.errors import NotFoundError, OllamaError
 from services.ollama.parsing.raw_figures import figures_in, model_in
 from services.ollama.raw_response import RawResponse
 from services.operation import Operation
+from services.requests.capabilities import check_relayed
 from services.upstream import Upstream
 
 
 @asynccontextmanager
-async def relay(upstream: Upstream, path: str, data: bytes, model: str | None = None) -> AsyncIterator[RawResponse]:
+async def relay(
+    upstream: Upstream, settings: Settings, path: str, data: bytes, model: str | None = None
+) -> AsyncIterator[RawResponse]:
     """Hold a slot, send a request and yield its response; leaving closes the connection unless the body was read.
 
     Raises:
-        OllamaError: if the queue or the circuit breaker rejects the request, or there is no response.
+        OllamaError: if the queue or the circuit breaker rejects the request, the model lacks a capability, or there is
+            no response.
     """
     with upstream.tracked(path, model_in(data)) as operation:
         upstream.breaker.check()
+        await check_relayed(upstream, settings, path, data)
         upstream.stuck_models.check(None, data)
         operation.model = operation.requested_model
         async with upstream.limiter.slot():
@@ -28,7 +34,7 @@ async def relay(upstream: Upstream, path: str, data: bytes, model: str | None = 
                     with upstream.breaker.attempt():
                         response = await in_flight.open(lambda: upstream.client.relay(path, data, model))
                     async with response:
-                        if not response.is_whole:
+                        if response.is_stream:
                             operation.first_chunk_at = time.monotonic()
                         yield response
                     if response.is_whole:

@@ -413,7 +413,7 @@ async def test_an_embedding_model_does_not_generate(service: Api, path: str, bod
         wrong = body | {"model": "nomic-embed-text", "stream": accept is not None}
         async with service.post(f"/api/ollama/{path}", wrong, accept) as response:
             document = await problem(response, 400, "unsupported_by_model")
-        assert "`completion`; 'gpt-oss' has it" in document["detail"]
+        assert "does not support completion; 'gpt-oss' does" in document["detail"]
         assert document["retryable"] is False
 
 
@@ -424,7 +424,7 @@ async def test_think_is_rejected_for_a_model_without_thinking(
 ) -> None:
     async with service.post(f"/api/ollama/{path}", body | {"think": think}) as response:
         document = await problem(response, 400, "unsupported_by_model")
-    assert "lacks the capability `thinking`" in document["detail"]
+    assert "does not support thinking" in document["detail"]
 
 
 async def test_think_false_is_accepted_for_any_model(service: Api) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from main import create_app
 from simulator import Fault, Simulator
-from tests.api import CHAT, EMBEDDINGS, GENERATE, post, problem_in, succeed
+from tests.api import CHAT, EMBEDDINGS, GENERATE, get, post, problem_in, succeed
 from tests.conftest import MakeSettings
 from tests.kinds import KINDS, load_is
 from tests.openai_api import CHAT as OPENAI_CHAT
@@ -27,6 +27,15 @@ OPENAI_SEEN = {
         }
     ]
 }
+NATIVE_CASES = [
+    ("/api/chat", CHAT | TOOLS, "tools"),
+    ("/api/chat", CHAT | {"think": True}, "thinking"),
+    ("/api/generate", GENERATE | {"think": True}, "thinking"),
+    ("/api/generate", GENERATE | {"images": [PIXEL]}, "vision"),
+    ("/api/chat", CHAT | SEEN, "vision"),
+    ("/api/embed", {"input": "a trade"}, "embedding"),
+    ("/api/embeddings", {"prompt": "a trade"}, "embedding"),
+]
 WRITER = ["completion"]
 ABLE = {"tools": "can-tools", "thinking": "can-think", "vision": "can-see", "embedding": "can-embed"}
 CASES = [
@@ -55,7 +64,8 @@ def _models(simulator: Simulator) -> None:
 
 
 def generations(simulator: Simulator) -> list[str]:
-    return [call.path for call in simulator.calls if call.path in {"/api/generate", "/api/chat", "/api/embed"}]
+    paths = {"/api/generate", "/api/chat", "/api/embed", "/api/embeddings"}
+    return [call.path for call in simulator.calls if call.path in paths]
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -72,7 +82,7 @@ async def test_a_missing_capability_is_rejected_with_a_model_that_has_it(
 ) -> None:
     wanted = body | {"model": "writer"} | ({"stream": stream} if endpoint != "embeddings" else {})
     document = problem_in(await post(client, url, endpoint, wanted), "unsupported_by_model")
-    assert f"`{capability}`; {ABLE[capability]!r} has it" in document["detail"]
+    assert f"it does not support {capability}; {ABLE[capability]!r} does." in document["detail"]
     assert [line["field"] for line in document["errors"]] == [field]
     assert document["retryable"] is False
     assert generations(simulator) == []
@@ -90,8 +100,52 @@ async def test_a_missing_capability_is_rejected_under_v1(
     capability: str,
 ) -> None:
     message = error_in(await ask(client, url, endpoint, body | {"model": "writer"}), "unsupported_by_model", param)
-    assert f"{ABLE[capability]!r} has it" in message
+    assert f"{ABLE[capability]!r} does" in message
     assert generations(simulator) == []
+
+
+@pytest.mark.parametrize(("path", "body", "capability"), NATIVE_CASES)
+async def test_a_missing_capability_is_rejected_under_ollamas_own_api(
+    client: aiohttp.ClientSession, url: str, simulator: Simulator, path: str, body: dict[str, Any], capability: str
+) -> None:
+    await get(client, f"{url}/api/ollama/models")
+    async with client.post(url + path, json=body | {"model": "writer"}) as response:
+        assert response.status == 400
+        message = (await response.json())["error"]
+    assert f"does not support {capability}; {ABLE[capability]!r} does" in message
+    assert generations(simulator) == []
+    async with client.post(url + path, json=body | {"model": ABLE[capability]}) as response:
+        assert response.status == 200
+    assert generations(simulator) == [path]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"messages": [{"role": "user", "content": 'about "tools" and "images"'}]},
+        {"tools": [], "think": False, "messages": [{"role": "user", "content": "Hi", "images": []}]},
+        {"tools": None, "messages": [{"role": "user", "content": "Hi", "images": None}]},
+    ],
+)
+async def test_under_ollamas_own_api_a_request_that_requires_nothing_is_sent(
+    client: aiohttp.ClientSession, url: str, simulator: Simulator, fields: dict[str, Any]
+) -> None:
+    await get(client, f"{url}/api/ollama/models")
+    async with client.post(f"{url}/api/chat", json=fields | {"model": "writer"}) as response:
+        assert response.status == 200
+    assert simulator.calls_to("/api/chat")[0].body == fields | {"model": "writer"}
+    assert simulator.calls_to("/api/show") == []
+
+
+async def test_under_ollamas_own_api_an_embedding_model_can_be_unloaded_but_does_not_generate(
+    client: aiohttp.ClientSession, url: str, simulator: Simulator
+) -> None:
+    await get(client, f"{url}/api/ollama/models")
+    async with client.post(f"{url}/api/chat", json=CHAT | {"model": "can-embed"}) as response:
+        assert "does not support completion" in (await response.json())["error"]
+    assert generations(simulator) == []
+    await client.post(f"{url}/api/generate", json={"model": "can-embed", "keep_alive": 0})
+    assert generations(simulator) == ["/api/generate"]
 
 
 async def test_an_embedding_model_does_not_generate(
@@ -108,7 +162,7 @@ async def test_no_other_model_is_named_if_none_has_the_capability(
 ) -> None:
     simulator.remove("can-see")
     answer = await post(client, url, "chat", CHAT | SEEN | {"model": "writer"})
-    assert "no installed model is known to have it" in problem_in(answer, "unsupported_by_model")["detail"]
+    assert "no installed model is known to" in problem_in(answer, "unsupported_by_model")["detail"]
 
 
 async def test_a_configured_model_is_named_first(
@@ -118,7 +172,7 @@ async def test_a_configured_model_is_named_first(
     simulator.install("newest", [*WRITER, "tools"])
     async with serve(create_app(make_settings(quality_model="chosen"))) as url:
         answer = await post(client, url, "chat", CHAT | TOOLS | {"model": "writer"})
-    assert "'chosen' has it" in problem_in(answer, "unsupported_by_model")["detail"]
+    assert "'chosen' does" in problem_in(answer, "unsupported_by_model")["detail"]
 
 
 async def test_the_error_of_a_fallback_names_the_requested_model(
@@ -162,7 +216,7 @@ async def test_show_is_requested_once_per_model(
         await succeed(client, url, "chat", CHAT | TOOLS | {"model": "can-tools"})
         for _ in range(2):
             answer = await post(client, url, "chat", CHAT | TOOLS | {"model": "writer"})
-            assert "'can-tools' has it" in problem_in(answer, "unsupported_by_model")["detail"]
+            assert "'can-tools' does" in problem_in(answer, "unsupported_by_model")["detail"]
         await succeed(client, url, "chat", CHAT | {"model": "writer"})
     assert [call.body["model"] for call in simulator.calls_to("/api/show")] == ["can-tools:latest", "writer:latest"]
 
@@ -207,3 +261,17 @@ async def test_show_is_not_requested_if_the_list_has_capabilities(
     async with serve(create_app(make_settings())) as url, kind.ask(client, url) as response:
         assert response.status == 200
     assert simulator.calls_to("/api/show") == []
+
+
+async def test_under_ollamas_own_api_show_is_requested_only_if_it_matters(
+    client: aiohttp.ClientSession, make_settings: MakeSettings, simulator: Simulator
+) -> None:
+    """Before 0.30, Ollama responds to images as if they were not there."""
+    old_list(simulator, "writer", "can-see")
+    async with serve(create_app(make_settings())) as url:
+        async with client.post(f"{url}/api/chat", json=CHAT | {"model": "writer"}) as response:
+            assert response.status == 200
+        assert simulator.calls_to("/api/show") == []
+        async with client.post(f"{url}/api/chat", json=CHAT | SEEN | {"model": "writer"}) as response:
+            assert (response.status, "'can-see' does" in await response.text()) == (400, True)
+    assert len(simulator.calls_to("/api/show")) == 2

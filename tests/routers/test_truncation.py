@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from main import create_app
+from services.completion import CompletionRequest
 from services.ollama_service import OllamaService
 from simulator import Fault, Simulator
 from tests.api import CHAT, GENERATE, post, problem_in, succeed
@@ -143,6 +144,25 @@ async def test_a_prompt_that_fits_is_sent_once_without_a_warning(
     assert len(simulator.calls_to(surface.upstream)) == 1
 
 
+@pytest.mark.parametrize("surface", [SURFACES[0], SURFACES[4], SURFACES[6]], ids=lambda surface: surface.name)
+async def test_a_prompt_that_fills_the_context_is_not_reported(
+    client: aiohttp.ClientSession, url: str, simulator: Simulator, surface: Surface
+) -> None:
+    """Its token count is that of a truncated one."""
+    counts_two_more = CONTEXT - 2
+    fills = {"generate": {"prompt": "so " * counts_two_more}}.get(
+        surface.endpoint, {"messages": [{"role": "user", "content": "so " * (counts_two_more - 1)}]}
+    )
+    report = await surface.tell(client, url, surface.long_body | fills)
+    assert (report.status, report.warnings, report.header) == (200, [], None)
+    (call,) = simulator.calls_to(surface.upstream)
+    assert call.body["truncate"] is False
+    one_more = {"generate": {"prompt": "so " * (counts_two_more + 1)}}.get(
+        surface.endpoint, {"messages": [{"role": "user", "content": "so " * counts_two_more}]}
+    )
+    assert (await surface.tell(client, url, surface.long_body | one_more)).warnings == ["prompt_truncated"]
+
+
 async def test_max_tokens_is_not_reported_as_a_full_context(client: aiohttp.ClientSession, url: str) -> None:
     answer = await succeed(client, url, "generate", GENERATE | SMALL)
     assert (answer["done_reason"], answer["warnings"]) == ("length", [])
@@ -271,8 +291,25 @@ async def test_an_old_ollama_that_ignores_the_fields_is_reported(
 async def test_an_old_ollama_is_sent_a_long_prompt_once(
     client: aiohttp.ClientSession, old_url: str, simulator: Simulator
 ) -> None:
-    answer = await succeed(client, old_url, "generate", LONG_PROMPT)
-    assert answer["warnings"] == ["prompt_truncated"]  # proved by its token counts
+    answer = await post(client, old_url, "generate", LONG_PROMPT)
+    assert answer.json()["warnings"] == ["prompt_truncated"]  # proved by its token counts
+    assert answer.headers["X-Prompt-Truncated"] == "true"
+    (call,) = simulator.calls_to("/api/generate")
+    assert "truncate" not in call.body
+
+
+async def test_the_version_is_requested_before_a_long_prompt_is_sent(
+    make_settings: MakeSettings, simulator: Simulator
+) -> None:
+    """An Ollama that ignores `truncate: false` would seem to prove that the prompt fits."""
+    simulator.fault(Fault(path="/api/version", body=b'{"version": "0.9.0"}', content_type="application/json"))
+    service = OllamaService(make_settings(ollama_num_ctx=CONTEXT))
+    request = CompletionRequest(path="/api/generate", model="llama3.1", content={"prompt": LONG_TEXT})
+    try:
+        answer = await service.complete(request)
+    finally:
+        await service.disconnect()
+    assert answer.done.warnings == ["prompt_truncated"]
     (call,) = simulator.calls_to("/api/generate")
     assert "truncate" not in call.body
 
