@@ -1,4 +1,7 @@
-"""Settings from environment variables and `.env` files, read once and immutable."""
+"""Settings from environment variables and `.env` files, read once and immutable.
+
+Over 300 lines, as all settings are fields of one class, each with its description.
+"""
 
 import os
 from collections.abc import Iterable, Sequence

@@ -11,24 +11,25 @@ if __name__ == "__main__":
 import gc
 import sys
 from contextlib import nullcontext
-from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
-from starlette.types import Receive, Scope, Send
 
-from config import Settings, env_files, get_settings, multiprocess_directory
+from config import Settings, env_files, get_settings
 from middleware.stack import LayeredApp, middleware_stack
-from routers import health, metrics, native, ollama, openai, version
+from routers import health, native, ollama, openai, version
+from routers.metrics import PATH as METRICS_PATH
+from routers.metrics import metrics_router
 from routers.openapi.schema import DESCRIPTION, TAGS, operation_id
 from routers.pages import page_paths, pages_router
 from routers.trailing_slash import TrailingSlashFallback
-from server.build_info import VERSION, build_info
+from server.build_info import VERSION
+from server.lazy_app import LazyApp
 from server.listening import listen_problem
 from server.observability.logging import configure_logging
-from server.observability.metrics import Metrics
+from server.observability.setup import observe
 from server.observability.shared_metrics import shared_metrics
-from server.observability.tracing import Tracing, has_sdk, telemetry_config
+from server.observability.tracing import telemetry_config
 from server.shutdown import Shutdown
 from server.startup import lifespan
 from server.uvicorn_options import UVICORN_OPTIONS
@@ -46,15 +47,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         settings = service.settings
     else:
         service, files = OllamaService(settings), ()
-    shutdown = Shutdown(grace_seconds=settings.shutdown_grace, delay_seconds=settings.shutdown_delay)
+    metrics = observe(service)
     checks = component_checks(settings)
-    measured = None
-    service.observers = (Tracing(settings.ollama_base_url).observe_operation,) if has_sdk() else ()
-    open_paths = health.OPEN_PATHS | page_paths(settings)
-    if settings.metrics_enabled:
-        measured = Metrics(service.stats, build=build_info(settings.build_commit), shared=multiprocess_directory())
-        open_paths |= {metrics.PATH}
-        service.observers = (*service.observers, measured.observe_operation)
+    shutdown = Shutdown(grace_seconds=settings.shutdown_grace, delay_seconds=settings.shutdown_delay)
+    open_paths = health.OPEN_PATHS | page_paths(settings) | ({METRICS_PATH} if metrics else set())
     app = LayeredApp(
         title="Ollama service",
         version=VERSION,
@@ -64,24 +60,25 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=operation_id,
-        lifespan=lifespan(service, checks, shutdown, files, measured),
+        lifespan=lifespan(service, checks, shutdown, files, metrics),
         redirect_slashes=False,
         servers=[{"url": "./"}],  # relative to the document, so valid behind the path prefix of a proxy
         root_path_in_servers=False,
-        middleware=middleware_stack(settings, shutdown, open_paths, measured.observe_request if measured else None),
+        middleware=middleware_stack(settings, shutdown, open_paths, metrics),
         telemetry=telemetry_config(),
     )
     app.state.settings = settings
     app.state.ollama_service = service
     app.state.shutdown = shutdown
     app.state.component_checks = checks
+    # added to the app's own router: FastAPI is slower at matching the routes of an included one
     app.router.routes += ollama.router.routes
     app.router.routes += native.router.routes if settings.ollama_api_enabled else []
     app.router.routes += openai.router.routes if settings.openai_api_enabled else []
     app.include_router(health.router)
     app.include_router(version.router)
-    if measured is not None:
-        app.include_router(metrics.metrics_router(measured))
+    if metrics is not None:
+        app.include_router(metrics_router(metrics))
     app.include_router(pages_router(settings, VERSION))
     app.router.default = TrailingSlashFallback(app.router)
     return app
@@ -116,26 +113,7 @@ def serve() -> None:
         )
 
 
-class LazyApp:
-    """The app for servers that import `main:app`; created on first use, so importing `main` reads no settings."""
-
-    def __init__(self) -> None:
-        self.created: FastAPI | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._get(), name)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
-        await self._get()(scope, receive, send)
-
-    def _get(self) -> FastAPI:
-        if self.created is None:
-            self.created = create_app()
-        return self.created
-
-
-app = LazyApp()
+app = LazyApp(create_app)
 
 if __name__ == "__main__":
     serve()

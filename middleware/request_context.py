@@ -11,7 +11,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from middleware.trace_context import trace_id_in
 from routers.asgi_scope import get_route_path, with_connection_close
-from server.observability.request_log import Outcome, RequestNotes, log_request, request_id, request_notes
+from server.observability.request_log import (
+    ON_REJECTED_HEAD,
+    Outcome,
+    RequestNotes,
+    log_request,
+    request_id,
+    request_notes,
+)
 from server.observability.tracing import current_trace_id, has_sdk
 from server.shutdown import Shutdown
 from services.operation import request_operations
@@ -26,6 +33,7 @@ FIRST_FAILURE_STATUS = 400
 QUIET_PATHS = ("/health", "/metrics")  # requested every few seconds
 
 
+OnRejectedHead = Callable[[int, str], None]
 OnRequest = Callable[[Scope, int, Outcome, str | None, float], None]
 """Takes a request's scope, status, outcome, error code and seconds."""
 
@@ -33,19 +41,27 @@ OnRequest = Callable[[Scope, int, Outcome, str | None, float], None]
 class RequestContextMiddleware:
     """Assigns request ids, logs one line per request and passes its outcome to `on_request`.
 
-    While the service drains, clients are asked to close the connection.
+    `on_rejected_head` is left to the server's HTTP protocol, as such requests never reach the app. While the service
+    drains, clients are asked to close the connection.
     """
 
-    def __init__(self, app: ASGIApp, shutdown: Shutdown, on_request: OnRequest | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        shutdown: Shutdown,
+        on_request: OnRequest | None = None,
+        on_rejected_head: OnRejectedHead | None = None,
+    ) -> None:
         self._app = app
         self._shutdown = shutdown
         self._on_request = on_request
+        self._on_rejected_head = on_rejected_head
         self._may_be_traced = has_sdk()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self._pass_on(scope, receive, send)
             return
         started_at = time.monotonic()
         notes = RequestNotes()
@@ -94,6 +110,11 @@ class RequestContextMiddleware:
                 log_request(logger, level, scope, status, outcome, notes, started_at, seconds)
             if self._on_request is not None:
                 self._on_request(scope, status, outcome, error, seconds)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan" and "state" in scope:
+            scope["state"][ON_REJECTED_HEAD] = self._on_rejected_head
+        await self._app(scope, receive, send)
 
 
 def _read_headers(scope: Scope, notes: RequestNotes) -> str:

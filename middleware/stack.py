@@ -18,10 +18,11 @@ from middleware.head_requests import HeadMiddleware
 from middleware.problem_handler import ProblemHandlerMiddleware
 from middleware.request_body.limits import RequestBodyMiddleware
 from middleware.request_body.unread import UnreadBodyMiddleware
-from middleware.request_context import OnRequest, RequestContextMiddleware
+from middleware.request_context import RequestContextMiddleware
 from middleware.server_errors import ServerErrorMiddleware
 from routers.openapi.schema import complete_schema
 from server.listening import is_loopback
+from server.observability.metrics import Metrics
 from server.shutdown import Shutdown
 
 EXPOSED_HEADERS = [
@@ -44,11 +45,18 @@ class LayeredApp(FastAPI):
         `ClientDisconnectMiddleware` is outermost because it needs the server's own `send`. The innermost convert the
         exceptions of the routes into responses.
         """
-        app: ASGIApp = HeadMiddleware(AsyncExitStackMiddleware(self.router))
-        app = ProblemHandlerMiddleware(with_exception_handlers(app, self.exception_handlers))
-        for layer, args, kwargs in reversed(self.user_middleware):
+        layers = [
+            Middleware(ClientDisconnectMiddleware, self.state.settings.client_write_timeout),
+            *self.user_middleware,
+            Middleware(ProblemHandlerMiddleware),
+            Middleware(with_exception_handlers, self.exception_handlers),
+            Middleware(HeadMiddleware),
+            Middleware(AsyncExitStackMiddleware),
+        ]
+        app: ASGIApp = self.router
+        for layer, args, kwargs in reversed(layers):
             app = layer(app, *args, **kwargs)
-        return ClientDisconnectMiddleware(app, self.state.settings.client_write_timeout)
+        return app
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document."""
@@ -58,7 +66,7 @@ class LayeredApp(FastAPI):
 
 
 def middleware_stack(
-    settings: Settings, shutdown: Shutdown, open_paths: Collection[str], on_request: OnRequest | None
+    settings: Settings, shutdown: Shutdown, open_paths: Collection[str], metrics: Metrics | None
 ) -> list[Middleware]:
     """Return the configurable middleware, outermost first; `open_paths` need no API key.
 
@@ -66,7 +74,12 @@ def middleware_stack(
     """
     return [
         Middleware(UnreadBodyMiddleware),
-        Middleware(RequestContextMiddleware, shutdown=shutdown, on_request=on_request),
+        Middleware(
+            RequestContextMiddleware,
+            shutdown=shutdown,
+            on_request=metrics.observe_request if metrics else None,
+            on_rejected_head=metrics.observe_rejected_head if metrics else None,
+        ),
         *_allowed_hosts(settings),
         *_cors(settings),
         Middleware(ServerErrorMiddleware),

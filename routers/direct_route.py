@@ -11,9 +11,10 @@ from fastapi.routing import APIRoute, request_response
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
-from routers.asgi_scope import first_header
+from routers.asgi_scope import first_header, get_route_path
 from routers.json_body import SMALL_BYTES, read_json
 from routers.responses.problems import MAX_FIELDS
 from server.shutdown import Shutdown
@@ -43,8 +44,15 @@ class DirectRoute(APIRoute):
         self._body_model: type[BaseModel] | None = hints.pop("body", None)
         hints.pop("return", None)
         self._is_direct = hints == {"service": OllamaService, "shutdown": Shutdown}
+        self._has_one_path = not self.param_convertors
         if self._body_model is not None and not self._is_direct:
             raise TypeError(f"{self.name} must have the parameters body, service and shutdown")
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Match a request; FastAPI is asked only if the path is equal, as the router asks the routes one by one."""
+        if self._has_one_path and get_route_path(scope) != self.path:
+            return Match.NONE, {}
+        return super().matches(scope)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""

@@ -3,14 +3,15 @@
 from dataclasses import asdict
 from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter, Body, Path, Query
 from starlette.responses import Response
 
 from routers.dependencies import OllamaServiceDep, ShutdownDep
 from routers.direct_route import DirectRoute
 from routers.openapi import examples, response_examples
+from routers.openapi.error_codes import LIST_CODES, MODEL_CODES
 from routers.openapi.schema import MODEL_HEADERS, operation_id, problems, stream_response, success_response
+from routers.responses.json_response import json_response
 from routers.responses.streaming import StreamingCompletion, model_headers
 from routers.schemas.ollama import ChatRequest, EmbeddingsRequest, GenerateRequest
 from routers.schemas.ollama_responses import (
@@ -22,40 +23,8 @@ from routers.schemas.ollama_responses import (
 )
 from services.completion import Completion
 
-LIST_PROBLEMS = problems(
-    "bad_request",
-    "unauthorized",
-    "host_not_allowed",
-    "request_timeout",
-    "invalid_request",
-    "headers_too_large",
-    "internal_error",
-    "ollama_error",
-    "ollama_unavailable",
-    "timeout",
-)
-MODEL_PROBLEMS = problems(
-    "bad_request",
-    "rejected_by_ollama",
-    "unsupported_by_model",
-    "unauthorized",
-    "model_not_found",
-    "request_timeout",
-    "host_not_allowed",
-    "payload_too_large",
-    "unsupported_media_type",
-    "invalid_request",
-    "headers_too_large",
-    "internal_error",
-    "ollama_error",
-    "ollama_unavailable",
-    "ollama_busy",
-    "model_stuck",
-    "overloaded",
-    "shutting_down",
-    "timeout",
-)
-
+LIST_PROBLEMS = problems(*LIST_CODES)
+MODEL_PROBLEMS = problems(*MODEL_CODES)
 
 router = APIRouter(
     prefix="/api/ollama", tags=["ollama"], route_class=DirectRoute, generate_unique_id_function=operation_id
@@ -80,7 +49,7 @@ async def models(
     While Ollama does not respond, the last list is returned with `"stale": true`.
     """
     found = await service.models(force_refresh=force_refresh)
-    return _json({"success": True, **asdict(found)})
+    return json_response({"success": True, **asdict(found)})
 
 
 @router.get(
@@ -106,7 +75,7 @@ async def model(
     """
     if not name.strip("/"):
         return await models(service)
-    return _json({"success": True, **asdict(await service.model_details(name.removesuffix("/")))})
+    return json_response({"success": True, **asdict(await service.model_details(name.removesuffix("/")))})
 
 
 @router.post(
@@ -208,7 +177,7 @@ async def embeddings(
         "usage": {"prompt_tokens": found.prompt_tokens},
         "warnings": found.warnings,
     }
-    return _json(content, {"X-Model": found.model, "X-Model-Fallback": "false"})
+    return json_response(content, {"X-Model": found.model, "X-Model-Fallback": "false"})
 
 
 def _completion_response(completion: Completion, **members: Any) -> Response:
@@ -226,8 +195,4 @@ def _completion_response(completion: Completion, **members: Any) -> Response:
         "timings": done.timings,
         "warnings": done.warnings,
     }
-    return _json(content, {"Vary": "Accept", **model_headers(served)})
-
-
-def _json(content: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(content), headers=headers, media_type="application/json")
+    return json_response(content, {"Vary": "Accept", **model_headers(served)})

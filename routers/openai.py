@@ -9,14 +9,11 @@ from starlette.responses import Response
 from routers.dependencies import OllamaServiceDep, ShutdownDep
 from routers.direct_route import DirectRoute
 from routers.openapi import openai_examples as examples
+from routers.openapi.error_codes import LIST_CODES, MODEL_CODES
 from routers.openapi.openai_schema import completion_responses, openai_errors
 from routers.openapi.schema import MODEL_HEADERS, operation_id, success_response
-from routers.responses.openai import (
-    ChatCompletionResponse,
-    ChatCompletionStream,
-    base64_vector,
-    json_response,
-)
+from routers.responses.json_response import json_response
+from routers.responses.openai import ChatCompletionResponse, ChatCompletionStream, base64_vector
 from routers.schemas.openai import ChatCompletionRequest, OpenAIEmbeddingsRequest
 from routers.schemas.openai_responses import ChatCompletion, OpenAIEmbeddings, OpenAIModel, OpenAIModels
 from routers.schemas.openai_to_ollama import to_completion_request, to_texts
@@ -24,39 +21,8 @@ from services.ollama.errors import ModelNotFoundError
 from services.ollama.parsing.model_list import whole_number
 from services.ollama.types.model_names import ModelName
 
-LIST_ERRORS = openai_errors(
-    "bad_request",
-    "unauthorized",
-    "host_not_allowed",
-    "request_timeout",
-    "headers_too_large",
-    "internal_error",
-    "ollama_error",
-    "ollama_unavailable",
-    "timeout",
-)
-MODEL_ERRORS = openai_errors(
-    "bad_request",
-    "rejected_by_ollama",
-    "unsupported_by_model",
-    "unsupported_parameter",
-    "unauthorized",
-    "model_not_found",
-    "request_timeout",
-    "host_not_allowed",
-    "payload_too_large",
-    "unsupported_media_type",
-    "invalid_request",
-    "headers_too_large",
-    "internal_error",
-    "ollama_error",
-    "ollama_unavailable",
-    "ollama_busy",
-    "model_stuck",
-    "overloaded",
-    "shutting_down",
-    "timeout",
-)
+LIST_ERRORS = openai_errors(*(code for code in LIST_CODES if code != "invalid_request"))  # there is no parameter
+MODEL_ERRORS = openai_errors(*MODEL_CODES, "unsupported_parameter")
 
 router = APIRouter(prefix="/v1", tags=["openai"], route_class=DirectRoute, generate_unique_id_function=operation_id)
 

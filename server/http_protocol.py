@@ -11,7 +11,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from routers.responses.problems import problem
-from server.observability.request_log import log_rejected_head, request_id
+from server.observability.request_log import ON_REJECTED_HEAD, log_rejected_head, request_id
 
 logger = logging.getLogger(__name__)
 
@@ -197,6 +197,8 @@ class HttpProtocol(HttpToolsProtocol):
         request_id.set(id_)
         response = problem(error.code, error.detail, headers={"Connection": "close", "X-Request-ID": id_})
         log_rejected_head(logger, response.status_code, error.code, self.client)
+        if (on_rejected_head := self.app_state.get(ON_REJECTED_HEAD)) is not None:
+            on_rejected_head(response.status_code, error.code)
         headers = [*self.server_state.default_headers, *response.raw_headers]
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)
         self.transport.write(STATUS_LINE[response.status_code] + lines + b"\r\n" + bytes(response.body))

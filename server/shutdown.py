@@ -10,7 +10,7 @@ from functools import partial
 from types import FrameType, TracebackType
 
 from services.ollama.errors import DrainTimeoutError, ShuttingDownError
-from services.ollama.timeouts import Timeout
+from services.ollama.timeouts import Interruption
 
 logger = logging.getLogger(__name__)
 
@@ -26,13 +26,13 @@ class Shutdown:
     def __init__(self, *, grace_seconds: float, delay_seconds: float = 0) -> None:
         self._grace_seconds = grace_seconds
         self._delay_seconds = delay_seconds
-        self._open: set[Timeout] = set()
+        self._open: set[Interruption] = set()
         self._all_ended = asyncio.Event()
         self._ending: asyncio.Task[None] | None = None
         self.is_draining = False  # readiness is 503; new requests are accepted until `begun`
         self.begun = False
 
-    def drain_guard(self) -> Timeout:
+    def drain_guard(self) -> Interruption:
         """Return a context manager that limits an open request to the grace period.
 
         Raises:
@@ -86,7 +86,7 @@ class Shutdown:
             logger.info("shutdown: waiting up to %g s for %d open requests", self._grace_seconds, len(self._open))
             await self._until_all_ended(self._grace_seconds)
             for guard in self._open:
-                guard.expire()
+                guard.interrupt()
             await self._until_all_ended(NOTIFY_SECONDS)
         stop_server()
 
@@ -99,10 +99,10 @@ class Shutdown:
                     self._all_ended.clear()
 
 
-class _DrainGuard(Timeout):
-    def __init__(self, open_: set[Timeout], all_ended: asyncio.Event) -> None:
+class _DrainGuard(Interruption):
+    def __init__(self, open_: set[Interruption], all_ended: asyncio.Event) -> None:
         detail = "The service is shutting down, and the response did not finish within the grace period."
-        super().__init__(None, partial(DrainTimeoutError, detail, retry_after_seconds=1))
+        super().__init__(partial(DrainTimeoutError, detail, retry_after_seconds=1))
         self._open = open_
         self._all_ended = all_ended
 

@@ -120,6 +120,8 @@ class Library:
     ) -> None:
         """Install or replace a model; by default its capabilities are derived from its name.
 
+        With `same_weights_as` it is another name of that model's file, and shares its runner.
+
         Raises:
             ValueError: if it is not a valid model name.
         """

@@ -71,6 +71,8 @@ class Simulator:
         self.calls: list[Call] = []
         self._faults = FaultQueue()
         self._library = Library(DEFAULT_MODELS if models is None else models)
+        self.install = self._library.install
+        self.remove = self._library.remove
         self._runners = Runners(load_seconds)
         self._endpoints = Endpoints(self._library, self._runners, seconds_per_token, age)
         self._open: set[Call] = set()
@@ -197,27 +199,6 @@ class Simulator:
         if model is None:
             raise KeyError(name)
         self._runners.lose_slot(model)
-
-    def install(
-        self,
-        name: str,
-        capabilities: Iterable[str] | None = None,
-        width: int | None = None,
-        same_weights_as: str | None = None,
-    ) -> None:
-        """Install a model; capabilities follow from its name unless given.
-
-        With `same_weights_as` it is another name of that model's file, and shares its runner.
-        """
-        self._library.install(name, capabilities, width, same_weights_as)
-
-    def remove(self, name: str) -> None:
-        """Remove an installed model.
-
-        Raises:
-            KeyError: if it is not installed.
-        """
-        self._library.remove(name)
 
     def calls_to(self, path: str) -> list[Call]:
         """Return the calls to a path."""

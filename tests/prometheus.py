@@ -11,6 +11,7 @@ from tests.api import get
 REQUESTS = "http_server_request_duration_seconds_count"
 OPERATIONS = "gen_ai_client_operation_duration_seconds_count"
 FIRST_CHUNKS = "gen_ai_client_operation_time_to_first_chunk_seconds_count"
+FIRST_TOKENS = "gen_ai_server_time_to_first_token_seconds"
 TOKENS = "gen_ai_client_token_usage_sum"
 
 

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from routers.asgi_scope import first_header
+from routers.responses.json_response import json_response
 from routers.responses.openai_errors import error_object
 from routers.responses.problems import PROBLEMS_BY_CODE
 from routers.responses.stream_format import StreamFormat
@@ -190,11 +191,6 @@ def base64_vector(vector: list[float]) -> str:
         detail = "Ollama's vector has a number that exceeds float32."
         raise OllamaResponseError(detail) from error
     return base64.b64encode(packed).decode()
-
-
-def json_response(content: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
-    """Return a JSON response."""
-    return Response(orjson.dumps(content), headers=headers, media_type="application/json")
 
 
 def _apply_fallback_header(request: CompletionRequest, scope: Scope) -> None:

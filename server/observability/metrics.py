@@ -94,6 +94,12 @@ class Metrics:
             (*MODEL_LABELS, "gen_ai_token_type"),
             TOKENS,
         )
+        self._first_tokens = histogram(
+            "gen_ai_server_time_to_first_token_seconds",
+            "Time to the first token of streams and complete responses, without the time in the queue.",
+            MODEL_LABELS,
+            OPERATION_SECONDS,
+        )
         self._token_times = histogram(
             "gen_ai_server_time_per_output_token_seconds",
             "Time per output token, as measured by Ollama.",
@@ -111,6 +117,16 @@ class Metrics:
         )
         self._retries = Counter(
             f"{PREFIX}retries", "Second and further attempts to send a request to Ollama.", registry=self._registry
+        )
+        self._reloads = Counter(
+            f"{PREFIX}model_reloads", "Unloads of a model that hung, to free it.", registry=self._registry
+        )
+        self._reloads_counted = 0
+        self._rejected_heads = Counter(
+            f"{PREFIX}rejected_heads",
+            "Requests rejected before they had a route, as their head was malformed, too large or too slow.",
+            ("http_response_status_code", "error_type"),
+            registry=self._registry,
         )
 
     def _make_gauges(self) -> None:
@@ -143,12 +159,6 @@ class Metrics:
                     lambda it: it.model_list_age,
                 ),
                 ("stuck_models", "Models that hang.", "livesum", lambda it: it.stuck_models),
-                (
-                    "model_reloads",
-                    "How often a model that hung was unloaded, since the start.",
-                    "livesum",
-                    lambda it: it.model_reloads,
-                ),
                 ("models_installed", "Models in the model list.", "livemax", lambda it: it.models),
                 (
                     "last_success_timestamp_seconds",
@@ -184,6 +194,11 @@ class Metrics:
                 outcome,
             ).observe(seconds)
 
+    def observe_rejected_head(self, status: int, error: str) -> None:
+        """Count a request whose head could not be read; it is not in the HTTP requests, as it has no method or path."""
+        with self._lock:
+            self._rejected_heads.labels(str(status), error).inc()
+
     def observe_operation(self, operation: Operation) -> None:
         """Count a finished call of a model."""
         with self._lock:
@@ -201,6 +216,10 @@ class Metrics:
             self._operations.at(*labels, operation.error or "").observe(operation.ended_at - operation.sent_at)
             if operation.first_chunk_at is not None:
                 self._first_chunks.at(*labels).observe(operation.first_chunk_at - operation.sent_at)
+                self._first_tokens.at(*labels).observe(operation.first_chunk_at - operation.sent_at)
+            elif operation.output_seconds is not None:
+                seconds = operation.ended_at - operation.sent_at - operation.output_seconds
+                self._first_tokens.at(*labels).observe(max(seconds, 0))
             if operation.input_tokens is not None:
                 self._tokens.at(*labels, "input").observe(operation.input_tokens)
             if operation.output_tokens is not None:
@@ -231,10 +250,14 @@ class Metrics:
         with self._lock:
             for gauge, value in self._gauges:
                 gauge.set(float(value(stats) or 0))
+            # An event loop that has ended takes its count along.
+            self._reloads.inc(max(stats.model_reloads - self._reloads_counted, 0))
+            self._reloads_counted = stats.model_reloads
             for histogram in (
                 self._requests,
                 self._operations,
                 self._first_chunks,
+                self._first_tokens,
                 self._tokens,
                 self._token_times,
                 self._queue_waits,

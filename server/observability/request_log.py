@@ -19,6 +19,12 @@ PLAIN_HOST = re.compile(r"[A-Za-z0-9_.:%-]{1,64}")
 MAX_PATH_LENGTH = 1000
 MAX_HOST_LENGTH = 64
 
+ON_REJECTED_HEAD = "on_rejected_head"
+"""Key of the server's state under which the app leaves a function that counts requests whose head was rejected.
+
+It takes the status and the error code.
+"""
+
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
 

@@ -3,9 +3,25 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from config import MULTIPROCESS_VARIABLE, multiprocess_directory
+
+
+def shared_directory() -> Path | None:
+    """Return the directory in which several server processes share their metrics, or None if there is one process.
+
+    Raises:
+        SystemExit: with one line, if it does not exist or cannot be written to.
+    """
+    directory = multiprocess_directory()
+    if directory is not None and not (directory.is_dir() and os.access(directory, os.W_OK | os.X_OK)):
+        raise SystemExit(
+            f"{MULTIPROCESS_VARIABLE} got '{directory}', expected a directory that can be written to. Server processes "
+            "share their metrics in it; it has to be empty at the start."
+        )
+    return directory
 
 
 @contextmanager
@@ -13,9 +29,9 @@ def shared_metrics() -> Iterator[None]:
     """Create and set the directory in which server processes started in this context share their metrics.
 
     Raises:
-        SystemExit: with a one-line message, if it cannot be created.
+        SystemExit: with a one-line message, if it cannot be created or used.
     """
-    if multiprocess_directory() is not None:
+    if shared_directory() is not None:
         yield
         return
     try:

@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -105,8 +105,7 @@ class OllamaClient:
         Raises:
             OllamaError: as `post`.
         """
-        headers = model_header(self._options.model_header, model)
-        return (await self._control_json("POST", "/api/show", orjson.dumps({"model": model}), headers))[1]
+        return await self.post_control("/api/show", {"model": model})
 
     async def post_control(self, path: str, body: dict[str, Any]) -> Any:
         """Send a POST that runs no model: as `get`.
@@ -114,7 +113,8 @@ class OllamaClient:
         Raises:
             OllamaError: as `post`.
         """
-        return (await self._control_json("POST", path, orjson.dumps(body)))[1]
+        headers = model_header(self._options.model_header, body.get("model"))
+        return (await self._control_json("POST", path, orjson.dumps(body), headers))[1]
 
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Send a POST and return the complete JSON response.
@@ -129,7 +129,7 @@ class OllamaClient:
         """
         async with deadline(self._options.request_timeout, "OLLAMA_REQUEST_TIMEOUT", "its response"):
             response = await self._send(path, body)
-            with _from_server(response):
+            with _FromServer(response):
                 document = _parsed(await response.read())
         if not isinstance(document, dict):
             raise invalid_response()
@@ -151,7 +151,7 @@ class OllamaClient:
             response = await self._send(path, body)
             reader = StreamReader(response, idle_seconds or self._options.stream_idle_timeout)
             try:
-                with _from_server(response):
+                with _FromServer(response):
                     await reader.read_first()
             except BaseException:
                 reader.close()
@@ -274,19 +274,25 @@ async def _checked(response: Response) -> Response:
             body = await response.read()
         except OllamaError:
             body = b""  # the status alone is enough
-        with _from_server(response):
+        with _FromServer(response):
             raise _error(response, body)
     return response
 
 
-@contextmanager
-def _from_server(response: Response) -> Iterator[None]:
-    """Add to an error the server that the response came from."""
-    try:
-        yield
-    except OllamaResponseError as error:
-        error.server = served_by(response.headers)
-        raise
+class _FromServer:
+    """Adds to an error the server that the response came from; a class, as a generator would cost more."""
+
+    def __init__(self, response: Response) -> None:
+        self._response = response
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, OllamaResponseError):
+            error.server = served_by(self._response.headers)
 
 
 def _error(response: Response, body: bytes) -> OllamaError:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from services.ollama.client import OllamaClient
 from services.ollama.errors import NoSuchEndpointError, OllamaResponseError
-from services.ollama.parsing.response_parser import number
+from services.ollama.parsing.model_list import whole_number
 
 EmbeddingWarning = Literal["unknown_prefix", "prompt_truncated"]
 
@@ -46,7 +46,7 @@ async def fetch_vectors(
     vectors = _validated_vectors(response.get("embeddings"), len(texts))
     if dimensions is not None and len(vectors[0]) > dimensions:  # before 0.11.11 Ollama ignores `dimensions`
         vectors = [_truncated(vector, dimensions) for vector in vectors]
-    return vectors, number(response, "prompt_eval_count")
+    return vectors, whole_number(response.get("prompt_eval_count"))
 
 
 async def _fetch_one_by_one(

@@ -28,6 +28,11 @@ class RawResponse:
         self.body = b""
         self.is_whole = True
 
+    @property
+    def is_stream(self) -> bool:
+        """Whether this is a stream of lines, even if it came in one piece."""
+        return self.status == OK and self.content_type.startswith(STREAM_MEDIA_TYPE)
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -44,7 +49,7 @@ class RawResponse:
         """
         if self.status < OK:
             raise invalid_response()
-        if self.status == OK and self.content_type.startswith(STREAM_MEDIA_TYPE):
+        if self.is_stream:
             self.body = await self._response.read_some()
             self.is_whole = self._response.is_at_end
         else:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
+from typing import Any
 
 from services.ollama.errors import OllamaError, OllamaTimeoutError
 
@@ -26,9 +27,37 @@ class Timeout:
         except TimeoutError as timeout:
             raise self._error() from timeout
 
-    def expire(self) -> None:
-        """Expire now."""
-        self._timeout.reschedule(0)
+
+class Interruption:
+    """A block that `interrupt` ends with an `OllamaError`.
+
+    It works as `asyncio.timeout(None)` does, whose timers and states would cost 5 µs more per use.
+    """
+
+    def __init__(self, error: Callable[[], OllamaError]) -> None:
+        self._error = error
+        self._task: asyncio.Task[Any] | None = None
+        self._is_interrupted = False
+
+    async def __aenter__(self) -> None:
+        self._task = task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in a task
+        self._cancelling_before = task.cancelling()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        task, self._task = self._task, None
+        if self._is_interrupted and task is not None:
+            is_ours = task.uncancel() <= self._cancelling_before
+            if is_ours and isinstance(error, asyncio.CancelledError):
+                raise self._error() from error
+
+    def interrupt(self) -> None:
+        """End the block."""
+        if self._task is not None and not self._is_interrupted:
+            self._is_interrupted = True
+            self._task.cancel()
 
 
 def deadline(seconds: float, setting: str, waiting_for: str, *, share: float = 1) -> Timeout:

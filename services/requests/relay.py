@@ -34,7 +34,7 @@ async def relay(
                     with upstream.breaker.attempt():
                         response = await in_flight.open(lambda: upstream.client.relay(path, data, model))
                     async with response:
-                        if not response.is_whole:
+                        if response.is_stream:
                             operation.first_chunk_at = time.monotonic()
                         yield response
                     if response.is_whole:

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import random
+from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import pytest
@@ -215,12 +216,15 @@ async def test_slots_are_never_exceeded_and_never_lost(seed: int) -> None:
 async def test_the_slot_of_a_garbage_collected_holder_is_released() -> None:
     gate = limiter()
 
-    async def hold_and_yield() -> None:
-        slot = gate.slot()
-        await slot.__aenter__()
+    async def hold() -> AsyncIterator[None]:
+        async with gate.slot():
+            yield
+
+    async def begin_and_forget() -> None:
+        await anext(hold())
         assert gate.running == 1
 
-    await hold_and_yield()
+    await begin_and_forget()
     gc.collect()
     await turns()
     assert gate.running == 0

@@ -14,7 +14,15 @@ from services.ollama.parsing.model_list import whole_number
 from services.ollama.types.json_schema import JsonSchema
 
 NANOSECONDS_PER_MS = 1_000_000
-NANOSECONDS_PER_SECOND = 1_000_000_000
+MS_PER_SECOND = 1000
+FIGURES = (
+    "prompt_eval_count",
+    "eval_count",
+    "total_duration",
+    "load_duration",
+    "prompt_eval_duration",
+    "eval_duration",
+)
 
 ResponseFormat = Literal["json"] | dict[str, Any] | None
 
@@ -71,7 +79,7 @@ class ResponseParser:
             warnings.append("empty_response_thinking")
         if self._format is not None and not satisfies("".join(self._text), self._format):
             warnings.append("invalid_json")
-        return Done(reason, _usage(chunk), _timings(chunk), warnings)
+        return Done(reason, *_figures(chunk), warnings)
 
 
 def incomplete_response() -> OllamaResponseError:
@@ -88,32 +96,14 @@ def satisfies(text: str, response_format: Literal["json"] | dict[str, Any]) -> b
     return response_format == "json" or JsonSchema.of(response_format).validator.is_valid(value)
 
 
-def _usage(chunk: dict[str, Any]) -> Usage:
-    prompt, completion = number(chunk, "prompt_eval_count"), number(chunk, "eval_count")
+def _figures(chunk: dict[str, Any]) -> tuple[Usage, Timings]:
+    prompt, completion, *nanoseconds = [whole_number(chunk.get(name)) for name in FIGURES]
     total = None if prompt is None or completion is None else prompt + completion
-    return Usage(prompt, completion, total)
-
-
-def _timings(chunk: dict[str, Any]) -> Timings:
-    tokens, nanoseconds = number(chunk, "eval_count"), number(chunk, "eval_duration")
-    rate = round(tokens / nanoseconds * NANOSECONDS_PER_SECOND, 2) if tokens and nanoseconds else None
-    return Timings(
-        total_ms=_ms(chunk, "total_duration"),
-        load_ms=_ms(chunk, "load_duration"),
-        prompt_ms=_ms(chunk, "prompt_eval_duration"),
-        completion_ms=_ms(chunk, "eval_duration"),
-        tokens_per_second=rate,
-    )
-
-
-def _ms(chunk: dict[str, Any], name: str) -> float | None:
-    nanoseconds = number(chunk, name)
-    return None if nanoseconds is None else nanoseconds / NANOSECONDS_PER_MS
-
-
-def number(chunk: dict[str, Any], name: str) -> int | None:
-    """Return a count from a chunk, or None if it is not a non-negative integer."""
-    return whole_number(chunk.get(name))
+    total_ms, load_ms, prompt_ms, completion_ms = [
+        None if duration is None else duration / NANOSECONDS_PER_MS for duration in nanoseconds
+    ]
+    rate = round(completion / completion_ms * MS_PER_SECOND, 2) if completion and completion_ms else None
+    return Usage(prompt, completion, total), Timings(total_ms, load_ms, prompt_ms, completion_ms, rate)
 
 
 def _text(value: object) -> str:

@@ -9,7 +9,7 @@ from starlette.types import Message
 from routers.responses.streaming import StreamingCompletion
 from server.shutdown import Shutdown
 from services.completion import CompletionRequest
-from services.ollama.timeouts import Timeout
+from services.ollama.timeouts import Interruption
 from services.ollama_service import OllamaService
 from simulator import Simulator
 from tests.conftest import MakeSettings
@@ -20,7 +20,7 @@ REQUEST = CompletionRequest(path="/api/generate", model="llama3.1", content={"pr
 class EndingShutdown(Shutdown):
     """A shutdown whose grace period the test ends."""
 
-    def drain_guard(self) -> Timeout:
+    def drain_guard(self) -> Interruption:
         self.limit = super().drain_guard()
         return self.limit
 
@@ -59,7 +59,7 @@ async def test_no_second_end_follows_the_end(make_settings: MakeSettings, simula
     shutdown = EndingShutdown(grace_seconds=1)
 
     async def end() -> None:
-        shutdown.limit.expire()
+        shutdown.limit.interrupt()
         await asyncio.sleep(5)
 
     sent = await written(service, shutdown, accept, end)

@@ -2,10 +2,7 @@
 
 import asyncio
 import logging
-import os
 import shutil
-import signal
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -31,9 +28,8 @@ from tests.kinds import (
     nothing_is_left,
     see,
 )
-from tests.prometheus import FIRST_CHUNKS, OPERATIONS, REQUESTS, TOKENS, Shown, scrape
+from tests.prometheus import FIRST_CHUNKS, FIRST_TOKENS, OPERATIONS, REQUESTS, TOKENS, Shown, scrape
 from tests.raw_http import connect
-from tests.service_process import run_service, unreachable
 from tests.serving import serve
 
 OPENAI = [
@@ -84,6 +80,35 @@ async def test_an_answer_of_each_kind_is_counted(
     if name != "embeddings":
         assert shown.value(TOKENS, gen_ai_token_type="output", **labels) > 0
         assert shown.value("gen_ai_server_time_per_output_token_seconds_count", **labels) == 1
+
+
+@pytest.mark.parametrize("kind", [WHOLE, STREAMED_SSE, *NATIVES[:2], *OPENAI[:2]], ids=lambda kind: kind.name)
+async def test_the_time_to_the_first_token_of_whole_answers_and_streams(
+    client: aiohttp.ClientSession, url: str, simulator: Simulator, kind: Kind
+) -> None:
+    simulator.fault(Fault(delay_seconds=0.2))
+    assert (await see(kind.ask(client, url))).status == 200
+    shown = await until_shown(client, url, f"{FIRST_TOKENS}_count", 1, gen_ai_response_model="llama3.1")
+    assert 0.2 <= shown.value(f"{FIRST_TOKENS}_sum") < 5
+
+
+async def test_a_stream_that_comes_in_one_piece_is_a_stream(
+    client: aiohttp.ClientSession, url: str, simulator: Simulator
+) -> None:
+    simulator.fault(Fault(merge=True))
+    assert (await see(NATIVES[1].ask(client, url))).status == 200
+    await until_shown(client, url, FIRST_CHUNKS, 1)
+
+
+async def test_a_head_that_cannot_be_read_is_counted(client: aiohttp.ClientSession, url: str) -> None:
+    for head, status in ((b"what\r\n\r\n", 400), (b"GET / HTTP/1.1\r\nX: " + b"x" * 40_000 + b"\r\n\r\n", 431)):
+        async with connect(url) as connection:
+            await connection.send(head)
+            assert (await connection.answer()).status == status
+    shown = await scrape(client, url)
+    rejected = "ollama_service_rejected_heads_total"
+    assert shown.value(rejected, http_response_status_code="400", error_type="bad_request") == 1
+    assert shown.value(rejected, http_response_status_code="431", error_type="headers_too_large") == 1
 
 
 async def test_tokens_are_those_of_the_answer(client: aiohttp.ClientSession, url: str) -> None:
@@ -256,35 +281,3 @@ async def test_promtool_finds_nothing_to_complain_of(
     )
     complaints, _ = await process.communicate(metrics)
     assert (process.returncode, complaints.decode()) == (0, "")
-
-
-# More than one process
-
-
-async def test_two_processes_tell_the_same(simulator: Simulator, tmp_path: Path) -> None:
-    async with run_service(simulator.url, tmp_path, web_concurrency=2, tmpdir=tmp_path) as service:
-        for _ in range(20):
-            async with aiohttp.ClientSession() as client:  # a new connection, which either process may get
-                assert (await see(WHOLE.ask(client, service.url))).status == 200
-
-        async def shows(processes: int) -> bool:
-            async with aiohttp.ClientSession() as client:
-                shown = await scrape(client, service.url)
-            answers = shown.value(REQUESTS, http_route="/api/ollama/generate"), shown.value(OPERATIONS)
-            limits = shown.value("ollama_service_running_limit"), shown.value("ollama_service_queue_limit")
-            return answers == (20, 20) and limits == (processes * 10, processes * 100)
-
-        async def all_show(processes: int) -> None:
-            async with asyncio.timeout(60):
-                while not all([await shows(processes) for _ in range(8)]):
-                    await asyncio.sleep(0.1)
-
-        await all_show(processes=2)
-        (directory,) = tmp_path.glob("ollama-service-metrics-*")  # noqa: ASYNC240 - quick
-        worker = int(next(directory.glob("gauge_livesum_*.db")).stem.rpartition("_")[2])
-        os.kill(worker, signal.SIGKILL)  # what it has counted stays, its places go until the next process has come
-        await all_show(processes=1)
-        service.terminate()
-        await unreachable(service.url)
-        assert await service.exit_code() == 0
-        assert not directory.exists()

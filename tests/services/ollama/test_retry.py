@@ -1,170 +1,227 @@
-"""Retries of a busy Ollama: messages, `Retry-After` and exhausted quotas."""
+"""Retries: which requests are sent again, and which are not."""
 
 import asyncio
-import logging
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
+import itertools
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-import aiohttp
 import pytest
 
-from main import create_app
-from simulator import Fault, Simulator
-from tests.api import Answer, problem_in
-from tests.conftest import MakeSettings
-from tests.kinds import (
-    EMBEDDINGS,
-    KINDS,
-    PATIENCE_SECONDS,
-    STREAMED_SSE,
-    WHOLE,
-    Kind,
-    nothing_is_left,
-    see,
-    until,
+from services.ollama.client import OllamaClient
+from services.ollama.errors import (
+    NoSuchEndpointError,
+    NotFoundError,
+    OllamaBusyError,
+    OllamaError,
+    OllamaResponseError,
+    OllamaTimeoutError,
+    OllamaUnavailableError,
+    RejectedByOllamaError,
 )
-from tests.serving import serve
+from services.upstream import client_options
+from simulator import Fault, Simulator
+from tests.api import fault_id
+from tests.conftest import MakeSettings
+from tests.kinds import until
+from tests.services.ollama.client_calls import BODY, PATH, Ask, calls, either, whole
 
-every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-USED_UP = "you (acct) have reached your weekly usage limit, upgrade for higher limits"
-SERVER_BUSY = "server busy, please try again.  maximum pending requests exceeded"
+pytestmark = pytest.mark.every_loop
 
 
-@every_kind
-async def test_an_exhausted_quota_is_not_retried_and_its_message_is_shown(
-    simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind
+@asynccontextmanager
+async def refused() -> AsyncIterator[str]:
+    """Yield an address where no server listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+@either
+@pytest.mark.parametrize("status", [503, 429])
+async def test_a_request_to_a_busy_server_is_retried(
+    transport: OllamaClient, simulator: Simulator, status: int, ask: Ask
 ) -> None:
-    simulator.fault(Fault(status=429, message=f"{USED_UP}: https://ollama.com/upgrade", times=None))
-    seen = await see(kind.ask(client, url))
-    assert (seen.status, seen.code, seen.json["retryable"]) == (503, "ollama_busy", False)
-    assert USED_UP in seen.json["detail"]
-    assert "://" not in seen.json["detail"]
-    assert len(simulator.calls_to(kind.upstream)) == 1
+    simulator.fault(Fault(status=status, message="busy", times=2))
+    assert await ask(transport)
+    assert [seen.status for seen in calls(simulator)] == [status, status, 200]
 
 
-async def test_an_exhausted_quota_ends_the_retries(
-    simulator: Simulator, client: aiohttp.ClientSession, url: str
+@either
+@pytest.mark.parametrize("attempts", [1, 2, 4])
+async def test_attempts_are_counted(make_settings: MakeSettings, simulator: Simulator, attempts: int, ask: Ask) -> None:
+    simulator.fault(Fault(status=503, message="busy", times=None))
+    async with OllamaClient(client_options(make_settings(ollama_retry_attempts=attempts))) as transport:
+        with pytest.raises(OllamaBusyError):
+            await ask(transport)
+    assert len(calls(simulator)) == attempts
+
+
+@either
+async def test_a_refused_connection_is_retried(
+    make_settings: MakeSettings, simulator: Simulator, caplog: pytest.LogCaptureFixture, ask: Ask
 ) -> None:
-    simulator.fault(Fault(status=503))
-    simulator.fault(Fault(status=429, message=USED_UP, times=None))
-    seen = await see(WHOLE.ask(client, url))
-    assert (seen.code, seen.json["retryable"]) == ("ollama_busy", False)
-    assert len(simulator.calls_to(WHOLE.upstream)) == 2
+    await simulator.stop()
+    async with OllamaClient(
+        client_options(make_settings(ollama_retry_attempts=10, ollama_retry_backoff=0.05))
+    ) as transport:
+        asked = asyncio.ensure_future(ask(transport))
+        await until(lambda: "attempt 1 failed" in caplog.text)
+        await simulator.start()
+        assert await asked
+    assert len(calls(simulator)) == 1
+    assert "127.0.0.1" not in caplog.text
 
 
-@every_kind
-async def test_the_message_of_a_busy_server_is_shown_after_the_retries(
-    simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind
+@either
+async def test_a_server_that_stays_unreachable_is_unavailable(
+    make_settings: MakeSettings, caplog: pytest.LogCaptureFixture, ask: Ask
 ) -> None:
-    simulator.fault(Fault(status=503, message=SERVER_BUSY, times=None))
-    seen = await see(kind.ask(client, url))
-    assert (seen.status, seen.code, seen.json["retryable"]) == (503, "ollama_busy", True)
-    assert SERVER_BUSY in seen.json["detail"]
-    assert seen.headers["Retry-After"] == "5"
-    assert len(simulator.calls_to(kind.upstream)) == 3
+    async with refused() as address, OllamaClient(client_options(make_settings(ollama_base_url=address))) as transport:
+        with pytest.raises(OllamaUnavailableError) as caught:
+            await ask(transport)
+    assert caught.value.retryable
+    assert [record.message[:16] for record in caplog.records] == ["attempt 1 failed", "attempt 2 failed"]
 
 
-@every_kind
-@pytest.mark.parametrize("status", [429, 503])
-async def test_the_next_attempt_waits_for_retry_after(
-    simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind, status: int
+@either
+async def test_a_host_name_that_does_not_resolve_is_unavailable(make_settings: MakeSettings, ask: Ask) -> None:
+    settings = make_settings(ollama_base_url="http://ollama.invalid", ollama_retry_attempts=1)
+    async with OllamaClient(client_options(settings)) as transport:
+        with pytest.raises(OllamaUnavailableError) as caught:
+            await ask(transport)
+    assert "invalid" not in caught.value.detail
+
+
+async def test_the_backoff_grows(
+    make_settings: MakeSettings, simulator: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:
-    simulator.fault(Fault(status=status, retry_after="0.15"))
-    assert (await see(kind.ask(client, url))).status == 200
-    first, second = simulator.calls_to(kind.upstream)
-    assert second.started - (first.ended or 0) >= 0.15
+    simulator.fault(Fault(status=503, message="busy", times=None))
+    async with OllamaClient(
+        client_options(make_settings(ollama_retry_attempts=5, ollama_retry_backoff=0.02))
+    ) as transport:
+        with pytest.raises(OllamaBusyError):
+            await whole(transport)
+    starts = [seen.started for seen in calls(simulator)]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(starts)]
+    assert all(pause >= 0.02 * 2**number for number, pause in enumerate(pauses))
+    assert len(caplog.records) == 4
 
 
-async def test_retry_after_may_be_a_date(simulator: Simulator, client: aiohttp.ClientSession, url: str) -> None:
-    until_then = datetime.now(UTC) + timedelta(seconds=3)  # dates have a resolution of one second
-    simulator.fault(Fault(status=503, retry_after=format_datetime(until_then, usegmt=True)))
-    assert (await see(WHOLE.ask(client, url))).status == 200
-    first, second = simulator.calls_to(WHOLE.upstream)
-    assert second.started - first.started >= 0.5
+NOT_AGAIN: list[tuple[Fault, type[OllamaError]]] = [
+    (Fault(status=400, message="no"), RejectedByOllamaError),
+    (Fault(status=404, message="no"), NotFoundError),
+    (Fault(status=404, body=b"404 page not found"), NoSuchEndpointError),
+    (Fault(status=401, message="no"), OllamaResponseError),
+    (Fault(status=500), OllamaResponseError),
+    (Fault(status=502, body=b"<html>"), OllamaResponseError),
+    (Fault(status=504, body=b"<html>"), OllamaResponseError),
+    (Fault(reset_after=0), OllamaResponseError),
+    (Fault(truncate_body=True), OllamaResponseError),
+    (Fault(garbage_status_line=True), OllamaResponseError),
+    (Fault(body=b"<html>"), OllamaResponseError),
+    (Fault(hang=True), OllamaTimeoutError),
+    (Fault(stall_after=0), OllamaTimeoutError),
+]
 
 
-@pytest.mark.parametrize("value", ["-5", "soon", "", "Wed, 21 Oct 2015 07:28:00 GMT", "0"])
-async def test_a_short_retry_after_does_not_shorten_the_backoff(
-    simulator: Simulator, client: aiohttp.ClientSession, url: str, value: str
+@either
+@pytest.mark.parametrize(("fault", "kind"), NOT_AGAIN, ids=fault_id)
+async def test_a_request_that_may_have_run_is_not_retried(
+    impatient: OllamaClient, simulator: Simulator, fault: Fault, kind: type[OllamaError], ask: Ask
 ) -> None:
-    simulator.fault(Fault(status=429, retry_after=value))
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        assert (await see(WHOLE.ask(client, url))).status == 200
-    assert len(simulator.calls_to(WHOLE.upstream)) == 2
+    simulator.fault(fault)
+    with pytest.raises(kind) as caught:
+        await ask(impatient)
+    assert type(caught.value) is kind
+    assert caught.value.retryable is False
+    assert caught.value.__cause__ is not None or fault.status is not None
+    assert len(calls(simulator)) == 1
+    assert "127.0.0.1" not in str(caught.value)
+    assert "html" not in str(caught.value)
+    assert await ask(impatient)
 
 
-@every_kind
-@pytest.mark.parametrize(("value", "told"), [("11", "11"), ("120", "120"), ("86400", "3600")])
-async def test_a_long_retry_after_is_passed_on_to_the_client(
-    simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind, value: str, told: str
+@pytest.mark.parametrize("fault", [Fault(error_after=3), Fault(reset_after=3), Fault(stall_after=3)], ids=fault_id)
+async def test_a_stream_is_not_retried_after_its_first_chunk(
+    impatient: OllamaClient, simulator: Simulator, fault: Fault
 ) -> None:
-    simulator.fault(Fault(status=503, retry_after=value, times=None))
-    seen = await see(kind.ask(client, url))
-    assert (seen.status, seen.code, seen.json["retryable"]) == (503, "ollama_busy", True)
-    assert seen.headers["Retry-After"] == told
-    assert len(simulator.calls_to(kind.upstream)) == 1
+    simulator.fault(fault)
+    async with impatient.stream(PATH, BODY | {"stream": True}) as reader:
+        count = 0
+        while count < 3:
+            count += len(await reader.read())
+        with pytest.raises(OllamaError):
+            await reader.read()
+    assert count == 3
+    assert len(calls(simulator)) == 1
 
 
-@every_kind
-async def test_a_wait_beyond_the_request_timeout_is_not_started(
-    make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession, kind: Kind
+async def test_chunks_before_an_invalid_line_are_delivered(transport: OllamaClient, simulator: Simulator) -> None:
+    simulator.fault(Fault(body=b'{"response":"a"}\n{"response":"b"}\nnonsense\n'))
+    async with transport.stream(PATH, BODY) as reader:
+        assert [chunk["response"] for chunk in await reader.read()] == ["a", "b"]
+        with pytest.raises(OllamaResponseError):
+            await reader.read()
+
+
+@either
+@pytest.mark.parametrize("fault", [Fault(drop_reused=True), Fault(path=PATH, close_after_response=True)], ids=fault_id)
+async def test_a_dead_connection_is_replaced_once(
+    transport: OllamaClient, simulator: Simulator, fault: Fault, ask: Ask
 ) -> None:
-    simulator.fault(Fault(status=503, retry_after="9", times=None))
-    async with serve(create_app(make_settings(ollama_request_timeout=8))) as url, asyncio.timeout(7):
-        seen = await see(kind.ask(client, url))
-    assert (seen.status, seen.code, seen.headers["Retry-After"]) == (503, "ollama_busy", "9")
-    assert len(simulator.calls_to(kind.upstream)) == 1
+    if fault.drop_reused:
+        await ask(transport)
+        simulator.fault(fault)
+    else:
+        simulator.fault(fault)
+        await ask(transport)
+    simulator.calls.clear()
+    assert await ask(transport)
+    assert [seen.status for seen in calls(simulator)][-1] == 200
+    assert len(calls(simulator)) <= 2
+    assert calls(simulator)[-1].reused is False
 
 
-async def test_a_backoff_beyond_the_request_timeout_is_reported_as_busy(
-    make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
+@either
+async def test_many_dead_connections_are_replaced(transport: OllamaClient, simulator: Simulator, ask: Ask) -> None:
+    simulator.fault(Fault(delay_seconds=0.05, times=3))
+    await asyncio.gather(*(ask(transport) for _ in range(3)))
+    simulator.fault(Fault(drop_reused=True, times=None))
+    for _ in range(3):
+        assert await ask(transport)
+    assert len({seen.connection for seen in calls(simulator)[:3]}) == 3
+
+
+@either
+async def test_a_fresh_connection_that_dies_is_not_replaced(
+    transport: OllamaClient, simulator: Simulator, ask: Ask
 ) -> None:
-    simulator.fault(Fault(status=503, message=SERVER_BUSY, times=None))
-    settings = make_settings(ollama_request_timeout=0.5, ollama_retry_backoff=5)
-    async with serve(create_app(settings)) as url:
-        seen = await see(WHOLE.ask(client, url))
-    assert (seen.status, seen.code) == (503, "ollama_busy")
+    await ask(transport)
+    simulator.calls.clear()
+    simulator.fault(Fault(reset_after=0, times=None))
+    with pytest.raises(OllamaResponseError) as caught:
+        await ask(transport)
+    assert type(caught.value) is OllamaResponseError
+    assert [seen.reused for seen in calls(simulator)] == [True, False]
 
 
-@pytest.mark.parametrize("kind", [WHOLE, STREAMED_SSE, EMBEDDINGS], ids=lambda kind: kind.name)
-async def test_a_disconnect_ends_the_wait(
-    simulator: Simulator, client: aiohttp.ClientSession, url: str, caplog: pytest.LogCaptureFixture, kind: Kind
+@either
+async def test_a_connection_that_dies_during_a_response_is_not_replaced(
+    transport: OllamaClient, simulator: Simulator, ask: Ask
 ) -> None:
-    caplog.set_level(logging.WARNING)
-    simulator.fault(Fault(status=503, retry_after="9"))
-    asking = asyncio.create_task(see(kind.ask(client, url)))
-    await until(lambda: "attempt 1 failed, next in 9.0 s" in caplog.text)
-    asking.cancel()
-    await asyncio.wait({asking})
-    await nothing_is_left(client, url, simulator)
-    assert len(simulator.calls_to(kind.upstream)) == 1
+    await ask(transport)
+    simulator.calls.clear()
+    simulator.fault(Fault(reset_after=1))
+    with pytest.raises(OllamaResponseError):
+        await ask(transport)
+    assert len(calls(simulator)) == 1
 
 
-@pytest.mark.parametrize("status", [429, 503])
-async def test_a_truncated_busy_response_is_still_busy(
-    simulator: Simulator, client: aiohttp.ClientSession, url: str, status: int
+async def test_a_dead_connection_is_replaced_once_for_a_get_request_too(
+    transport: OllamaClient, simulator: Simulator
 ) -> None:
-    simulator.fault(Fault(status=status, truncate_body=True))
-    assert (await see(WHOLE.ask(client, url))).status == 200
-    assert len(simulator.calls_to(WHOLE.upstream)) == 2
-
-
-@every_kind
-async def test_the_message_of_an_error_in_a_200_is_shown(
-    simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind
-) -> None:
-    body = b'{"error":{"message":"the upstream of http://10.1.2.3 died"}}\n'
-    simulator.fault(Fault(body=body, content_type="application/json"))
-    seen = await see(kind.ask(client, url, **({} if kind is EMBEDDINGS else {"fallback": False})))
-    assert (seen.status, seen.code, seen.json["retryable"]) == (502, "ollama_error", False)
-    assert "died" in seen.json["detail"]
-    assert "10.1.2.3" not in seen.json["detail"]
-
-
-async def test_the_message_of_an_error_in_a_200_model_list_is_shown(
-    simulator: Simulator, client: aiohttp.ClientSession, url: str
-) -> None:
-    simulator.fault(Fault(path="/api/tags", body=b'{"error":"the disk is full"}'))
-    async with client.get(f"{url}/api/ollama/models?force_refresh=true") as response:
-        answer = Answer(response.status, response.headers, await response.read())
-    assert "the disk is full" in problem_in(answer, "ollama_error")["detail"]
+    await transport.get("/api/version")
+    simulator.fault(Fault(path="/api/version", drop_reused=True, times=None))
+    assert await transport.get("/api/version")
+    assert [seen.reused for seen in simulator.calls] == [False, True, False]

@@ -29,6 +29,7 @@ from tests.kinds import (
     see,
     until,
 )
+from tests.prometheus import scrape
 from tests.serving import serve
 
 MODEL = "llama3.1"
@@ -108,6 +109,9 @@ async def test_a_model_that_hangs_is_unloaded_and_the_request_sent_once_more(
     assert report["noticed_at"] <= report["reloaded_at"]
     assert f"model {MODEL} is stuck" in caplog.text
     assert f"model {MODEL} was unloaded" in caplog.text
+    shown = await scrape(client, url)
+    assert shown.value("ollama_service_model_reloads_total") == 1
+    assert shown.value("ollama_service_stuck_models") == 0
     again = await see(kind.ask(client, url))
     assert warnings_of(again) == []
     assert len(unloads(simulator)) == 1
