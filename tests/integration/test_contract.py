@@ -396,6 +396,31 @@ async def test_a_long_prompt_is_rejected_if_truncate_is_false(service: Api, endp
         await problem(response, 400, "rejected_by_ollama")
 
 
+@both_endpoints
+async def test_a_prompt_is_reported_from_the_first_length_that_does_not_fit(service: Api, endpoint: str) -> None:
+    """A prompt that fits exactly has the token count of a truncated one."""
+
+    def body(words: int) -> dict[str, Any]:
+        text = "who " * (words // 2)
+        turns = [{"role": role, "content": text} for role in ("user", "assistant", "user")]
+        wanted = {"prompt": "who " * words} if endpoint == "generate" else {"messages": turns}
+        return wanted | SMALL
+
+    async def fits(words: int) -> bool:
+        async with service.post(f"/api/ollama/{endpoint}", body(words) | {"truncate": False}) as response:
+            return response.status == 200
+
+    fit, too_long = 2, 2 * CONTEXT
+    while too_long - fit > 2:
+        middle = (fit + too_long) // 4 * 2
+        fit, too_long = (middle, too_long) if await fits(middle) else (fit, middle)
+    assert (await service.answer(f"/api/ollama/{endpoint}", body(fit)))["warnings"] == []
+    async with service.post(f"/api/ollama/{endpoint}", body(too_long)) as response:
+        answer = await response.json()
+    # Since 0.30, a prompt that is only a little too long is rejected.
+    assert answer["warnings"] == ["prompt_truncated"] if response.status == 200 else "exceeds" in answer["detail"]
+
+
 @both_ways
 async def test_a_response_that_ends_at_a_full_context_is_reported(service: Api, stream: bool) -> None:
     body = {"prompt": "who should start " * 8, "options": {"num_ctx": 256}, "max_tokens": 2000, "shift": False}
