@@ -77,15 +77,6 @@ class _Handler(logging.StreamHandler[Any]):
     """Writes to stderr; its type identifies it, so that it is added only once."""
 
 
-def skip_unused_record_fields() -> None:
-    """Stop the logging module from looking up threads, processes and tasks for each record, which takes 1 µs.
-
-    For processes of this service's own: the log of another program may show them.
-    """
-    logging.logThreads = logging.logMultiprocessing = logging.logProcesses = False
-    logging.logAsyncioTasks = False
-
-
 def configure_logging(settings: Settings) -> None:
     """Configure the root logger and those of uvicorn to write to stderr; may be called again."""
     root = logging.getLogger()
