@@ -1,6 +1,7 @@
 """Logging setup: one format, text or JSON, for the log lines of the service and uvicorn."""
 
 import logging
+import sys
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -83,7 +84,8 @@ def skip_unused_record_fields() -> None:
     For processes of this service's own: the log of another program may show them.
     """
     logging.logThreads = logging.logMultiprocessing = logging.logProcesses = False
-    logging.logAsyncioTasks = False
+    if sys.version_info >= (3, 12):
+        logging.logAsyncioTasks = False
 
 
 def configure_logging(settings: Settings) -> None:
