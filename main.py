@@ -26,7 +26,7 @@ from routers.trailing_slash import TrailingSlashFallback
 from server.build_info import VERSION
 from server.lazy_app import LazyApp
 from server.listening import listen_problem
-from server.observability.logging import configure_logging, skip_unused_record_fields
+from server.observability.logging import configure_logging
 from server.observability.setup import observe
 from server.observability.shared_metrics import shared_metrics
 from server.observability.tracing import telemetry_config
@@ -87,7 +87,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def create_served_app() -> FastAPI:
     """Create the app in a process started by `serve`; each worker process calls this."""
     app = create_app()
-    skip_unused_record_fields()
     gc.freeze()  # imported objects live for ever, and letting the collector scan them costs 7 % of a complete chat
     return app
 

@@ -1,7 +1,6 @@
 """Logging setup: one format, text or JSON, for the log lines of the service and uvicorn."""
 
 import logging
-import sys
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -76,16 +75,6 @@ class JsonFormatter(logging.Formatter):
 
 class _Handler(logging.StreamHandler[Any]):
     """Writes to stderr; its type identifies it, so that it is added only once."""
-
-
-def skip_unused_record_fields() -> None:
-    """Stop the logging module from looking up threads, processes and tasks for each record, which takes 1 µs.
-
-    For processes of this service's own: the log of another program may show them.
-    """
-    logging.logThreads = logging.logMultiprocessing = logging.logProcesses = False
-    if sys.version_info >= (3, 12):
-        logging.logAsyncioTasks = False
 
 
 def configure_logging(settings: Settings) -> None:
