@@ -81,7 +81,7 @@ async def _loaded(upstream: Upstream, exact: str) -> dict[str, Any]:
         found = await upstream.facts.loaded(exact)
     except OllamaError:  # return the other details
         is_known = False
-    loaded = found or LoadedModel(None, None, None)
+    loaded = found or LoadedModel()
     return {
         "loaded": found is not None if is_known else None,
         "expires_at": loaded.expires_at,

@@ -28,7 +28,7 @@ from services.requests.model_selection import ModelSelection
 from services.requests.relay import relay
 from services.requests.request_builder import check_format, check_num_ctx
 from services.serving_server import note_server
-from services.stuck_models.cure import StuckReport
+from services.stuck_models.healing import StuckReport
 from services.upstream import Health, Outcomes, ServiceStats, Upstream, client_options
 
 logger = logging.getLogger(__name__)
@@ -229,8 +229,8 @@ class OllamaService:
             is_circuit_open=any(upstream.breaker.is_open for upstream in upstreams),
             models=max((len(upstream.catalog.names) for upstream in upstreams), default=0),
             model_list_age=max((age for age in ages if age is not None), default=None),
-            stuck_models=sum(upstream.stuck_models.cure.stuck for upstream in upstreams),
-            model_reloads=sum(upstream.stuck_models.cure.counts["reloaded"] for upstream in upstreams),
+            stuck_models=sum(upstream.stuck_models.healing.stuck for upstream in upstreams),
+            model_reloads=sum(upstream.stuck_models.healing.counts["reloaded"] for upstream in upstreams),
             last_success=max((at for at in successes if at is not None), default=None),
         )
 
@@ -240,7 +240,7 @@ class OllamaService:
 
     async def stuck_models(self) -> list[StuckReport]:
         """Return the models that requests of this event loop found stuck, and what was done."""
-        return list((await self._upstreams.get()).stuck_models.cure.reports.values())
+        return list((await self._upstreams.get()).stuck_models.healing.reports.values())
 
     async def configured_models(self) -> dict[str, bool | None]:
         """Return whether each configured model is installed; None if the model list cannot be read."""

@@ -233,7 +233,7 @@ PROBLEMS: dict[str, dict[str, Any]] = {
         "retryable": True,
     },
     "model_stuck": {
-        "detail": "The model 'llama3.1' hangs: it is loaded and does not answer.",
+        "detail": "The model 'llama3.1' hangs: it is loaded and does not respond.",
         "retryable": True,
     },
     "overloaded": {"detail": "No slot became free within 30 s (OLLAMA_QUEUE_TIMEOUT).", "retryable": True},

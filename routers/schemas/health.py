@@ -13,7 +13,7 @@ class StuckModel(BaseModel):
         description="`stuck`: requests to it are refused until one gets through."
     )
     noticed_at: str = Field(description="When it was last noticed (RFC 3339).")
-    reloads: int = Field(description="How often it was unloaded to cure it.")
+    reloads: int = Field(description="How often it was unloaded.")
     reloaded_at: str | None
 
 

@@ -8,9 +8,12 @@ from services.ollama.connection_pool import OK, Response
 from services.ollama.error_mapping import invalid_response
 from services.ollama.errors import OllamaError, OllamaResponseError
 from services.ollama.gateway import error_for
+from services.ollama.parsing.chunk_joining import join_chunks
 from services.ollama.timeouts import IdleTimeout
 
 STREAM_MEDIA_TYPE = "application/x-ndjson"
+COMPLETE_MEDIA_TYPE = "application/json; charset=utf-8"
+FAILED = 500
 ERROR_LINE = b'{"error":'
 
 
@@ -54,6 +57,24 @@ class RawResponse:
             self.is_whole = self._response.is_at_end
         else:
             self.body = await self._response.read()
+
+    async def join(self) -> None:
+        """Read a stream to its end, and turn it into the response that `"stream": false` gives.
+
+        Raises:
+            OllamaResponseError: if the connection breaks, or a chunk is invalid.
+        """
+        if not self.is_stream:
+            return
+        if not self.is_whole:
+            self.body += await self._response.read()
+        if self.failure is not None:
+            del self.failure
+            self.status, self.body = FAILED, self.body.splitlines()[-1]
+        else:
+            self.body = join_chunks(self.body)
+        self.is_whole = True
+        self.content_type = COMPLETE_MEDIA_TYPE
 
     async def read_some(self) -> bytes:
         """Return the next part of a stream; empty at its end.

@@ -33,7 +33,7 @@ class Attempt:
         Raises:
             OllamaError: if it fails.
         """
-        if self._upstream.stuck_models.may_get_stuck(self._model):
+        if self._upstream.stuck_models.needs_streams:
             seconds = self._settings.ollama_request_timeout
             async with deadline(seconds, "OLLAMA_REQUEST_TIMEOUT", "its response"), AsyncExitStack() as stack:
                 return await Completion.collect(await self.open_stream(stack, idle_seconds=seconds))

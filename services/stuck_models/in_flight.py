@@ -1,9 +1,8 @@
-"""A request in Ollama: which model it waits for, whether that has begun to answer, and how it ended."""
+"""Requests in flight to Ollama, with what is needed to tell whether their model is stuck."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from functools import cached_property
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
@@ -16,7 +15,6 @@ from services.ollama.errors import (
     OllamaError,
     OllamaTimeoutError,
 )
-from services.ollama.timeouts import Timeout
 from services.ollama.types.model_names import ModelName
 
 T = TypeVar("T")
@@ -26,93 +24,101 @@ TOKENS_PER_IMAGE = 1000
 GENERATION_PATHS = ("/api/generate", "/api/chat")
 
 
-class _InterruptedError(OllamaError):
-    """Raised in a waiting request to take it back from Ollama."""
-
-
 class Observer(Protocol):
-    """Who is told how requests in flight fare."""
+    """Receives the events of requests in flight."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether `admit` would return at once."""
 
     async def admit(self, request: "InFlightRequest") -> None:
         """Wait until the request may be sent; raise ModelStuckError if it may not."""
 
     def answered(self, request: "InFlightRequest") -> None:
-        """Note that Ollama has begun to answer, or is done."""
+        """Record that the first chunk, or the complete response, has arrived."""
 
     def ended(self, request: "InFlightRequest", *, abandoned: bool) -> None:
-        """Note the end of a request; an abandoned one was cut off by us."""
+        """Record the end of a request; an abandoned one was cut off by the service."""
 
 
 class InFlightRequest:
-    """A request from when it is sent until its response has ended; as a context manager it notes that end.
+    """A request, from before it is sent until its response has ended; the context manager records the end.
 
-    What costs time (reading a relayed body, counting tokens) is done only when it is asked for.
+    The body is parsed, and its tokens are counted, only if some model may be stuck.
 
     Args:
-        observer: Is told how it fares.
-        path: Where it is sent.
+        observer: Receives the events.
+        path: Ollama's endpoint.
         model: The exact name, or None to read it from the body.
-        body: Ollama's fields, or the bytes that hold them.
-        is_whole: Whether nothing arrives before the whole answer; None to read it from the body.
+        body: Ollama's fields, or the JSON that has them.
+        is_whole: Whether nothing arrives before the complete generated response.
     """
 
+    __slots__ = (
+        "_body",
+        "_has_ended",
+        "_is_done",
+        "_model",
+        "_name",
+        "_observer",
+        "_path",
+        "_task",
+        "_tokens",
+        "_verdict",
+        "has_begun",
+        "is_reloaded",
+        "is_waiting",
+        "is_whole",
+        "look_again_at",
+        "sent_at",
+    )
+
     def __init__(
-        self, observer: Observer, path: str, model: str | None, body: dict[str, Any] | bytes, *, is_whole: bool | None
+        self, observer: Observer, path: str, model: str | None, body: dict[str, Any] | bytes, *, is_whole: bool
     ) -> None:
         self._observer = observer
         self._path = path
         self._model = model
-        self._given = body
-        self._is_whole = is_whole
-        self._interruption: Timeout | None = None
+        self._body = body
+        self._name: ModelName | None = None
+        self._tokens: float | None = None
+        self._task: asyncio.Task[Any] | None = None
         self._verdict: asyncio.Future[ModelStuckError | None] | None = None
         self._has_ended = False
+        self._is_done = False
+        self.is_whole = is_whole
         self.sent_at = 0.0
         self.look_again_at = 0.0
         self.is_waiting = False
         self.has_begun = False
         self.is_reloaded = False
-        self._is_done = False
 
-    @cached_property
-    def _body(self) -> dict[str, Any]:
-        body = self._given
-        if isinstance(body, bytes):
-            try:
-                body = orjson.loads(body)
-            except orjson.JSONDecodeError:
-                body = {}
-        # Ollama reads the names of fields in any case
-        return {key.casefold(): value for key, value in body.items()} if isinstance(body, dict) else {}
-
-    @cached_property
+    @property
     def name(self) -> ModelName | None:
-        """The model, or None if the request names none."""
-        model = self._model if self._model is not None else self._body.get("model")
-        try:
-            return ModelName.parse(model) if isinstance(model, str) else None
-        except ValueError:
-            return None
+        """The model, or None if the request does not name one."""
+        if self._name is None:
+            model = self._model if self._model is not None else fields_of(self._body).get("model")
+            try:
+                self._name = ModelName.parse(model) if isinstance(model, str) else None
+            except ValueError:
+                return None
+        return self._name
 
-    @cached_property
-    def is_whole(self) -> bool:
-        """Whether it generates an answer that comes whole, so that its beginning cannot be seen."""
-        if self._is_whole is not None:
-            return self._is_whole
-        return self._path in GENERATION_PATHS and self._body.get("stream") is False
-
-    @cached_property
+    @property
     def prompt_tokens(self) -> float:
-        """An estimate of the tokens of its prompt, or of the texts to embed."""
-        return _tokens(self._body)
+        """An estimate of the tokens in its prompt, or in the texts to embed."""
+        if self._tokens is None:
+            self._tokens = _count_tokens(fields_of(self._body))
+        return self._tokens
 
-    def may_stream(self, name: ModelName) -> bool:
-        """Whether it may be a stream of this model's; a relayed one may be of any."""
-        return not self._is_whole and self._path in GENERATION_PATHS and (self._model is None or self.name == name)
+    @property
+    def is_stream(self) -> bool:
+        """Whether its response is generated and streamed."""
+        return not self.is_whole and self._path in GENERATION_PATHS
 
     @property
     def is_at_work(self) -> bool:
-        """Whether the model has begun with it, or may have."""
+        """Whether the model is processing it, or may be."""
         return self.has_begun or (self.is_waiting and self.is_whole)
 
     def __enter__(self) -> Self:
@@ -126,28 +132,13 @@ class InFlightRequest:
     async def open(self, send: Callable[[], Awaitable[T]]) -> T:
         """Send the request and return its response, or the beginning of a streamed one.
 
-        If the model turns out to be stuck before it has begun, the request is sent again once the model is unloaded.
+        If the model is found stuck before the response begins, the request is sent again after the model was unloaded.
 
         Raises:
-            ModelStuckError: if that does not help.
+            ModelStuckError: if the model may not be unloaded now, or that fails.
         """
         try:
-            while True:
-                await self._observer.admit(self)
-                self.sent_at = time.monotonic()
-                self._interruption = Timeout(None, _interrupted)
-                self.is_waiting = True
-                try:
-                    async with self._interruption:
-                        response = await send()
-                    break
-                except _InterruptedError:
-                    self.is_waiting = False
-                    if self._verdict is not None and (refusal := await asyncio.shield(self._verdict)) is not None:
-                        raise refusal from None
-                    self.is_reloaded = True
-                finally:
-                    self.is_waiting = False
+            response = await self._send(send)
         except BaseException as error:
             self._end(error)
             raise
@@ -155,35 +146,65 @@ class InFlightRequest:
         self._observer.answered(self)
         return response
 
+    async def _send(self, send: Callable[[], Awaitable[T]]) -> T:
+        # as asyncio.timeout does it, which costs as much as all the rest of the watch
+        self._task = task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - coroutines run in tasks
+        cancelling = task.cancelling()
+        while True:
+            if not self._observer.is_idle:
+                await self._observer.admit(self)
+            self.sent_at = time.monotonic()
+            self.is_waiting = True
+            try:
+                return await send()
+            except asyncio.CancelledError:
+                if self._verdict is None or task.uncancel() > cancelling:
+                    raise
+            finally:
+                self.is_waiting = False
+            verdict, self._verdict = self._verdict, None
+            if (refusal := await asyncio.shield(verdict)) is not None:
+                raise refusal
+            self.is_reloaded = True
+
     def interrupt(self, verdict: "asyncio.Future[ModelStuckError | None]") -> None:
-        """Take a waiting request back; the verdict says whether it is sent again (None), or the error to raise."""
-        if self._interruption is not None and self.is_waiting:
+        """Withdraw a waiting request; the verdict tells whether to send it again (None), or the error to raise."""
+        if self.is_waiting and self._verdict is None and self._task is not None:
             self._verdict = verdict
-            self._interruption.expire()
+            self._task.cancel()
 
     def finish(self) -> None:
-        """Note that the response came to its end."""
+        """Record that the response is complete."""
         self._is_done = True
 
     def _end(self, error: BaseException | None) -> None:
         if self._has_ended:
             return
         self._has_ended = True
-        cut_off_by_us = not isinstance(error, OllamaError) or (
-            isinstance(error, OllamaTimeoutError | DrainTimeoutError)
-            and not isinstance(error, OllamaConnectTimeoutError)
-        )
         if self._is_done:
             self._observer.answered(self)
-        self._observer.ended(self, abandoned=bool(self.sent_at) and not self._is_done and cut_off_by_us)
+        self._observer.ended(self, abandoned=bool(self.sent_at) and not self._is_done and _is_cut_off(error))
 
 
-def _interrupted() -> OllamaError:
-    return _InterruptedError("")
+def fields_of(body: dict[str, Any] | bytes) -> dict[str, Any]:
+    """Return the fields of a request with lower-case names, as Ollama ignores the case; empty if it has none."""
+    if isinstance(body, bytes):
+        try:
+            body = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            return {}
+    return {key.casefold(): value for key, value in body.items()} if isinstance(body, dict) else {}
 
 
-def _tokens(value: object) -> float:
-    """Return about how many tokens the texts in a body are; iterative, as bodies may be nested deeply."""
+def _is_cut_off(error: BaseException | None) -> bool:
+    """Return whether the service closed the connection, given what ended the request before it was complete."""
+    is_timeout = isinstance(error, OllamaTimeoutError | DrainTimeoutError)
+    return not isinstance(error, OllamaError) or (is_timeout and not isinstance(error, OllamaConnectTimeoutError))
+
+
+def _count_tokens(value: object) -> float:
+    """Estimate the tokens of all texts and images in a body; iterative, as bodies may be nested deeply."""
     tokens, rest = 0.0, [value]
     while rest:
         part = rest.pop()

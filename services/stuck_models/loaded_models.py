@@ -1,4 +1,4 @@
-"""The models that Ollama holds loaded: which they are, which share a runner, and unloading them."""
+"""The models that Ollama has loaded: their expiry times, which share a runner, and unloading."""
 
 import asyncio
 import re
@@ -8,6 +8,7 @@ from typing import Any
 
 from services.ollama.client import OllamaClient
 from services.ollama.errors import OllamaError, OllamaResponseError
+from services.ollama.parsing.model_facts import parse_loaded
 from services.ollama.types.model_names import ModelName
 
 WEIGHTS = re.compile(r"^FROM (.+)$", re.MULTILINE)
@@ -15,32 +16,30 @@ POLL_SECONDS = 0.1
 
 
 class LoadedModels:
-    """What `/api/ps` lists, asked for on the connections of health checks."""
+    """Queries and unloads the loaded models, on the connections of health checks."""
 
     def __init__(self, client: OllamaClient) -> None:
         self._client = client
 
-    async def expiries(self) -> dict[ModelName, str]:
-        """Return when each loaded model expires, as Ollama writes it.
+    @property
+    def is_behind_gateway(self) -> bool:
+        """Whether several servers may respond, so that one does not know what another has loaded."""
+        return self._client.is_behind_gateway
 
-        The time stands still from the first moment in which a model had nothing to do; while it is loaded for its first
-        request, and while that runs, it moves.
-        See https://docs.ollama.com/api/ps.
+    async def expiries(self) -> dict[ModelName, str | None]:
+        """Return when each loaded model expires, as in `/api/ps`.
+
+        The time is constant once a model has been idle. It advances while the model is loaded for its first request,
+        and while that runs. See https://docs.ollama.com/api/ps.
 
         Raises:
-            OllamaError: if the list cannot be read. Ollama 0.30 and later do not answer while they load a model.
+            OllamaError: if the list cannot be read. Ollama 0.30 and later do not respond while they load a model.
         """
-        document = await self._client.get("/api/ps")
-        entries = document.get("models") if isinstance(document, dict) else None
-        found: dict[ModelName, str] = {}
-        for entry in entries if isinstance(entries, list) else ():
-            name = _name(entry)
-            if name is not None:
-                found[name] = str(entry.get("expires_at"))
-        return found
+        loaded = parse_loaded(await self._client.get("/api/ps"))
+        return {name: model.expires_at for name, model in loaded.items()}
 
     async def sharing(self, model: ModelName, others: Iterable[ModelName]) -> set[ModelName]:
-        """Return the model and those of the others that are made of the same weights, and so run in the same runner."""
+        """Return the model and those of the others that have the same weights, which therefore share its runner."""
         names = {model, *others}
         if len(names) == 1:
             return names
@@ -50,7 +49,7 @@ class LoadedModels:
     async def unload(self, model: ModelName, names: set[ModelName], *, seconds: float) -> None:
         """Unload a model, which `/api/ps` may list under any of `names`, and wait until it is gone.
 
-        Ollama first lets requests end that it has. See https://docs.ollama.com/api/generate.
+        Ollama completes the requests that it holds first. See https://docs.ollama.com/api/generate.
 
         Raises:
             OllamaError: if this fails, or takes longer than `seconds`.
@@ -67,18 +66,9 @@ class LoadedModels:
     async def _weights(self, model: ModelName) -> Any:
         """Return the file that a model runs, or its name if Ollama does not tell."""
         try:
-            document = await self._client.post_control("/api/show", {"model": model.short})
+            document = await self._client.show(model.short)
         except OllamaError:
             return model
         modelfile = document.get("modelfile") if isinstance(document, dict) else None
         found = WEIGHTS.search(modelfile) if isinstance(modelfile, str) else None
         return model if found is None else found[1]
-
-
-def _name(entry: object) -> ModelName | None:
-    if not isinstance(entry, dict):
-        return None
-    try:
-        return ModelName.parse(entry.get("model") or entry.get("name") or "")
-    except (ValueError, AttributeError):
-        return None

@@ -45,6 +45,38 @@ async def test_a_response_is_the_one_of_ollama(service: Api, direct: Api, path: 
     assert await seen(service, path, body) == await seen(direct, path, body)
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/chat", {"messages": MESSAGES}),
+        ("/api/chat", {"messages": MESSAGES, "logprobs": True, "top_logprobs": 2}),
+        ("/api/chat", {"messages": MESSAGES, "format": {"type": "object", "properties": {"a": {"type": "integer"}}}}),
+        ("/api/generate", {"prompt": "Hi", "logprobs": True}),
+        ("/api/generate", {"prompt": ""}),
+        ("/api/chat", {"messages": MESSAGES, "think": True}),
+    ],
+)
+async def test_a_complete_response_can_be_joined_from_a_streamed_one(
+    direct: Api, service: Api, path: str, body: dict[str, Any]
+) -> None:
+    """As the service does while a stream is open, which may be cut off and leave the model hanging."""
+    body = body | {"model": MODEL, "options": OPTIONS, "stream": False}
+    expected = await lasting(direct, path, body)
+    async with service.post("/api/generate", {"model": SLOW_MODEL, "prompt": "Go on."}) as stream:
+        await stream.content.readany()
+        found = await lasting(service, path, body)
+        stream.close()
+    assert found == expected
+
+
+async def lasting(api: Api, path: str, body: dict[str, Any]) -> tuple[int, str, dict[str, Any]]:
+    """Return a complete response without what differs from one to the next."""
+    async with api.post(path, body, "text/event-stream") as response:
+        document = await response.json()
+        fields = {name: value for name, value in document.items() if not VOLATILE.match(f'"{name}":0,'.encode())}
+        return response.status, response.headers["Content-Type"], fields
+
+
 @pytest.mark.parametrize("data", [b"", b"{", b"[]"])
 async def test_invalid_requests_are_rejected_by_ollama(
     client: aiohttp.ClientSession, service: Api, direct: Api, data: bytes

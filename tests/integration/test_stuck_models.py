@@ -40,7 +40,7 @@ async def leave(api: Api, path: str, body: dict[str, Any], accept: str) -> None:
 async def test_every_request_between_readers_that_leave_is_answered(
     client: aiohttp.ClientSession, ollama: ActualOllama, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.stuck_models.cure.HEAL_INTERVAL_SECONDS", 0)
+    monkeypatch.setattr("services.stuck_models.healing.HEAL_INTERVAL_SECONDS", 0)
     settings = settings_for(ollama, ollama_stuck_after=STUCK_AFTER)
     async with serve(create_app(settings)) as url:
         api = Api(client, url)

@@ -29,9 +29,10 @@ class ModelFacts:
 class LoadedModel:
     """State of a loaded model; `context_length` is the length in tokens that it was loaded with."""
 
-    expires_at: str | None
-    context_length: int | None
-    size_vram: int | None
+    digest: str | None = None
+    expires_at: str | None = None
+    context_length: int | None = None
+    size_vram: int | None = None
 
 
 def parse_show(document: object) -> ModelFacts:
@@ -53,6 +54,29 @@ def parse_show(document: object) -> ModelFacts:
     )
 
 
+def parse_loaded(document: object) -> dict[ModelName, LoadedModel]:
+    """Parse the response of `/api/ps`; entries without a usable name are skipped.
+
+    Raises:
+        OllamaResponseError: if the response has no list of models.
+    """
+    entries = document.get("models", ()) if isinstance(document, dict) else ()
+    if not isinstance(entries, list | None):
+        raise _malformed()
+    found: dict[ModelName, LoadedModel] = {}
+    for entry in entries or ():
+        name = _name(entry)
+        if name is not None and name not in found:
+            digest, expires_at = entry.get("digest"), entry.get("expires_at")
+            found[name] = LoadedModel(
+                digest if isinstance(digest, str) else None,
+                expires_at if isinstance(expires_at, str) else None,
+                whole_number(entry.get("context_length")) or None,
+                whole_number(entry.get("size_vram")),
+            )
+    return found
+
+
 def find_loaded(document: object, exact_name: str, digest: str | None) -> LoadedModel | None:
     """Return a model's entry in the response of `/api/ps`, None if it is not loaded.
 
@@ -61,30 +85,17 @@ def find_loaded(document: object, exact_name: str, digest: str | None) -> Loaded
     Raises:
         OllamaResponseError: if the response has no list of models.
     """
-    entries = document.get("models", ()) if isinstance(document, dict) else ()
-    if not isinstance(entries, list | None):
-        raise _malformed()
-    wanted = ModelName.parse(exact_name)
-    objects = [entry for entry in entries or () if isinstance(entry, dict)]
-    by_name = (entry for entry in objects if _is_named(entry, wanted))
-    by_digest = (entry for entry in objects if digest and entry.get("digest") == digest)
-    found = next(by_name, None) or next(by_digest, None)
-    if found is None:
-        return None
-    expires_at = found.get("expires_at")
-    return LoadedModel(
-        expires_at if isinstance(expires_at, str) else None,
-        whole_number(found.get("context_length")) or None,
-        whole_number(found.get("size_vram")),
-    )
+    loaded = parse_loaded(document)
+    copies = (model for model in loaded.values() if digest and model.digest == digest)
+    return loaded.get(ModelName.parse(exact_name)) or next(copies, None)
 
 
-def _is_named(entry: dict[str, Any], wanted: ModelName) -> bool:
-    name = entry.get("model") or entry.get("name")
+def _name(entry: object) -> ModelName | None:
+    name = (entry.get("model") or entry.get("name")) if isinstance(entry, dict) else None
     try:
-        return isinstance(name, str) and ModelName.parse(name) == wanted
+        return ModelName.parse(name) if isinstance(name, str) else None
     except ValueError:
-        return False
+        return None
 
 
 def _object(document: dict[str, Any], name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What is done about a model that hangs: it is unloaded, or requests to it are refused until one gets through."""
+"""Handling of stuck models: unload them, or reject requests to them until one succeeds."""
 
 import asyncio
 import logging
@@ -27,7 +27,7 @@ Verdict = asyncio.Future[ModelStuckError | None]
 class StuckReport:
     """A model that was found stuck, and what was done; Unix times in seconds.
 
-    `stuck` means that requests to it are refused until one gets through.
+    In the state `stuck`, requests to it are rejected until one succeeds.
     """
 
     model: str
@@ -39,16 +39,17 @@ class StuckReport:
 
 @dataclass(slots=True, eq=False)
 class _Refusal:
-    """A stuck model that could not be cured; one request at a time finds out whether it works again."""
+    """A stuck model that is not unloaded; one request at a time, the probe, finds out whether it responds again."""
 
+    model: ModelName
     names: set[ModelName]
     probe: InFlightRequest | None = None
 
 
-class StuckModelCure:
-    """Unloads stuck models, or refuses requests to them.
+class StuckModelHealing:
+    """Unloads stuck models, at most once a minute each; rejects requests to those that are not unloaded.
 
-    `counts` counts what happened, for metrics; `reports` has the last finding of each model.
+    `counts` counts events for metrics; `reports` has the last finding of each model.
     """
 
     def __init__(self, loaded: LoadedModels, *, heals: bool) -> None:
@@ -62,8 +63,23 @@ class StuckModelCure:
 
     @property
     def refuses(self) -> bool:
-        """Whether requests to any model are refused."""
+        """Whether requests to any model are rejected."""
         return bool(self._refusals)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no model is stuck or being unloaded."""
+        return not self._refusals and not self._healings
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether a stuck model is to be unloaded once that is allowed."""
+        return self._heals and bool(self._refusals)
+
+    def due(self) -> list[tuple[ModelName, set[ModelName]]]:
+        """Return the stuck models that may be unloaded now, each with all names of its runner."""
+        refusals = {id(refusal): refusal for refusal in self._refusals.values()} if self._heals else {}
+        return [(one.model, one.names) for one in refusals.values() if self._seconds_to_healing(one.names) <= 0]
 
     @property
     def stuck(self) -> int:
@@ -71,10 +87,10 @@ class StuckModelCure:
         return sum(report.state != "reloaded" for report in self.reports.values())
 
     async def admit(self, request: InFlightRequest) -> None:
-        """Hold a request back while its model is healed.
+        """Hold a request back while its model is unloaded.
 
         Raises:
-            ModelStuckError: if its model is stuck, and another request is finding out whether it works again.
+            ModelStuckError: if its model is stuck, and another request is finding out whether it responds again.
         """
         if self._healings and request.name in self._healings:
             await asyncio.shield(self._healings[request.name])
@@ -82,10 +98,10 @@ class StuckModelCure:
             refusal.probe = request
 
     def refusal_of(self, request: InFlightRequest) -> _Refusal | None:
-        """Return what is refused of the request's model.
+        """Return the refusal of the request's model, or None if the model is not stuck.
 
         Raises:
-            ModelStuckError: if that includes this request.
+            ModelStuckError: if another request is finding out whether it responds again.
         """
         name = request.name
         refusal = None if name is None else self._refusals.get(name)
@@ -94,19 +110,19 @@ class StuckModelCure:
         return refusal
 
     def answered(self, name: ModelName) -> None:
-        """End the refusal of a model that answers."""
+        """End the refusal of a model that responds."""
         if name in self._refusals:
-            logger.warning("model %s answers again", name.short)
+            logger.warning("model %s responds again", name.short)
             self._end_refusal(self._refusals[name].names)
 
     def ended(self, request: InFlightRequest) -> None:
-        """Let another request find out whether a stuck model works again."""
+        """Let another request find out whether a stuck model responds again."""
         refusal = None if request.name is None else self._refusals.get(request.name)
         if refusal is not None and refusal.probe is request:
             refusal.probe = None
 
     async def act(self, model: ModelName, names: set[ModelName], waiting: list[InFlightRequest]) -> bool:
-        """Unload a stuck model, unless that was done a moment ago; return whether it was.
+        """Unload a stuck model if that is allowed, or reject requests to it; return whether it was unloaded.
 
         Args:
             model: The model.
@@ -116,18 +132,21 @@ class StuckModelCure:
         if self._refusals.keys().isdisjoint(names):
             self.counts["noticed"] += 1
             logger.warning(
-                "model %s is stuck: it is loaded and has not begun to answer for %.0f s; %d requests wait",
+                "model %s is stuck: it is loaded and has not begun to respond for %.0f s; %d requests wait",
                 model.short,
                 time.monotonic() - waiting[0].sent_at,
                 len(waiting),
             )
         if self._heals and self._seconds_to_healing(names) <= 0:
-            return await self._heal(model, names, waiting)
+            return await self.heal(model, names, waiting)
         self._refuse(model, names, waiting)
         return False
 
-    async def _heal(self, model: ModelName, names: set[ModelName], waiting: list[InFlightRequest]) -> bool:
-        """Take the waiting requests back, as Ollama unloads no model that has any; unload it; let them go again."""
+    async def heal(self, model: ModelName, names: set[ModelName], waiting: list[InFlightRequest]) -> bool:
+        """Unload a stuck model and have the waiting requests sent again; return whether it was unloaded.
+
+        The requests are withdrawn first, as Ollama does not unload a model that any request holds. See `act`.
+        """
         started_at = time.monotonic()
         verdict: Verdict = asyncio.get_running_loop().create_future()
         self._healings |= dict.fromkeys(names, verdict)
@@ -150,14 +169,21 @@ class StuckModelCure:
             verdict.set_result(refusal)
         self.counts["reloaded"] += 1
         seconds = time.monotonic() - started_at
-        logger.warning("model %s was unloaded in %.1f s; %d requests go again", model.short, seconds, len(waiting))
+        logger.warning(
+            "model %s was unloaded in %.1f s; %d requests are sent again", model.short, seconds, len(waiting)
+        )
         self._end_refusal(names)
         self._report(model, "reloaded")
         return True
 
+    def unloaded_elsewhere(self, model: ModelName, names: set[ModelName]) -> None:
+        """End the refusal of a model that is no longer loaded."""
+        logger.warning("model %s was unloaded by Ollama or another client", model.short)
+        self._end_refusal(names)
+
     def _refuse(self, model: ModelName, names: set[ModelName], waiting: list[InFlightRequest]) -> None:
-        """Refuse the requests that wait for a model, and others from now on, but for one at a time."""
-        self._refusals |= dict.fromkeys(names, self._refusals.get(model) or _Refusal(names))
+        """Reject the waiting requests, and from now on all but one at a time."""
+        self._refusals |= dict.fromkeys(names, self._refusals.get(model) or _Refusal(model, names))
         verdict: Verdict = asyncio.get_running_loop().create_future()
         verdict.set_result(self._error(model, names))
         for request in waiting:
@@ -178,7 +204,7 @@ class StuckModelCure:
         return healed_at + HEAL_INTERVAL_SECONDS - time.monotonic()
 
     def _error(self, model: ModelName, names: set[ModelName]) -> ModelStuckError:
-        detail = f"The model {model.short!r} hangs: it is loaded and does not answer."
+        detail = f"The model {model.short!r} hangs: it is loaded and does not respond."
         return ModelStuckError(detail, retry_after_seconds=max(MIN_RETRY_SECONDS, self._seconds_to_healing(names)))
 
     def _report(self, model: ModelName, state: State) -> None:
