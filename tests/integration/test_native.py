@@ -7,8 +7,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.api import PIXEL
 from tests.integration.upstreams import Api
-from tests.routers.test_generate import PIXEL
 
 MODEL = "llama3.1"
 SLOW_MODEL = "gpt-oss"
