@@ -94,8 +94,8 @@ async def test_a_name_may_contain_slashes_and_a_tag(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, name: str
 ) -> None:
     simulator.install("hf.co/acme/Embedder-GGUF:Q8_0", ["embedding"])
-    answer = await get(client, URL(f"{url}/api/ollama/models/{name}", encoded=True))
-    assert (answer.status, answer.json()["model"]) == (200, "hf.co/acme/Embedder-GGUF:Q8_0")
+    async with client.get(URL(f"{url}/api/ollama/models/{name}", encoded=True)) as response:
+        assert (response.status, (await response.json())["model"]) == (200, "hf.co/acme/Embedder-GGUF:Q8_0")
     problem_in(await get(client, f"{url}/api/ollama/models/hf.co/acme/Embedder-GGUF"), "model_not_found")
 
 
