@@ -29,7 +29,7 @@ INCLUDE_USAGE = {"stream": True, "stream_options": {"include_usage": True}}
 
 @dataclass(frozen=True)
 class Report:
-    """What a response reports about its prompt."""
+    """The truncation that a response reports."""
 
     status: int
     warnings: list[str]
@@ -48,7 +48,7 @@ class Surface:
 
     @property
     def upstream(self) -> str:
-        """The endpoint of Ollama that it uses."""
+        """Path of Ollama's endpoint."""
         return "/api/generate" if self.endpoint == "generate" else "/api/chat"
 
     @property
@@ -56,7 +56,7 @@ class Surface:
         """A request with a prompt that is too long."""
         return {"generate": LONG_PROMPT, "chat": LONG_CHAT}.get(self.endpoint, LONG_OPENAI)
 
-    async def tell(self, client: aiohttp.ClientSession, url: str, body: dict[str, Any]) -> Report:
+    async def report(self, client: aiohttp.ClientSession, url: str, body: dict[str, Any]) -> Report:
         """Send a request and return what the response reports."""
         if self.endpoint == "v1":
             answer = await ask(client, url, "chat/completions", body | (INCLUDE_USAGE if self.stream else {}))
@@ -97,7 +97,7 @@ surfaces = pytest.mark.parametrize("surface", SURFACES, ids=lambda surface: surf
 async def test_a_truncated_prompt_is_reported(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, surface: Surface
 ) -> None:
-    report = await surface.tell(client, url, surface.long_body)
+    report = await surface.report(client, url, surface.long_body)
     assert (report.status, report.header) == (200, "true")
     if surface.accept != PLAIN:
         assert (report.warnings, report.context_length) == (["prompt_truncated"], CONTEXT)
@@ -110,7 +110,7 @@ async def test_a_truncated_prompt_is_reported(
 async def test_truncate_false_rejects_a_prompt_that_does_not_fit(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, surface: Surface
 ) -> None:
-    report = await surface.tell(client, url, surface.long_body | {"truncate": False})
+    report = await surface.report(client, url, surface.long_body | {"truncate": False})
     assert report.status == 400
     (call,) = simulator.calls_to(surface.upstream)
     assert call.body["truncate"] is False
@@ -126,7 +126,7 @@ async def test_a_response_that_ends_at_a_full_context_is_reported(
         body |= {"prompt": "who should start this week"}
     else:
         body |= {"messages": TURNS[:3]}
-    report = await surface.tell(client, url, body)
+    report = await surface.report(client, url, body)
     assert (report.status, report.header) == (200, None)
     if surface.accept != PLAIN:
         assert (report.warnings, report.context_length) == (["context_full"], CONTEXT)
@@ -138,7 +138,7 @@ async def test_a_prompt_that_fits_is_sent_once_without_a_warning(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, surface: Surface
 ) -> None:
     fits = {"generate": {"prompt": "who starts? " * 100}}.get(surface.endpoint, {"messages": TURNS[:9]})
-    report = await surface.tell(client, url, surface.long_body | fits)
+    report = await surface.report(client, url, surface.long_body | fits)
     assert (report.status, report.warnings, report.header) == (200, [], None)
     assert len(simulator.calls_to(surface.upstream)) == 1
 
@@ -264,7 +264,7 @@ async def test_an_old_ollama_that_ignores_the_fields_is_reported(
     client: aiohttp.ClientSession, old_url: str, surface: Surface, field: str
 ) -> None:
     short = {"generate": {"prompt": "who starts?"}}.get(surface.endpoint, {"messages": TURNS[:3]})
-    report = await surface.tell(client, old_url, surface.long_body | short | {field: False})
+    report = await surface.report(client, old_url, surface.long_body | short | {field: False})
     assert report.warnings == ["truncate_unsupported"]
 
 
