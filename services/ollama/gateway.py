@@ -1,7 +1,7 @@
 """Headers between the service and a gateway in front of several Ollama servers, such as HAProxy.
 
 `X-Served-By` in a response names the server that sent it. In a request it asks for that server. `X-Gateway-Error` in a
-503 tells why the gateway passed the request to no server: `no-server` or `queue-timeout`.
+503 says why the gateway passed the request to no server: `no-server` or `queue-timeout`.
 """
 
 import re
