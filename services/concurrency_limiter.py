@@ -53,19 +53,20 @@ class ConcurrencyLimiter:
     async def _enter(self) -> float:
         """Wait for a slot; return when it was granted, in seconds of the monotonic clock."""
         requested_at = time.monotonic()
+        if self.running < self._slots:
+            self.running += 1
+            note_queue_wait(requested_at, requested_at, has_slot=True)
+            return requested_at
         has_slot = False
         try:
-            await self._acquire()
+            await self._wait()
             has_slot = True
         finally:
             entered_at = time.monotonic()
             note_queue_wait(requested_at, entered_at, has_slot=has_slot)
         return entered_at
 
-    async def _acquire(self) -> None:
-        if self.running < self._slots:
-            self.running += 1
-            return
+    async def _wait(self) -> None:
         if len(self._waiting) >= self._queue_size:
             raise self._overloaded(f"The queue is full: {self._queue_size} requests are waiting (OLLAMA_QUEUE_SIZE).")
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
