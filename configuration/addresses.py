@@ -16,6 +16,7 @@ HOST_NAME = "host names without scheme and port, such as api.example, *.example 
 LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 NAME = re.compile(rf"{LABEL}(?:\.{LABEL})*")
 ENDPOINT = re.compile(r"/(v1|api/(chat|embed|embeddings|generate|ps|show|tags|version))(/(chat/completions|models))?$")
+WEAVIATE_API = re.compile(r"/v1(/\.well-known/(ready|live))?$")
 DEFAULT_PORTS = {"http": "80", "https": "443"}
 SCHEMES_WITHOUT_ORIGIN = {"file", "ftp", "ws", "wss"}  # browsers send `null` or an http(s) origin for these
 
@@ -37,13 +38,15 @@ def normalize_base_url(text: str) -> str:
 
 
 def normalize_weaviate_url(text: str) -> str:
-    """Return a complete base URL of a Weaviate: as `normalize_base_url`, with port 8080 and without a trailing `/v1`.
+    """Return a complete base URL of a Weaviate: as `normalize_base_url`, with port 8080.
+
+    A trailing `/v1` is removed, also if it is part of the path of a probe.
 
     Raises:
         ValueError: if it is not an http(s) URL.
     """
     parts = _server_address(text, WEAVIATE_PORT, WEAVIATE_URL)
-    return parts._replace(path=parts.path.rstrip("/").removesuffix("/v1").rstrip("/")).geturl()
+    return parts._replace(path=WEAVIATE_API.sub("", parts.path.rstrip("/")).rstrip("/")).geturl()
 
 
 def normalize_http_url(text: str) -> str:

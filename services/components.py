@@ -2,15 +2,20 @@
 
 import asyncio
 import logging
+import reprlib
+import socket
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from config import Settings
 from services.ollama.client import HEALTH_SHARE
 from services.per_loop import PerLoop
+from services.single_flight import SingleFlight
 
 logger = logging.getLogger(__name__)
 
@@ -95,32 +100,50 @@ def component_checks(settings: Settings) -> ComponentChecks:
     return checks
 
 
+class _Resolver(AbstractResolver):
+    """Looks names up in Python's threads.
+
+    uvloop has two threads for all lookups: the names of two components that hang would keep Ollama's from being found.
+    """
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Return the addresses of a host."""
+        found = await asyncio.to_thread(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
+        numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+        return [
+            ResolveResult(hostname=host, host=str(address[0]), port=port, family=family, proto=proto, flags=numeric)
+            for family, _, proto, _, address in found
+        ]
+
+    async def close(self) -> None:
+        """Do nothing: it keeps nothing open."""
+
+
 @asynccontextmanager
 async def _open_session() -> AsyncIterator[aiohttp.ClientSession]:
     # A session is kept because its connector resolves a name only once at a time: a resolver that hangs occupies one
     # thread, not one per probe. Connections are not kept: a server that accepts no new ones is not ready.
-    connector = aiohttp.TCPConnector(force_close=True)
+    connector = aiohttp.TCPConnector(force_close=True, resolver=_Resolver())
     async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
         yield session
 
 
 class _Component:
-    """A component, its running check, and whether the log has reported it as down."""
+    """A component, its running check in each event loop, and whether the log has reported it as down."""
 
     def __init__(self, name: str, check: Check, up: str, down: str, timeout_seconds: float) -> None:
         self.name = name
         self._check = check
         self._words = {True: up, False: down}
         self._timeout_seconds = timeout_seconds
-        self._task: asyncio.Task[object] | None = None
+        self._flights = PerLoop(lambda: nullcontext(SingleFlight(self._run)))
         self._is_logged_down = False
 
     async def state(self) -> ComponentState:
         """Join the running check or start one; wait at most `timeout_seconds`."""
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run())
-            self._task.add_done_callback(_retrieve)
-        task = self._task
+        task = (await self._flights.get()).task()
         await asyncio.wait({task}, timeout=self._timeout_seconds)
         problem = self._problem(task)
         task.cancel()
@@ -128,7 +151,10 @@ class _Component:
         return ComponentState(problem is None, self._words[problem is None])
 
     async def _run(self) -> object:
-        return await self._check()
+        try:
+            return await self._check()
+        except SystemExit as error:  # asyncio would end the process
+            raise NotReadyError(f"its check raised {error!r}") from error
 
     def _problem(self, task: asyncio.Task[object]) -> str | None:
         if not task.done():
@@ -136,10 +162,12 @@ class _Component:
         if task.cancelled():
             return "its check was cancelled"
         error = task.exception()
+        if isinstance(error, NotReadyError):
+            return str(error)
         if error is not None:
-            return f"{type(error).__name__}: {error}"
+            return "".join(traceback.format_exception_only(error))  # also if its own `__str__` fails
         answer = task.result()
-        return None if answer is True else f"its check returned {answer!r}"
+        return None if answer is True else f"its check returned {reprlib.repr(answer)}"
 
     def _log(self, problem: str | None) -> None:
         if problem is not None:
@@ -148,9 +176,3 @@ class _Component:
         elif self._is_logged_down:
             logger.info("the component %s is up again", self.name)
         self._is_logged_down = problem is not None
-
-
-def _retrieve(task: asyncio.Task[object]) -> None:
-    """Mark an exception as retrieved, even if every caller was cancelled."""
-    if not task.cancelled():
-        task.exception()

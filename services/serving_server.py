@@ -15,7 +15,7 @@ serving_server: ContextVar[ServingServer | None] = ContextVar("serving_server", 
 """Set by the middleware; None outside of an HTTP request."""
 
 
-def note_server(name: str) -> None:
-    """Note the server that answers the current request."""
+def note_server(name: str | None) -> None:
+    """Note the server that answers the current request; None if the gateway answers itself."""
     if (server := serving_server.get()) is not None:
         server.name = name

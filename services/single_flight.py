@@ -17,12 +17,16 @@ class SingleFlight(Generic[T]):
         self._work = work
         self._task: asyncio.Task[T] | None = None
 
-    async def __call__(self) -> T:
-        """Join the running task, or start one."""
+    def task(self) -> asyncio.Task[T]:
+        """Return the running task, or start one; its error need not be retrieved."""
         if self._task is None:
             self._task = asyncio.create_task(self._work())
             self._task.add_done_callback(self._finished)
-        task = self._task
+        return self._task
+
+    async def __call__(self) -> T:
+        """Return the result of the running task, or start one."""
+        task = self.task()
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import aiohttp
+import pytest
 from multidict import CIMultiDictProxy
 from yarl import URL
 
@@ -51,6 +52,9 @@ CHAT: dict[str, Any] = {
 }
 EMBEDDINGS: dict[str, Any] = {"text": "a fantasy football league"}
 COMPLETIONS = [("generate", GENERATE), ("chat", CHAT)]
+both = pytest.mark.parametrize(("endpoint", "body"), COMPLETIONS, ids=["generate", "chat"])
+UPSTREAM_PATHS = {"generate": "/api/generate", "chat": "/api/chat"}
+PIXEL = "iVBORw0KGgo="  # the beginning of a PNG image, in base64
 
 
 @dataclass(frozen=True)

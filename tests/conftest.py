@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 import uvloop
 
-from config import Settings
+from config import Settings, get_settings
 from main import create_app
 from simulator import Simulator
 from tests.serving import serve
@@ -67,13 +67,17 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, LoopFactory
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the machine's settings, `.env` files and proxies away from the tests and the processes they start."""
+    """Keep the machine's settings, `.env` files and proxies away from the tests and the processes they start.
+
+    The cached settings are those of an earlier test.
+    """
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv("SERVICE_ENV_FILE", os.devnull)
+    get_settings.cache_clear()
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
 
 

@@ -75,20 +75,40 @@ def test_its_python_is_the_first_that_the_tests_run_on() -> None:
     assert built[1] == tested[1]
 
 
+def is_sent(path: Path, patterns: list[str]) -> bool:
+    """Return whether `.dockerignore` lets Docker see a file: the last pattern that matches it or a parent decides."""
+    parts = path.relative_to(ROOT).parts
+    names = ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
+    sent = True
+    for pattern in patterns:
+        escaped = re.escape(pattern.removeprefix("!").rstrip("/"))
+        regex = escaped.replace(r"\*\*/", "(?:.*/)?").replace(r"\*", "[^/]*")
+        if any(re.fullmatch(regex, name) for name in names):
+            sent = pattern.startswith("!")
+    return sent
+
+
+def build_context() -> list[Path]:
+    """Return the files that `docker build` sends."""
+    patterns = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
+    folders = [path for path in ROOT.iterdir() if path.is_dir() and is_sent(path / "any.py", patterns)]
+    files = [path for folder in folders for path in folder.rglob("*")] + list(ROOT.iterdir())
+    return [path for path in files if path.is_file() and is_sent(path, patterns)]
+
+
 async def test_the_files_that_it_copies_are_all_that_the_service_needs(simulator: Simulator, tmp_path: Path) -> None:
     image = tmp_path / "app"
     image.mkdir()
     lines = re.findall(r"^COPY (.+) (\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-    copied = [(source, target) for sources, target in lines for source in sources.split()]
-    assert ("services", "services") in copied
-    ignored = (ROOT / ".dockerignore").read_text().splitlines()
-    for source, target in copied:
-        assert f"!{source}" in ignored or f"!{source}/" in ignored
-        for path in ROOT.glob(source):
-            if path.is_dir():
-                shutil.copytree(path, image / target, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(path, image)
+    context = build_context()
+    for source, target in [(source, target) for sources, target in lines for source in sources.split()]:
+        named = set(ROOT.glob(source))
+        found = [path for path in context if not named.isdisjoint([path, *path.parents])]
+        assert found, f".dockerignore hides {source}"
+        for path in found:
+            name = path.relative_to(ROOT / source) if (ROOT / source).is_dir() else path.name
+            (image / target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, image / target / name)
     async with run_service(simulator.url, tmp_path, image / "main.py") as service:
         assert await health_check({"PORT": str(service.port)}) == 0
         service.terminate()

@@ -20,26 +20,18 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from starlette.types import Scope
 
 from server.build_info import BuildInfo
+from server.observability.operation_metrics import OTHER, PREFIX, OperationMetrics
 from server.observability.pooled_histogram import PooledHistogram
 from server.observability.request_log import Outcome
 from services.operation import Operation
 from services.upstream import ServiceStats
 
-PREFIX = "ollama_service_"
-OTHER = "_OTHER"
-"""OpenTelemetry's label value for anything outside the known values."""
 METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"})
-PROVIDER = "ollama"
 
-# The buckets of the conventions, extended to the five minutes that a response may take.
+# The buckets of the convention, extended to the five minutes that a response may take.
 HTTP_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60, 120, 300)
-OPERATION_SECONDS = tuple(0.01 * 2**n for n in range(16))
-TOKENS = tuple(4**n for n in range(14))
-SECONDS_PER_TOKEN = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5)
-QUEUE_SECONDS = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120)
 
 HTTP_LABELS = ("http_request_method", "http_route", "http_response_status_code", "error_type", "outcome")
-MODEL_LABELS = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "gen_ai_response_model")
 
 FLUSH_SECONDS = 1.0
 """Interval at which a server process shares its metrics with the others."""
@@ -60,64 +52,21 @@ class Metrics:
         self._shared = shared
         self._lock = threading.Lock()  # operations may run in event loops of other threads
         self._registry = CollectorRegistry()
-        self._make_histograms()
+        self._make_counters()
         self._make_gauges()
         self._show_build(build)
         if shared is None:
             ProcessCollector(registry=self._registry)
 
-    def _make_histograms(self) -> None:
-        def histogram(name: str, help_: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> PooledHistogram:
-            return PooledHistogram(name, help_, labels, buckets=buckets, registry=self._registry)
-
-        self._requests = histogram(
+    def _make_counters(self) -> None:
+        self._requests = PooledHistogram(
             "http_server_request_duration_seconds",
             "Duration of HTTP requests, until the end of the response.",
             HTTP_LABELS,
-            HTTP_SECONDS,
-        )
-        self._operations = histogram(
-            "gen_ai_client_operation_duration_seconds",
-            "Duration of calls of models in Ollama, without the time in the queue.",
-            (*MODEL_LABELS, "error_type"),
-            OPERATION_SECONDS,
-        )
-        self._first_chunks = histogram(
-            "gen_ai_client_operation_time_to_first_chunk_seconds",
-            "Time to the first chunk of a stream, without the time in the queue.",
-            MODEL_LABELS,
-            OPERATION_SECONDS,
-        )
-        self._tokens = histogram(
-            "gen_ai_client_token_usage",
-            "Tokens of a call, as counted by Ollama.",
-            (*MODEL_LABELS, "gen_ai_token_type"),
-            TOKENS,
-        )
-        self._first_tokens = histogram(
-            "gen_ai_server_time_to_first_token_seconds",
-            "Time to the first token of streams and complete responses, without the time in the queue.",
-            MODEL_LABELS,
-            OPERATION_SECONDS,
-        )
-        self._token_times = histogram(
-            "gen_ai_server_time_per_output_token_seconds",
-            "Time per output token, as measured by Ollama.",
-            MODEL_LABELS,
-            SECONDS_PER_TOKEN,
-        )
-        self._queue_waits = histogram(
-            f"{PREFIX}queue_wait_seconds", "Time in the queue, including requests that got no slot.", (), QUEUE_SECONDS
-        )
-        self._fallbacks = Counter(
-            f"{PREFIX}fallbacks",
-            "Responses of the default model in place of the requested one.",
-            ("gen_ai_response_model",),
+            buckets=HTTP_SECONDS,
             registry=self._registry,
         )
-        self._retries = Counter(
-            f"{PREFIX}retries", "Second and further attempts to send a request to Ollama.", registry=self._registry
-        )
+        self._operations = OperationMetrics(self._registry)
         self._reloads = Counter(
             f"{PREFIX}model_reloads", "Unloads of a model that hung, to free it.", registry=self._registry
         )
@@ -202,34 +151,7 @@ class Metrics:
     def observe_operation(self, operation: Operation) -> None:
         """Count a finished call of a model."""
         with self._lock:
-            if operation.queue_seconds is not None:
-                self._queue_waits.observe(operation.queue_seconds)
-            if operation.sent_at is None:
-                return  # nothing was sent to Ollama
-            has_answered = operation.is_whole or operation.first_chunk_at is not None
-            labels = (
-                operation.name,
-                PROVIDER,
-                operation.known_requested_model or OTHER,
-                (operation.known_model or OTHER) if has_answered else "",
-            )
-            self._operations.at(*labels, operation.error or "").observe(operation.ended_at - operation.sent_at)
-            if operation.first_chunk_at is not None:
-                self._first_chunks.at(*labels).observe(operation.first_chunk_at - operation.sent_at)
-                self._first_tokens.at(*labels).observe(operation.first_chunk_at - operation.sent_at)
-            elif operation.output_seconds is not None:
-                seconds = operation.ended_at - operation.sent_at - operation.output_seconds
-                self._first_tokens.at(*labels).observe(max(seconds, 0))
-            if operation.input_tokens is not None:
-                self._tokens.at(*labels, "input").observe(operation.input_tokens)
-            if operation.output_tokens is not None:
-                self._tokens.at(*labels, "output").observe(operation.output_tokens)
-                if operation.output_tokens and operation.output_seconds is not None:
-                    self._token_times.at(*labels).observe(operation.output_seconds / operation.output_tokens)
-            if operation.fallback and has_answered:
-                self._fallbacks.labels(labels[-1]).inc()
-            if operation.retries:
-                self._retries.inc(operation.retries)
+            self._operations.observe(operation)
 
     async def render(self, accept: str) -> tuple[bytes, str]:
         """Return all metrics and their media type, in the format that the scraper accepts."""
@@ -253,16 +175,8 @@ class Metrics:
             # An event loop that has ended takes its count along.
             self._reloads.inc(max(stats.model_reloads - self._reloads_counted, 0))
             self._reloads_counted = stats.model_reloads
-            for histogram in (
-                self._requests,
-                self._operations,
-                self._first_chunks,
-                self._first_tokens,
-                self._tokens,
-                self._token_times,
-                self._queue_waits,
-            ):
-                histogram.flush()
+            self._requests.flush()
+            self._operations.flush()
 
     @asynccontextmanager
     async def shared_in_background(self) -> AsyncIterator[None]:

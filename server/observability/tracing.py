@@ -19,6 +19,7 @@ from server.build_info import VERSION
 from services.operation import CANCELLED, Operation
 
 NANOSECONDS = 1_000_000_000
+NOT_CONFIGURED = (trace.ProxyTracerProvider, trace.NoOpTracerProvider)
 # Looking for a telemetry provider costs 8 µs per request, and without the OpenTelemetry SDK there is none.
 NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 
@@ -46,7 +47,7 @@ class Tracing:
     def observe_operation(self, operation: Operation) -> None:
         """Create the spans of a finished call, as children of the current request's span."""
         provider = trace.get_tracer_provider()
-        if isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider):
+        if isinstance(provider, NOT_CONFIGURED):
             return  # not configured
         tracer = provider.get_tracer("ollama-service", VERSION)
         offset = time.time_ns() - round(time.monotonic() * NANOSECONDS)

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from types import TracebackType
 from typing import Any, Self
 
 import orjson
@@ -56,14 +55,14 @@ class OllamaClient:
 
     Generation has its own connection pool, so that it cannot starve health checks and the model list.
     `on_attempt` is called for each generation request that is sent, with `is_retry=True` from the second attempt on.
-    `on_server` is called with the name of the server that responds, where a gateway names it.
+    `on_server` is called with the name of the server that responds; None without a gateway, or if that responds itself.
     """
 
     def __init__(
         self,
         options: ClientOptions,
         on_attempt: Callable[..., None] = lambda **_: None,
-        on_server: Callable[[str], None] = lambda _: None,
+        on_server: Callable[[str | None], None] = lambda _: None,
     ) -> None:
         self._options = options
         self._on_attempt = on_attempt
@@ -79,9 +78,7 @@ class OllamaClient:
         self._fresh = make(force_close=True)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         for pool in (self._generation, self._fresh, self._control):
             await pool.close()
 
@@ -178,7 +175,7 @@ class OllamaClient:
             response = await self._generate(path, data, model)
             if response.status in BUSY_STATUSES:
                 busy = await self._raw(response)
-                raise _error(response, busy.body)
+                raise error_for(response.status, busy.body, response.headers)
             return response
 
         async with deadline(self._options.request_timeout, "OLLAMA_REQUEST_TIMEOUT", "its response"):
@@ -236,9 +233,10 @@ class OllamaClient:
         return self._noted(await self._request(self._generation, "POST", path, data, headers))
 
     def _noted(self, response: Response) -> Response:
-        if (server := served_by(response.headers)) is not None:
+        server = served_by(response.headers)
+        if server is not None:
             self.is_behind_gateway = True
-            self._on_server(server)
+        self._on_server(server)
         return response
 
     async def _control_json(self, method: str, path: str, data: bytes = b"", headers: str = "") -> tuple[Response, Any]:
@@ -278,7 +276,7 @@ async def _checked(response: Response) -> Response:
         except OllamaError:
             body = b""  # the status alone is enough
         with _FromServer(response):
-            raise _error(response, body)
+            raise error_for(response.status, body, response.headers)
     return response
 
 
@@ -291,15 +289,9 @@ class _FromServer:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if isinstance(error, OllamaResponseError):
             error.server = served_by(self._response.headers)
-
-
-def _error(response: Response, body: bytes) -> OllamaError:
-    return error_for(response.status, body, response.headers)
 
 
 def _parsed(body: bytes) -> Any:

@@ -6,8 +6,8 @@ import pytest
 from playwright.async_api import expect
 
 from simulator import Simulator
+from tests.api import PIXEL
 from tests.browser.conftest import Tab, open_playground, say
-from tests.routers.test_generate import PIXEL
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

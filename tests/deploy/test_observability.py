@@ -17,7 +17,8 @@ from main import create_app
 from simulator import Fault, Simulator
 from tests.conftest import MakeSettings
 from tests.deploy.prometheus_server import FIRST_TOKEN_SECONDS, OBSERVABILITY, Prometheus, run_prometheus
-from tests.kinds import EMBEDDINGS, STREAMED_SSE, see
+from tests.kinds import EMBEDDINGS, STREAMED_SSE, WHOLE, see
+from tests.raw_http import connect
 from tests.serving import serve
 
 NO_PROMTOOL = "promtool was not found: apt install prometheus"
@@ -29,7 +30,14 @@ QUIET_SECONDS = 0.2  # for an answer when all is well
 SLOW_SECONDS = FIRST_TOKEN_SECONDS * 1.2
 REJECTED_SECONDS = 0.1
 SLOTS = 8
-DIAGNOSES = {"OllamaFirstTokenSlow", "OllamaUnreachable", "OllamaServiceOverloaded", "OllamaQueueFilling"}
+DIAGNOSES = {
+    "OllamaFirstTokenSlow",
+    "OllamaTokensSlow",
+    "OllamaUnreachable",
+    "OllamaServiceOverloaded",
+    "OllamaQueueFilling",
+    "OllamaModelStuck",
+}
 PATIENCE_SECONDS = 40
 
 
@@ -61,7 +69,7 @@ def panel_queries() -> list[tuple[str, str]]:
 
 
 class Load:
-    """Clients that ask again and again."""
+    """Clients that ask again and again, for complete responses, as a backend does."""
 
     def __init__(self, client: aiohttp.ClientSession, url: str) -> None:
         self._client = client
@@ -80,7 +88,7 @@ class Load:
     async def _ask(self) -> None:
         await asyncio.sleep(SLOW_SECONDS * random.random())  # so that responses come at all times
         while True:
-            seen = await see(STREAMED_SSE.ask(self._client, self._url))
+            seen = await see(WHOLE.ask(self._client, self._url))
             await asyncio.sleep(0 if seen.status == 200 else REJECTED_SECONDS)
 
 
@@ -141,6 +149,9 @@ async def test_dashboard_and_alerts_tell_what_is_wrong_and_since_when(
         answer_after(QUIET_SECONDS)
         await see(EMBEDDINGS.ask(client, url))
         await see(STREAMED_SSE.ask(client, url, model="unknown"))
+        async with connect(url) as connection:
+            await connection.send(b"what\r\n\r\n")
+            assert (await connection.answer()).status == 400
         await asyncio.sleep(1)
 
         answer_after(SLOW_SECONDS)

@@ -1,6 +1,7 @@
 """The search example, as a process: with a file, with a Weaviate of the tests' own, and with an actual one."""
 
 import asyncio
+import json
 import os
 import re
 import sys
@@ -14,15 +15,15 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from main import create_app
-from simulator import Simulator
+from simulator import Fault, Simulator
 from tests.conftest import MakeSettings
-from tests.service_process import ROOT
+from tests.service_process import ROOT, free_port
 from tests.serving import serve
 
 EXAMPLE = ROOT / "examples" / "search"
 NOTES = [" ".join(text.split()) for text in (EXAMPLE / "notes.txt").read_text().split("\n\n")]
 QUESTION = "When is the trade deadline of the league?"
-WEAVIATE_CLASS = "Notes_nomic_embed_text"
+WEAVIATE_CLASS = "Notes_nomic_embed_text_768"
 KEY = "correct-horse"
 
 
@@ -46,6 +47,7 @@ class FakeWeaviate:
     async def _create(self, request: web.Request) -> web.Response:
         body = await request.json()
         assert body["vectorizer"] == "none"
+        assert body["properties"] == [{"name": "text", "dataType": ["text"]}]
         if body["class"] in self.classes:
             return web.json_response({"error": [{"message": "class name already exists"}]}, status=422)
         self.classes[body["class"]] = {}
@@ -78,7 +80,7 @@ async def url(make_settings: MakeSettings) -> AsyncIterator[str]:
         yield url
 
 
-async def search(folder: Path, *arguments: str | Path, **environment: str) -> tuple[str, str]:
+async def run(folder: Path, *arguments: str | Path, **environment: str) -> tuple[int | None, str, str]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         EXAMPLE / "search.py",
@@ -89,8 +91,22 @@ async def search(folder: Path, *arguments: str | Path, **environment: str) -> tu
         stderr=asyncio.subprocess.PIPE,
     )
     out, err = await process.communicate()
-    assert process.returncode == 0, err.decode()
-    return out.decode(), err.decode()
+    return process.returncode, out.decode(), err.decode()
+
+
+async def search(folder: Path, *arguments: str | Path, **environment: str) -> tuple[str, str]:
+    """Return what it wrote: the answer, and its progress."""
+    code, out, err = await run(folder, *arguments, **environment)
+    assert code == 0, err
+    return out, err
+
+
+async def failure(folder: Path, *arguments: str | Path, **environment: str) -> str:
+    """Return what a run said that must fail."""
+    code, _, err = await run(folder, *arguments, **environment)
+    assert code == 1, err
+    assert "Traceback" not in err
+    return err
 
 
 async def from_texts_to_an_answer(folder: Path, simulator: Simulator, **environment: str) -> None:
@@ -99,10 +115,12 @@ async def from_texts_to_an_answer(folder: Path, simulator: Simulator, **environm
     for _ in range(2):
         _, progress = await search(folder, "add", many, **environment)
         assert re.search(r"100%.*2/2", progress)
-    batches = [len(call.body["input"]) for call in simulator.calls_to("/api/embed")]
-    assert batches == [64, 6] * 2
+    asked = [call.body["input"] for call in simulator.calls_to("/api/embed")]
+    assert [len(texts) for texts in asked] == [64, 6] * 2
+    assert all(text.startswith("search_document: ") for texts in asked for text in texts)
     answer, _ = await search(folder, "ask", QUESTION, **environment)
     written, *found = answer.strip().split("\n\n")
+    assert simulator.calls_to("/api/embed")[-1].body["input"] == [f"search_query: {QUESTION}"]
     (chat,) = simulator.calls_to("/api/chat")
     system, user = (message["content"] for message in chat.body["messages"])
     assert written.startswith("[simulated gpt-oss]")
@@ -142,5 +160,46 @@ async def test_with_an_actual_weaviate(
 
 
 async def test_what_the_service_says_is_shown(tmp_path: Path, url: str) -> None:
-    with pytest.raises(AssertionError, match=r"401 .*unauthorized"):
-        await search(tmp_path, "ask", QUESTION, SERVICE_URL=url, SERVICE_KEY="wrong")
+    told = await failure(tmp_path, "ask", QUESTION, SERVICE_URL=url, SERVICE_KEY="wrong")
+    assert re.search(r"401 .*unauthorized", told)
+
+
+async def test_a_model_that_is_not_installed_is_named(tmp_path: Path, make_settings: MakeSettings) -> None:
+    async with serve(create_app(make_settings(embedding_model="mxbai-embed-large"))) as url:
+        told = await failure(tmp_path, "add", EXAMPLE / "notes.txt", SERVICE_URL=url)
+    assert "ollama pull mxbai-embed-large" in told.splitlines()[-1]
+
+
+async def test_an_address_that_does_not_answer_is_named(tmp_path: Path, url: str) -> None:
+    closed = f"http://127.0.0.1:{free_port()}"
+    told = await failure(tmp_path, "ask", QUESTION, SERVICE_URL=closed)
+    assert told.startswith(f"{closed}/api/ollama/embeddings: ")
+    told = await failure(tmp_path, "ask", QUESTION, SERVICE_URL=url, WEAVIATE_URL=closed)
+    assert told.startswith(f"{closed}/v1/schema: ")
+
+
+async def test_a_file_without_texts_is_refused(tmp_path: Path, url: str) -> None:
+    (tmp_path / "empty.txt").write_text(" \n\n")
+    for name in ("empty.txt", "missing.txt"):
+        told = await failure(tmp_path, "add", name, SERVICE_URL=url)
+        assert told == f"There are no texts in {name}.\n"
+
+
+async def test_a_question_before_the_first_text_is_refused(tmp_path: Path, url: str) -> None:
+    async with TestServer(FakeWeaviate().app(), host="127.0.0.1") as server:
+        for weaviate_url in ("", str(server.make_url("/"))):
+            told = await failure(tmp_path, "ask", QUESTION, SERVICE_URL=url, WEAVIATE_URL=weaviate_url)
+            assert told == "No texts are stored for this model: add some first.\n"
+
+
+async def test_vectors_of_another_length_are_kept_apart(
+    tmp_path: Path, make_settings: MakeSettings, simulator: Simulator
+) -> None:
+    async with serve(create_app(make_settings())) as url:
+        await search(tmp_path, "add", EXAMPLE / "notes.txt", SERVICE_URL=url)
+        short = {"model": "nomic-embed-text", "embeddings": [[0.6, 0.8]]}
+        simulator.fault(Fault(path="/api/embed", status=200, body=json.dumps(short).encode(), times=None))
+        (tmp_path / "one.txt").write_text("Only this.")
+        await search(tmp_path, "add", "one.txt", SERVICE_URL=url)
+        answer, _ = await search(tmp_path, "ask", QUESTION, SERVICE_URL=url)
+    assert answer.endswith("[1.00] Only this.\n")

@@ -9,12 +9,11 @@ import pytest
 
 from main import create_app
 from simulator import Fault, Simulator
-from tests.api import CHAT, EMBEDDINGS, GENERATE, get, post, problem_in, succeed
+from tests.api import CHAT, EMBEDDINGS, GENERATE, PIXEL, get, post, problem_in, succeed
 from tests.conftest import MakeSettings
 from tests.kinds import KINDS, load_is
 from tests.openai_api import CHAT as OPENAI_CHAT
 from tests.openai_api import TOOL, ask, error_in
-from tests.routers.test_generate import PIXEL
 from tests.serving import serve
 
 TOOLS = {"tools": [{"type": "function", "function": {"name": "score"}}]}

@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import socket
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -183,6 +185,37 @@ async def test_a_silent_weaviate_holds_health_no_longer_than_the_shorter_limit(
     assert told == f"the component weaviate is down: no answer within {seconds} s"
 
 
+@pytest.mark.every_loop
+async def test_names_that_are_not_resolved_occupy_one_thread_each_and_hold_health_only_for_its_limit(
+    client: aiohttp.ClientSession, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve, resolved, ended = socket.getaddrinfo, [], threading.Event()
+
+    def hang(host: str, *how: Any) -> Any:
+        if host in {"weaviate", "agents"}:
+            resolved.append(host)
+            ended.wait(60)
+            raise socket.gaierror
+        return resolve(host, *how)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    settings = make_settings(
+        weaviate_url="weaviate", crewai_health_url="http://agents", ollama_health_timeout=2 * LIMIT
+    )
+    try:
+        async with serve(create_app(settings)) as url:
+            for _ in range(3):
+                document = (await timely(client, url)).json()
+                assert document["services"] == {
+                    "ollama": "up",
+                    "weaviate": "down",
+                    "crewai_agents": "not_initialized",
+                }
+            assert sorted(resolved) == ["agents", "weaviate"]
+    finally:
+        ended.set()
+
+
 async def test_simultaneous_probes_ask_weaviate_once_and_leave_no_connection(
     client: aiohttp.ClientSession, make_settings: MakeSettings, weaviate: Neighbour
 ) -> None:
@@ -240,6 +273,7 @@ async def test_an_actual_weaviate_is_up(
         ("https://weaviate.example/", "https://weaviate.example:443"),
         ("http://weaviate:8080/v1", "http://weaviate:8080"),
         ("http://0.0.0.0:8080/v1/", "http://127.0.0.1:8080"),
+        ("http://weaviate:8080/v1/.well-known/ready", "http://weaviate:8080"),
         ("http://proxy:80/weaviate/v1", "http://proxy:80/weaviate"),
     ],
 )

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,12 @@ OVERLAYS = ["single", "scaled"]
 KUBERNETES_VERSION = "1.32"
 
 needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl")
-needs_compose = pytest.mark.skipif(shutil.which("docker-compose") is None, reason="needs docker-compose")
+HAS_COMPOSE_PLUGIN = (
+    shutil.which("docker") is not None
+    and subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0
+)
+COMPOSE = ("docker", "compose") if HAS_COMPOSE_PLUGIN else ("docker-compose",)
+needs_compose = pytest.mark.skipif(shutil.which(COMPOSE[0]) is None, reason="needs docker compose")
 
 Manifest = dict[str, Any]
 
@@ -37,6 +43,7 @@ def output_of(*command: str) -> str:
     return done.stdout
 
 
+@cache
 def manifests(overlay: str) -> list[Manifest]:
     text = output_of(
         "kubectl", "kustomize", "--load-restrictor", "LoadRestrictionsNone", str(DEPLOY / "k8s" / "overlays" / overlay)
@@ -77,9 +84,20 @@ def test_the_scaled_object_follows_kedas_schema() -> None:
         pytest.skip("needs KEDA's schema: go mod download github.com/kedacore/keda/v2@v2.17.2")
     definition = yaml.safe_load(found[-1].read_text())
     (version,) = [it for it in definition["spec"]["versions"] if it["name"] == "v1alpha1"]
-    jsonschema.validate(
-        find(manifests("scaled"), "ScaledObject", "ollama-service"), version["schema"]["openAPIV3Schema"]
-    )
+    schema = _without_unknown_fields(version["schema"]["openAPIV3Schema"])
+    jsonschema.validate(find(manifests("scaled"), "ScaledObject", "ollama-service"), schema)
+
+
+def _without_unknown_fields(schema: Any) -> Any:
+    """Return a schema that rejects fields that it does not name; Kubernetes would drop them silently."""
+    if isinstance(schema, list):
+        return [_without_unknown_fields(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {name: _without_unknown_fields(value) for name, value in schema.items()}
+    if isinstance(schema.get("properties"), dict):
+        closed.setdefault("additionalProperties", False)
+    return closed
 
 
 @needs_kubectl
@@ -148,13 +166,50 @@ def test_haproxy_accepts_its_configuration_though_no_name_is_known(
         output_of(program, "-c", "-f", str(CONFIGURATION))
 
 
+def seconds_of(setting: str) -> float:
+    assert setting.endswith("s")
+    return float(setting.removesuffix("s"))
+
+
+@needs_kubectl
+def test_what_waits_in_haproxy_is_not_taken_for_a_stuck_model() -> None:
+    documents = manifests("scaled")
+    (container,) = pod_of(find(documents, "Deployment", "ollama-haproxy"))["containers"]
+    settings = find(documents, "ConfigMap", "ollama-service")["data"]
+    assert float(settings["OLLAMA_STUCK_AFTER"]) > seconds_of(environment(container)["QUEUE_TIMEOUT"])
+    assert settings["OLLAMA_HEAL_STUCK"] == "false"
+
+
+def compose_services(*options: str) -> Manifest:
+    text = output_of(*COMPOSE, *options, "-f", str(DEPLOY / "compose.yaml"), "config")
+    services: Manifest = yaml.safe_load(text)["services"]
+    return services
+
+
 @needs_compose
 def test_compose_accepts_its_file() -> None:
-    text = output_of(
-        *("docker-compose", "-f", str(DEPLOY / "compose.yaml"), "--profile", "scale", "--profile", "prometheus"),
-        "config",
-    )
-    services = yaml.safe_load(text)["services"]
+    services = compose_services("--profile", "scale", "--profile", "prometheus")
     assert {"service", "ollama-1", "ollama-2", "pull-1", "pull-2", "haproxy", "prometheus"} == services.keys()
-    names = {name for name in services["service"]["environment"] if name.lower() in Settings.model_fields}
-    assert names == services["service"]["environment"].keys()
+    settings = services["service"]["environment"]
+    assert {name for name in settings if name.lower() in Settings.model_fields} == settings.keys()
+    assert settings["OLLAMA_MAX_CONNECTIONS"] == services["ollama-1"]["environment"]["OLLAMA_NUM_PARALLEL"]
+
+
+@needs_compose
+def test_the_profile_of_two_ollamas_uses_haproxy_and_both() -> None:
+    services = compose_services("--env-file", str(DEPLOY / "scale.env"))
+    assert "COMPOSE_PROFILES=scale" in (DEPLOY / "scale.env").read_text().splitlines()
+    written = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    assert {name for name, it in written.items() if "scale" in it.get("profiles", [])} == {
+        "ollama-2",
+        "pull-2",
+        "haproxy",
+    }
+    settings, haproxy = services["service"]["environment"], services["haproxy"]["environment"]
+    assert settings["OLLAMA_BASE_URL"] == "http://haproxy:11434"
+    slots = [int(services[name]["environment"]["OLLAMA_NUM_PARALLEL"]) for name in ("ollama-1", "ollama-2")]
+    assert slots == [int(haproxy["OLLAMA_NUM_PARALLEL"])] * 2
+    assert int(settings["OLLAMA_MAX_CONNECTIONS"]) == sum(slots)
+    assert float(settings["OLLAMA_STUCK_AFTER"]) > seconds_of(haproxy["QUEUE_TIMEOUT"])
+    assert {settings["OLLAMA_HEAL_STUCK"], settings["READINESS_REQUIRES_OLLAMA"]} == {"false"}
+    assert settings["UPSTREAM_MODEL_HEADER"] == "X-Model"

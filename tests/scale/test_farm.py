@@ -91,13 +91,15 @@ async def test_a_cancel_reaches_the_server_in_the_middle(tmp_path: Path) -> None
             assert call.outcome == "client_gone"
 
 
-async def test_what_is_cancelled_in_a_queue_never_reaches_a_server(tmp_path: Path) -> None:
+@pytest.mark.parametrize("characters", [30, pytest.param(200_000, marks=needs_new_haproxy)])
+async def test_what_is_cancelled_in_a_queue_never_reaches_a_server(tmp_path: Path, characters: int) -> None:
     async with run_farm(tmp_path, replicas=2, servers=1, ollama_max_connections=6) as farm:
         server, release = farm.servers[0], asyncio.Event()
         server.fault(Fault(until=release, times=None))
         running = [asyncio.create_task(farm.ask(WHOLE)) for _ in range(SLOTS)]
         await until(lambda: len(generations(server)) == SLOTS)
-        waiting = [asyncio.create_task(farm.ask(STREAMS[number % 2])) for number in range(20)]
+        prompt = "x" * characters
+        waiting = [asyncio.create_task(farm.ask(STREAMS[number % 2], prompt=prompt)) for number in range(20)]
         # 12 get past the services' own limit: 4 run, 8 wait at the gateway and 12 in the services.
         await _gateway_queue_is(farm, 8)
         for task in waiting:

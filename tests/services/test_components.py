@@ -49,6 +49,28 @@ async def cancel_itself() -> bool:
     raise asyncio.CancelledError
 
 
+async def exit_process() -> bool:
+    raise SystemExit("no model")
+
+
+class UnprintableError(Exception):
+    def __str__(self) -> str:
+        raise ValueError
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise ValueError
+
+
+async def fail_without_words() -> bool:
+    raise UnprintableError
+
+
+async def unprintable() -> Unprintable:
+    return Unprintable()
+
+
 async def hang() -> bool:
     await asyncio.sleep(60)
     return True
@@ -61,6 +83,9 @@ NONSENSE = [
     (one, "its check returned 1"),
     (not_a_coroutine, "TypeError: "),
     (fail, "RuntimeError: no connection"),
+    (exit_process, "its check raised SystemExit('no model')"),
+    (fail_without_words, "tests.services.test_components.UnprintableError: "),
+    (unprintable, "its check returned <Unprintable "),
     (cancel_itself, "its check was cancelled"),
     (hang, "no answer within 0.05 s"),
 ]
@@ -69,6 +94,13 @@ NONSENSE = [
 async def test_a_component_has_words_of_its_own() -> None:
     assert await checks_with(true).run() == {"crewai_agents": UP}
     assert await checks_with(true, up="up", down="down").run() == {"crewai_agents": ComponentState(True, "up")}
+
+
+async def test_a_component_that_is_registered_again_is_replaced() -> None:
+    checks = checks_with(false)
+    assert await checks.run() == {"crewai_agents": DOWN}
+    checks.register("crewai_agents", true, up="up", down="down")
+    assert await checks.run() == {"crewai_agents": ComponentState(True, "up")}
 
 
 @pytest.mark.parametrize(("check", "reason"), NONSENSE)
@@ -138,6 +170,24 @@ async def test_simultaneous_callers_share_one_check_and_one_that_leaves_does_not
     go_on.set()
     assert await asyncio.gather(*stayers) == [{"crewai_agents": ComponentState(True, "up")}] * 3
     assert started.empty()
+
+
+async def test_each_event_loop_has_a_check_of_its_own() -> None:
+    started = 0
+
+    async def check() -> bool:
+        nonlocal started
+        started += 1
+        await asyncio.sleep(0.1)
+        return True
+
+    checks = ComponentChecks(timeout_seconds=5)
+    checks.register("crewai_agents", check)
+    here = asyncio.create_task(checks.run())
+    await asyncio.sleep(0)
+    there = asyncio.to_thread(asyncio.run, checks.run())
+    assert list(await asyncio.gather(here, there)) == [{"crewai_agents": ComponentState(True, "up")}] * 2
+    assert started == 2
 
 
 async def test_a_check_whose_callers_have_all_left_fails_in_silence(caplog: pytest.LogCaptureFixture) -> None:

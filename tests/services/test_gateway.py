@@ -3,22 +3,19 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
-from typing import Any
+from contextlib import aclosing
 
 import aiohttp
 import pytest
 
-from main import create_app
 from services.ollama.errors import GatewayQueueTimeoutError
 from services.ollama_service import OllamaService
-from simulator import Call, Fault, Simulator
+from simulator import Fault, Simulator
 from tests.api import get, post, problem_in
 from tests.conftest import MakeSettings
 from tests.haproxy import Gateway, needs_haproxy, run_haproxy
 from tests.kinds import (
     EMBEDDINGS,
-    MESSAGES,
     NATIVE_STREAM,
     NATIVE_WHOLE,
     PATIENCE_SECONDS,
@@ -29,7 +26,7 @@ from tests.kinds import (
     see,
     until,
 )
-from tests.serving import serve
+from tests.services.gateway import behind, generations
 
 pytestmark = needs_haproxy
 
@@ -42,31 +39,6 @@ async def second() -> AsyncIterator[Simulator]:
     """A second server, with the same models."""
     async with Simulator() as simulator:
         yield simulator
-
-
-class Behind:
-    """The service behind HAProxy."""
-
-    def __init__(self, url: str, gateway: Gateway, client: aiohttp.ClientSession) -> None:
-        self.url = url
-        self.gateway = gateway
-        self.client = client
-
-
-@asynccontextmanager
-async def behind(
-    make_settings: MakeSettings, *simulators: Simulator, gateway: dict[str, Any] | None = None, **settings: Any
-) -> AsyncIterator[Behind]:
-    """Run the service in front of HAProxy and the simulators."""
-    async with run_haproxy([it.url for it in simulators], **(gateway or {})) as haproxy:
-        made = make_settings(ollama_base_url=haproxy.url, **settings)
-        async with serve(create_app(made)) as url, aiohttp.ClientSession() as client:
-            await get(client, f"{url}/api/ollama/models")  # the list that it reads at its start
-            yield Behind(url, haproxy, client)
-
-
-def generations(simulator: Simulator) -> list[Call]:
-    return [call for call in simulator.calls if call.method == "POST"]
 
 
 async def test_without_any_server_ollama_is_unavailable_and_counts_as_down(
@@ -165,42 +137,6 @@ async def test_a_dead_server_is_left_out_and_costs_nobody_an_answer(
         assert {one.headers["X-Served-By"] for one in seen} == {"ollama2"}
 
 
-async def test_the_header_names_the_model_in_one_spelling_whatever_the_api(
-    make_settings: MakeSettings, simulator: Simulator
-) -> None:
-    async with behind(make_settings, simulator, upstream_model_header="X-Model") as it:
-        say = {"model": "Llama3.1:latest"} | {"messages": MESSAGES["messages"]}
-        for path, body in [
-            ("/api/ollama/generate", PROMPT),
-            ("/api/ollama/chat", say),
-            ("/api/ollama/chat", say | {"stream": True}),
-            ("/v1/chat/completions", say),
-            ("/api/chat", say),
-            ("/api/generate", {"MODEL": "library/llama3.1", "prompt": "x", "stream": False}),
-            ("/api/show", {"model": "llama3.1"}),
-        ]:
-            seen = await see(it.client.post(it.url + path, json=body))
-            assert seen.status == 200, seen
-        assert [call.headers.get("X-Model") for call in generations(simulator)] == ["llama3.1"] * 7
-
-
-async def test_a_body_without_a_usable_name_has_no_header(make_settings: MakeSettings, simulator: Simulator) -> None:
-    bodies = [b"no json", b"[]", b'{"model": "a\\r\\nX-Evil: 1"}', b'{"model": 3}']
-    async with behind(make_settings, simulator, upstream_model_header="X-Model") as it:
-        for body in bodies:
-            await see(it.client.post(f"{it.url}/api/chat", data=body))
-    assert [call.data for call in generations(simulator)] == bodies
-    assert all({"X-Model", "X-Evil"}.isdisjoint(call.headers) for call in generations(simulator))
-
-
-async def test_no_header_names_the_model_unless_it_is_asked_for(
-    make_settings: MakeSettings, simulator: Simulator
-) -> None:
-    async with behind(make_settings, simulator) as it:
-        assert (await see(WHOLE.ask(it.client, it.url))).status == 200
-        assert "X-Model" not in generations(simulator)[0].headers
-
-
 async def test_by_model_each_model_stays_on_one_server(
     make_settings: MakeSettings, simulator: Simulator, second: Simulator
 ) -> None:
@@ -233,6 +169,19 @@ async def test_who_responded_is_passed_on_and_logged(
             assert "X-Served-By" not in (await get(it.client, f"{it.url}/health/live")).headers
     lines = [record.getMessage() for record in caplog.records if "method=POST" in record.getMessage()]
     assert ["served_by=ollama1" in line for line in lines] == [True] * 2 * len([*KINDS, *NATIVES])
+
+
+async def test_the_gateways_own_answer_is_not_taken_for_a_servers(
+    make_settings: MakeSettings, simulator: Simulator
+) -> None:
+    async with behind(make_settings, simulator, ollama_retry_backoff=0.5) as it:
+        simulator.fault(Fault(status=503))
+        asked = asyncio.create_task(see(WHOLE.ask(it.client, it.url)))
+        await (await simulator.received("/api/generate")).ended_event.wait()
+        await simulator.stop()
+        seen = await asked
+        assert (seen.status, seen.code) == (503, "ollama_unavailable")
+        assert "X-Served-By" not in seen.headers
 
 
 async def _use_only_the_first(gateway: Gateway) -> None:

@@ -5,6 +5,7 @@ Vectors of queries and documents can only be compared if both were made with the
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Literal, NamedTuple, get_args
 
 import orjson
@@ -20,13 +21,25 @@ WANTED = (
     'a JSON object such as {"my-model": {"query": "search: ", "document": ""}}, '
     f"with prefixes for any of {', '.join(INPUT_TYPES)}"
 )
-SEARCH = "Represent this sentence for searching relevant passages: "
-WEB_SEARCH = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:"
 NONE: Prefixes = dict.fromkeys(INPUT_TYPES, "")
+SEARCH_QUERY: Prefixes = {**NONE, "query": "Represent this sentence for searching relevant passages: "}
+WEB_SEARCH = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:"
+
+OWN_FORMS = tuple(
+    re.compile(form, re.IGNORECASE)
+    for form in (r"\s*instruct:[^\n]*\nquery:", r"\s*title:[^\n|]*\| text:", r"\s*task:[^\n|]*\| query:")
+)
+"""Prefixes of which the model cards let the caller choose a part: the instruction, the title, the task."""
 
 
 class Family(NamedTuple):
-    """Models with the same prefixes; input types that the model card does not mention are missing."""
+    """Models with the same prefixes; input types that the model card does not mention are missing.
+
+    Compared with copies of the model cards: nomic-embed-text (v2), embeddinggemma, mxbai-embed-large, arctic-embed 2,
+    e5, multilingual-e5-large-instruct, qwen3-embedding, paraphrase-multilingual. With other texts of their authors: bge
+    (FlagOpen/FlagEmbedding, README files), snowflake-arctic-embed (Snowflake-Labs/arctic-embed, README), mxbai-embed-2d
+    and -xsmall (mixedbread.com/docs). Not compared: all-minilm.
+    """
 
     names: re.Pattern[str]
     """Matches the whole name of a model without host, namespace and tag, in lower case."""
@@ -59,11 +72,8 @@ FAMILIES = (
             "clustering": "task: clustering | query: ",
         },
     ),
-    _family(
-        r"mxbai-embed-(large|2d-large|xsmall)(-.*)?",
-        "huggingface.co/mixedbread-ai/mxbai-embed-large-v1",
-        {**NONE, "query": SEARCH},
-    ),
+    _family(r"mxbai-embed-(large|2d-large)(-.*)?", "huggingface.co/mixedbread-ai/mxbai-embed-large-v1", SEARCH_QUERY),
+    _family(r"mxbai-embed-xsmall(-.*)?", "huggingface.co/mixedbread-ai/mxbai-embed-xsmall-v1", NONE),
     _family(
         r"snowflake-arctic-embed(2|-[lm]-v2\.0)(-.*)?",
         "huggingface.co/Snowflake/snowflake-arctic-embed-l-v2.0",
@@ -72,14 +82,10 @@ FAMILIES = (
     _family(
         r"snowflake-arctic-embed(-(xs|s|m|m-long|l))?(-v1\.5)?(-gguf)?",
         "huggingface.co/Snowflake/snowflake-arctic-embed-m-v1.5",
-        {"query": SEARCH, "document": ""},
+        {"query": SEARCH_QUERY["query"], "document": ""},
     ),
     _family(r"bge-m3(-.*)?", "huggingface.co/BAAI/bge-m3", NONE),
-    _family(
-        r"bge-(small|base|large)(-en)?(-v1\.5)?(-gguf)?",
-        "huggingface.co/BAAI/bge-large-en-v1.5",
-        {**NONE, "query": SEARCH},
-    ),
+    _family(r"bge-(small|base|large)(-en)?(-v1\.5)?(-gguf)?", "huggingface.co/BAAI/bge-large-en-v1.5", SEARCH_QUERY),
     _family(
         r"bge-(small|base|large)-zh(-v1\.5)?(-gguf)?",
         "huggingface.co/BAAI/bge-large-zh-v1.5",
@@ -149,8 +155,20 @@ def known_prefixes(model: str, extra: Mapping[str, Prefixes]) -> Prefixes | None
 
 
 def with_prefix(text: str, prefix: str) -> str:
-    """Return the text with the prefix, unless it already starts with it."""
-    return text if text.startswith(prefix.rstrip() or prefix) else prefix + text
+    """Return the text with the prefix, unless it already starts with it, or with an instruction or title of its own."""
+    bare = prefix.strip()
+    if not bare:
+        return prefix + text
+    start = text.lstrip() if text[:1].isspace() else text
+    if start[: len(bare)].casefold() == bare.casefold():
+        return text
+    form = _own_form(prefix)
+    return text if form is not None and form.match(text) else prefix + text
+
+
+@lru_cache(maxsize=64)
+def _own_form(prefix: str) -> re.Pattern[str] | None:
+    return next((form for form in OWN_FORMS if form.match(prefix)), None)
 
 
 def _are_prefixes(value: object) -> bool:

@@ -9,15 +9,12 @@ from hypothesis import strategies as st
 
 from routers.responses.negotiation import negotiate_stream_format
 from simulator import Fault, Simulator
-from tests.api import CHAT, COMPLETIONS, GENERATE, call, fault_id, post, problem_in, serve_quietly, succeed
+from tests.api import CHAT, GENERATE, UPSTREAM_PATHS, both, call, fault_id, post, problem_in, serve_quietly, succeed
 from tests.conftest import MakeSettings
 from tests.kinds import see
 from tests.sse import EVENT_FORMS, FORMS, NDJSON, SSE, TEXT, events_in, text_of
 
-PATHS = {"generate": "/api/generate", "chat": "/api/chat"}
 SCHEMA = {"type": "object", "properties": {"keep": {"type": "boolean"}}, "required": ["keep"]}
-
-both = pytest.mark.parametrize(("endpoint", "body"), COMPLETIONS, ids=["generate", "chat"])
 
 
 def streamed(body: dict[str, Any], **fields: Any) -> dict[str, Any]:
@@ -130,7 +127,7 @@ async def test_a_stream_has_a_start_event_tokens_and_one_last_event(
     assert all(event.keys() == {"type", "text"} for event in pieces)
     assert done.keys() == {"type", "done_reason", "usage", "timings", "warnings"}
     assert (done["type"], done["done_reason"], done["warnings"]) == ("done", "stop", [])
-    (seen,) = simulator.calls_to(PATHS[endpoint])
+    (seen,) = simulator.calls_to(UPSTREAM_PATHS[endpoint])
     assert (seen.body["stream"], seen.body["model"], seen.outcome) == (True, "gpt-oss:latest", "completed")
 
 
@@ -349,7 +346,7 @@ async def test_a_failure_after_the_first_chunk_is_the_last_event(
     assert ("OLLAMA_STREAM_IDLE_TIMEOUT" in error["detail"]) is stalled
     assert error["retryable"] is False
     assert "127.0.0.1" not in error["detail"]
-    assert len(simulator.calls_to(PATHS[endpoint])) == 1
+    assert len(simulator.calls_to(UPSTREAM_PATHS[endpoint])) == 1
 
 
 @pytest.mark.parametrize("fault", AFTER, ids=fault_id)

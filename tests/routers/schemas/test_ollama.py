@@ -6,9 +6,8 @@ from pydantic import ValidationError
 
 from routers.schemas.ollama import ChatRequest, EmbeddingsRequest, GenerateRequest
 from services.completion import CompletionRequest
-from tests.api import CHAT, EMBEDDINGS, GENERATE
+from tests.api import CHAT, EMBEDDINGS, GENERATE, PIXEL
 
-PIXEL = "iVBORw0KGgo="
 SCHEMA = {"type": "object", "properties": {"keep": {"type": "boolean", "default": None}}}
 Validate = Callable[[dict[str, Any]], Any]
 MODELS: dict[str, tuple[Validate, dict[str, Any]]] = {

@@ -3,6 +3,7 @@ import pytest
 from services.ollama.types.embedding_prefixes import FAMILIES, INPUT_TYPES, known_prefixes, parse_prefixes, with_prefix
 
 SEARCH = "Represent this sentence for searching relevant passages: "
+INSTRUCT = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:"
 
 
 @pytest.mark.parametrize(
@@ -14,15 +15,19 @@ SEARCH = "Represent this sentence for searching relevant passages: "
         ("hf.co/nomic-ai/nomic-embed-text-v1.5-GGUF:Q8_0", "search_query: ", "search_document: "),
         ("embeddinggemma:300m", "task: search result | query: ", "title: none | text: "),
         ("mxbai-embed-large", SEARCH, ""),
+        ("mxbai-embed-2d-large-v1", SEARCH, ""),
+        ("mxbai-embed-xsmall-v1", "", ""),
+        ("deepset-mxbai-embed-de-large-v1", None, None),
         ("snowflake-arctic-embed:22m", SEARCH, ""),
         ("snowflake-arctic-embed2", "query: ", ""),
         ("hf.co/Snowflake/snowflake-arctic-embed-m-v2.0", "query: ", ""),
         ("bge-m3", "", ""),
         ("bge-large", SEARCH, ""),
         ("jeffh/intfloat-multilingual-e5-large-instruct", None, None),
-        ("multilingual-e5-large-instruct", f"Instruct: {SEARCH}", ""),
+        ("multilingual-e5-large-instruct", f"{INSTRUCT} ", ""),
         ("e5-base-v2", "query: ", "passage: "),
-        ("Qwen3-Embedding:0.6b", "Instruct: ", ""),
+        ("multilingual-e5-small", "query: ", "passage: "),
+        ("Qwen3-Embedding:0.6b", INSTRUCT, ""),
         ("all-minilm:33m", "", ""),
         ("bge-reranker-large", None, None),
         ("gpt-oss", None, None),
@@ -36,10 +41,7 @@ def test_a_family_is_known_by_the_name_of_its_models(model: str, query: str | No
         return
     assert prefixes is not None
     assert prefixes["document"] == document
-    if query.startswith("Instruct: "):
-        assert prefixes["query"].startswith("Instruct: Given a web search query, retrieve relevant passages")
-    else:
-        assert prefixes["query"] == query
+    assert prefixes["query"] == query
 
 
 def test_every_family_has_query_document_and_a_model_card() -> None:
@@ -80,6 +82,15 @@ def test_the_setting_adds_and_overrides_prefixes(model: str, query: str | None, 
         ("a trade", "query: ", "query: a trade"),
         ("query: a trade", "query: ", "query: a trade"),
         ("query:a trade", "query: ", "query:a trade"),
+        ("  \nquery: a trade", "query: ", "  \nquery: a trade"),
+        ("Search_Query: a trade", "search_query: ", "Search_Query: a trade"),
+        ("queries: a trade", "query: ", "query: queries: a trade"),
+        ("Instruct: Find the rule\nQuery:a trade", INSTRUCT, "Instruct: Find the rule\nQuery:a trade"),
+        ("Instruct: the new staff", INSTRUCT, f"{INSTRUCT}Instruct: the new staff"),
+        ("title: Trades | text: a trade", "title: none | text: ", "title: Trades | text: a trade"),
+        ("title: Trades", "title: none | text: ", "title: none | text: title: Trades"),
+        ("task: fact checking | query: a", "task: search result | query: ", "task: fact checking | query: a"),
+        ("a" * 100_000, "query: ", "query: " + "a" * 100_000),
         ("a trade", "", "a trade"),
         ("a trade", " ", " a trade"),
     ],
