@@ -27,7 +27,6 @@ BODIES: list[tuple[str, dict[str, Any]]] = [
     ("/api/chat", {"model": "llama9", "messages": MESSAGES}),
     ("/api/show", {"model": "llama9"}),
     ("/api/embed", {"model": "llama9", "input": "a"}),
-    ("/api/chat", {"model": MODEL, "messages": MESSAGES, "think": True}),
     ("/api/generate", {"model": MODEL, "prompt": "Hi", "options": {"temperature": "hot"}}),
     ("/api/chat", {"messages": "none"}),
     ("/api/chat", {}),
@@ -45,6 +44,14 @@ async def test_a_response_is_the_one_of_ollama(service: Api, direct: Api, path: 
     assert await seen(service, path, body) == await seen(direct, path, body)
 
 
+async def test_a_capability_that_the_model_lacks_is_rejected_with_the_status_of_ollama(
+    service: Api, direct: Api
+) -> None:
+    for api in (service, direct):
+        async with api.post("/api/chat", {"model": MODEL, "messages": MESSAGES, "think": True}) as response:
+            assert (response.status, list(await response.json())) == (400, ["error"])
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [
@@ -53,7 +60,6 @@ async def test_a_response_is_the_one_of_ollama(service: Api, direct: Api, path: 
         ("/api/chat", {"messages": MESSAGES, "format": {"type": "object", "properties": {"a": {"type": "integer"}}}}),
         ("/api/generate", {"prompt": "Hi", "logprobs": True}),
         ("/api/generate", {"prompt": ""}),
-        ("/api/chat", {"messages": MESSAGES, "think": True}),
     ],
 )
 async def test_a_complete_response_can_be_joined_from_a_streamed_one(
