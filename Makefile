@@ -92,8 +92,8 @@ lock: $(VENV)/dev.stamp ## write the lock files of the image: all packages with 
 	$(LOCK) requirements.txt --output-file requirements.lock
 	$(LOCK) requirements.txt requirements-otel.txt --output-file requirements-otel.lock
 
-bench: $(VENV)/bench.stamp ## compare the speed with a plain service and nginx
-	$(BIN) -m benchmarks
+bench: $(VENV)-bench/bench.stamp ## compare the speed with a plain service and nginx
+	$(VENV)-bench/bin/python -m benchmarks
 
 soak: $(VENV)/dev.stamp ## 10,000 requests, a third of them cancelled; detects leaks
 	$(BIN) -m tests.soak
@@ -110,8 +110,9 @@ $(VENV)/scale.stamp: requirements-scale.txt $(VENV)/dev.stamp
 	$(PIP) install --quiet -r requirements-scale.txt
 	@touch $@
 
-$(VENV)/bench.stamp: requirements-bench.txt $(VENV)/dev.stamp
-	$(PIP) install --quiet -r requirements-bench.txt
+# The packages of the image, and no others: OpenTelemetry's SDK would be looked for in each request.
+$(VENV)-bench/bench.stamp: requirements.txt requirements-bench.txt | $(VENV)-bench/pip.stamp
+	$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	@touch $@
 
 $(CLIENTS)/dev.stamp: requirements.txt requirements-dev.txt requirements-otel.txt tests/clients/requirements.txt | $(CLIENTS)/pip.stamp

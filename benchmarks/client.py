@@ -29,7 +29,7 @@ class Target:
 
     @property
     def url(self) -> str:
-        """The URL of the target."""
+        """Base URL of the server."""
         return f"http://127.0.0.1:{self.port}{self.path}"
 
     def render(self) -> bytes:

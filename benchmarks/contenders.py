@@ -100,7 +100,7 @@ logging:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A running program that listens on a port."""
+    """A contender's process, and the port it listens on."""
 
     name: str
     port: int

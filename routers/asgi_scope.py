@@ -2,8 +2,11 @@
 
 from collections.abc import Iterable
 
-from starlette._utils import get_route_path as starlette_route_path
+# The router uses this function: an access check that parsed the path differently could be bypassed.
+from starlette._utils import get_route_path
 from starlette.types import Scope
+
+__all__ = ["first_header", "get_route_path", "pass_route_on", "with_connection_close"]
 
 
 def first_header(scope: Scope, name: bytes) -> bytes:
@@ -18,14 +21,6 @@ def with_connection_close(scope: Scope, headers: Iterable[tuple[bytes, bytes]]) 
     """Return response headers with `Connection: close`; unchanged for HTTP/2, which has no such header."""
     kept = [header for header in headers if header[0].lower() != b"connection"]
     return [*kept, (b"connection", b"close")] if scope["http_version"].startswith("1") else kept
-
-
-def get_route_path(scope: Scope) -> str:
-    """Return the path without the `root_path` that a server or mount adds.
-
-    This is the function that the router uses: an access check that parsed the path differently could be bypassed.
-    """
-    return starlette_route_path(scope)
 
 
 def pass_route_on(inner: Scope, scope: Scope) -> None:

@@ -44,15 +44,16 @@ class DirectRoute(APIRoute):
         self._body_model: type[BaseModel] | None = hints.pop("body", None)
         hints.pop("return", None)
         self._is_direct = hints == {"service": OllamaService, "shutdown": Shutdown}
-        self._has_one_path = not self.param_convertors
+        self._fixed_path = self.path.partition("{")[0]
         if self._body_model is not None and not self._is_direct:
             raise TypeError(f"{self.name} must have the parameters body, service and shutdown")
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Match a request; FastAPI is asked only if the path is equal, as the router asks the routes one by one."""
-        if self._has_one_path and get_route_path(scope) != self.path:
-            return Match.NONE, {}
-        return super().matches(scope)
+        """Match a request; FastAPI's expression is used only if the fixed part of the path is equal."""
+        path = get_route_path(scope)
+        if path.startswith(self._fixed_path) and (self.param_convertors or len(path) == len(self._fixed_path)):
+            return super().matches(scope)
+        return Match.NONE, {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""

@@ -3,12 +3,10 @@
 Over 300 lines, as the overloads repeat the signatures that the in-process API promises.
 """
 
-import logging
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from copy import deepcopy
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, overload
 
 from config import Settings, get_settings
 from services.completion import Completion, CompletionRequest, CompletionStream, ResolvedModel
@@ -22,18 +20,12 @@ from services.ollama.raw_response import RawResponse
 from services.ollama.types.embedding_prefixes import InputType
 from services.operation import OnOperation, Operation, count_attempt
 from services.per_loop import PerLoop
-from services.requests.attempts import Attempt
+from services.requests.completions import complete, stream
 from services.requests.embedding import EmbeddingRequest, embed
-from services.requests.model_selection import ModelSelection
 from services.requests.relay import relay
-from services.requests.request_builder import check_format, check_num_ctx
 from services.serving_server import note_server
 from services.stuck_models.healing import StuckReport
 from services.upstream import Health, Outcomes, ServiceStats, Upstream, client_options
-
-logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 class OllamaService:
@@ -277,30 +269,7 @@ class OllamaService:
         Raises:
             OllamaError: if it fails.
         """
-        upstream = await self._upstreams.get()
-        requested = request.model or self.settings.default_model
-
-        async def attempt(resolved: ResolvedModel, model: str) -> Completion:
-            _note_model(operation, resolved)
-            return await Attempt(upstream, self.settings, request, resolved, model).complete()
-
-        with upstream.tracked(request.path, requested) as operation:
-            check_num_ctx(self.settings, request)
-            upstream.breaker.check()
-            selection = ModelSelection(upstream, self.settings)
-            target = await selection.choose(request)
-            check_format(request, runs_llama_server=upstream.runs_llama_server)
-            upstream.stuck_models.check(target[1])
-            _note_model(operation, target[0])
-            async with upstream.limiter.slot():
-                try:
-                    completion = await selection.run(request, target, attempt)
-                except OllamaError as error:
-                    upstream.outcomes.failed(error)
-                    raise
-            operation.complete(completion.done)
-        upstream.outcomes.succeeded()
-        return completion
+        return await complete(await self._upstreams.get(), self.settings, request)
 
     @asynccontextmanager
     async def stream(
@@ -313,37 +282,8 @@ class OllamaService:
         Raises:
             OllamaError: if it fails before its first chunk.
         """
-        upstream = await self._upstreams.get()
-        requested = request.model or self.settings.default_model
-
-        async def attempt(resolved: ResolvedModel, model: str) -> CompletionStream:
-            chosen(resolved)
-            _note_model(operation, resolved)
-            stream = await Attempt(upstream, self.settings, request, resolved, model).open_stream(stack)
-            operation.first_chunk_at = time.monotonic()
-            return stream
-
-        with upstream.tracked(request.path, requested) as operation:
-            check_num_ctx(self.settings, request)
-            upstream.breaker.check()
-            selection = ModelSelection(upstream, self.settings)
-            target = await selection.choose(request)
-            check_format(request, runs_llama_server=upstream.runs_llama_server)
-            upstream.stuck_models.check(target[1])
-            chosen(target[0])
-            _note_model(operation, target[0])
-            async with upstream.limiter.slot(), AsyncExitStack() as stack:
-                stream = None
-                try:
-                    stream = await selection.run(request, target, attempt)
-                    yield stream
-                except OllamaError as error:
-                    upstream.outcomes.failed(error)
-                    raise
-                finally:
-                    if stream is not None and stream.done is not None:
-                        operation.complete(stream.done)
-                        upstream.outcomes.succeeded()
+        async with stream(await self._upstreams.get(), self.settings, request, chosen) as opened:
+            yield opened
 
     async def relay(self, path: str, data: bytes, model: str | None = None) -> AbstractAsyncContextManager[RawResponse]:
         """Relay a request of Ollama's own API unchanged; entering the context waits for a slot and the response.
@@ -393,11 +333,6 @@ class OllamaService:
             keep_alive=keep_alive,
         )
         return await embed(await self._upstreams.get(), self.settings, request)
-
-
-def _note_model(operation: Operation, resolved: ResolvedModel) -> None:
-    operation.model = resolved.model
-    operation.fallback = resolved.fallback
 
 
 def _without_none(**values: Any) -> dict[str, Any]:

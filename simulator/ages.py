@@ -1,4 +1,4 @@
-"""What Ollama says differently since 0.30, whose models run in llama-server."""
+"""Responses that differ between Ollama versions: before 0.30, and since, when models run in llama-server."""
 
 from collections.abc import Mapping
 from typing import Any, Literal

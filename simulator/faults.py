@@ -1,4 +1,4 @@
-"""Fault injection: what goes wrong, for which requests, and how often."""
+"""Fault injection: kinds of faults, and the requests that get them."""
 
 import asyncio
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The models that run: loading, unloading, and slots lost to a cancel."""
+"""Loaded models: loading, unloading, and slots that a cancelled request leaves occupied."""
 
 import asyncio
 import random
@@ -27,19 +27,19 @@ class _Runner:
     idle_at: datetime | None = None
     """When it last had nothing to do; None until it first has."""
     requests: int = 0
-    """How many hold it; it is not unloaded before they have ended."""
+    """Number of requests in flight; the model is unloaded only after they have ended."""
     has_lost_slot: bool = False
 
     @property
     def expires_at(self) -> datetime:
-        """As /api/ps tells it: it does not move while requests are at work, unless it was never idle."""
+        """The expiry in /api/ps; constant while requests are in flight, unless the model was never idle."""
         seconds = self.keep_alive_seconds
         left = _FOR_EVER if seconds < 0 or seconds > _FOR_EVER.total_seconds() else timedelta(seconds=seconds)
         return (self.idle_at or datetime.now(UTC)) + left
 
     @property
     def is_over(self) -> bool:
-        """Whether it is to be unloaded now."""
+        """Whether the model must be unloaded now."""
         return not self.requests and self.idle_at is not None and self.expires_at <= datetime.now(UTC)
 
 
@@ -52,9 +52,9 @@ class Runners:
 
     load_seconds: float
     lost_slot_probability: float = 0.0
-    """That a cancel in mid-stream costs the model its slot."""
+    """The probability that cancelling a stream leaves the model without its slot."""
     loads: Counter[str] = field(default_factory=Counter)
-    """How often each model was loaded, by its listed name."""
+    """Number of loads by model, under its listed name."""
     _running: dict[str, _Runner] = field(default_factory=dict)
     _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
     _held: dict["asyncio.Task[Any] | None", _Runner] = field(default_factory=dict)
@@ -89,7 +89,7 @@ class Runners:
             await asyncio.get_running_loop().create_future()
 
     def release(self, *, cancelled_in_stream: bool) -> None:
-        """End the running task's hold on a model, if it has one."""
+        """Release the model that the current task uses, if any."""
         runner = self._held.pop(asyncio.current_task(), None)
         if runner is None:
             return
@@ -100,7 +100,7 @@ class Runners:
             runner.idle_at = datetime.now(UTC)
 
     def lose_slot(self, model: Model) -> None:
-        """Let a model that runs lose its slot.
+        """Make a loaded model lose its slot.
 
         Raises:
             KeyError: It does not run.
@@ -108,7 +108,7 @@ class Runners:
         self._alive()[model.weights].has_lost_slot = True
 
     def crash(self, model: Model) -> None:
-        """Forget a model that runs, whatever it does."""
+        """Unload a model at once, even if requests are in flight."""
         self._running.pop(model.weights, None)
 
     def unload(self, model: Model) -> None:

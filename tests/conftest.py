@@ -1,6 +1,7 @@
 import asyncio
 import faulthandler
 import gc
+import logging
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
@@ -115,3 +116,14 @@ async def url(make_settings: MakeSettings) -> AsyncIterator[str]:
     """The address of the service with default settings, in front of the simulator."""
     async with serve(create_app(make_settings())) as url:
         yield url
+
+
+@pytest.fixture
+async def quiet(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
+    """Check that disconnects log no errors and no tracebacks."""
+    loud: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: loud.append(context))
+    yield
+    logged = caplog.get_records("call")  # `records` are only those since the test ended
+    loud += [record.getMessage() for record in logged if record.levelno > logging.WARNING or record.exc_info]
+    assert loud == []

@@ -1,4 +1,4 @@
-"""A receiver of traces by OTLP over HTTP, as a collector is one."""
+"""Receiver of traces over OTLP/HTTP, like a collector."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +16,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 @dataclass
 class Receiver:
-    """What was received so far."""
+    """The received requests."""
 
     url: str = ""
     bodies: list[bytes] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What `/metrics` shows, read as Prometheus reads it."""
+"""Scrapes of `/metrics`, parsed with Prometheus's own parser."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -33,7 +33,7 @@ class ServiceProcess:
 
     @property
     def resident_kb(self) -> int:
-        """Its resident memory in bytes."""
+        """Its resident memory in kilobytes."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0])
 

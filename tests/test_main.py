@@ -1,4 +1,4 @@
-"""The app: import, startup, shutdown and custom exception handlers."""
+"""Import, startup, shutdown and custom exception handlers of `main.app`."""
 
 import asyncio
 import gc
@@ -181,7 +181,7 @@ async def test_without_handlers_an_unexpected_error_is_an_internal_error(
 
 @pytest.fixture
 def without_unix(tmp_path: Path) -> Path:
-    """A program that starts the service without the modules and signals that Windows lacks."""
+    """A program that starts the service without Unix-only modules and signals."""
     program = tmp_path / "elsewhere.py"
     program.write_text(
         "import runpy, signal, sys\n"

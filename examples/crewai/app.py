@@ -93,14 +93,14 @@ app = FastAPI(title="Agents", lifespan=lifespan)
 
 
 class ArticleRequest(BaseModel):
-    """What to write about."""
+    """The topic of an article."""
 
     topic: str = Field(min_length=1, max_length=500)
 
 
 @app.post("/articles")
 async def write_article(body: ArticleRequest, request: Request) -> JSONResponse:
-    """Have the crew write an article; a client that leaves ends the run, and with it the model's answer."""
+    """Have the crew write an article; if the client disconnects, the run and its generation stop."""
     run = asyncio.create_task(request.app.state.crew.run(body.topic))
     left = asyncio.create_task(_client_left(request))
     try:
@@ -119,7 +119,7 @@ async def write_article(body: ArticleRequest, request: Request) -> JSONResponse:
 
 @app.get("/health")
 async def health(request: Request) -> JSONResponse:
-    """Tell whether the agents are initialized."""
+    """Return whether the agents are initialized."""
     is_ready = request.app.state.crew.is_ready
     return JSONResponse({"crewai_agents": "initialized" if is_ready else "not_initialized"}, 200 if is_ready else 503)
 

@@ -36,7 +36,7 @@ POINTS = {"Josh Allen": [24.1, 31.7, 18.9], "Bijan Robinson": [19.4, 8.2, 22.0],
 
 
 class Article(BaseModel):
-    """What the writer makes of the researcher's notes."""
+    """The article that the writer produces from the researcher's notes."""
 
     headline: str = Field(description="At most ten words.")
     body: str = Field(description="Two paragraphs.")
@@ -44,7 +44,7 @@ class Article(BaseModel):
 
 
 class ServedModels(BaseInterceptor[httpx.Request, httpx.Response]):
-    """Notes which model answered each call: the service says so in headers, of which crewai passes nothing on."""
+    """Records which model responded to each call, from the service's headers, which crewai does not expose."""
 
     def __init__(self) -> None:
         self.names: list[str] = []

@@ -47,7 +47,7 @@ class FileStore:
 
 
 class WeaviateStore:
-    """Vectors in a class of a Weaviate, which makes none itself."""
+    """Vectors in a class of a Weaviate without a vectorizer."""
 
     def __init__(self, name: str) -> None:
         self.name = name

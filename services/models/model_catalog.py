@@ -29,6 +29,8 @@ class _Snapshot(NamedTuple):
     models: list[dict[str, Any]]
     by_exact_name: dict[str, dict[str, Any]]
     installed: dict[ModelName, str]
+    by_usual_name: dict[str, str]
+    """Exact names by exact and by short name: most requests use these, and parsing a name takes 1 µs."""
     taken_at: float
 
 
@@ -92,6 +94,8 @@ class ModelCatalog:
             OllamaError: if the list could not be read.
             ValueError: if it is not a valid model name.
         """
+        if self._is_fresh() and (exact := self._usual(name)) is not None:
+            return exact
         wanted = ModelName.parse(name)
         installed = await self._installed()
         if wanted not in installed and not wanted.is_cloud:
@@ -117,6 +121,8 @@ class ModelCatalog:
         """Return the exact name of a model in the cached list, and None for any other name; asks nobody."""
         if name is None or self._snapshot is None:
             return None
+        if (exact := self._usual(name)) is not None:
+            return exact
         try:
             return self._snapshot.installed.get(ModelName.parse(name))
         except ValueError:
@@ -133,6 +139,9 @@ class ModelCatalog:
     def invalidate(self) -> None:
         """Mark the list as outdated; the next caller refreshes it."""
         self._invalidated = True
+
+    def _usual(self, name: str) -> str | None:
+        return self._snapshot.by_usual_name.get(name) if self._snapshot else None
 
     async def _installed(self) -> dict[ModelName, str]:
         snapshot = self._snapshot
@@ -170,7 +179,8 @@ class ModelCatalog:
         installed: dict[ModelName, str] = {}
         for name in models:
             installed.setdefault(ModelName.parse(name), name)
-        self._snapshot = _Snapshot(list(models.values()), models, installed, time.monotonic())
+        usual = {short_name(name): name for name in installed.values()} | {name: name for name in installed.values()}
+        self._snapshot = _Snapshot(list(models.values()), models, installed, usual, time.monotonic())
         self._invalidated = False
         self._failure = None
         return self._snapshot

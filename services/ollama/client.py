@@ -20,7 +20,7 @@ from services.ollama.errors import (
     OllamaResponseError,
     OllamaUnavailableError,
 )
-from services.ollama.gateway import error_for, model_header, served_by, server_header
+from services.ollama.gateway import FromServer, error_for, model_header, served_by, server_header
 from services.ollama.parsing.ndjson import without_context
 from services.ollama.raw_response import RawResponse
 from services.ollama.retry import RETRYABLE, retry
@@ -128,7 +128,7 @@ class OllamaClient:
         """
         async with deadline(self._options.request_timeout, "OLLAMA_REQUEST_TIMEOUT", "its response"):
             response = await self._send(path, body)
-            with _FromServer(response):
+            with FromServer(response.headers):
                 document = _parsed(await response.read())
         if not isinstance(document, dict):
             raise invalid_response()
@@ -150,7 +150,7 @@ class OllamaClient:
             response = await self._send(path, body)
             reader = StreamReader(response, idle_seconds or self._options.stream_idle_timeout)
             try:
-                with _FromServer(response):
+                with FromServer(response.headers):
                     await reader.read_first()
             except BaseException:
                 reader.close()
@@ -275,23 +275,9 @@ async def _checked(response: Response) -> Response:
             body = await response.read()
         except OllamaError:
             body = b""  # the status alone is enough
-        with _FromServer(response):
+        with FromServer(response.headers):
             raise error_for(response.status, body, response.headers)
     return response
-
-
-class _FromServer:
-    """Adds to an error the server that the response came from; a class, as a generator would cost more."""
-
-    def __init__(self, response: Response) -> None:
-        self._response = response
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, OllamaResponseError):
-            error.server = served_by(self._response.headers)
 
 
 def _parsed(body: bytes) -> Any:

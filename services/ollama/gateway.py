@@ -1,14 +1,14 @@
 """Headers between the service and a gateway in front of several Ollama servers, such as HAProxy.
 
 `X-Served-By` in a response names the server that sent it. In a request it asks for that server. `X-Gateway-Error` in a
-503 tells why the gateway passed the request to no server: `no-server` or `queue-timeout`.
+503 says why the gateway passed the request to no server: `no-server` or `queue-timeout`.
 """
 
 import re
 from collections.abc import Mapping
 
 from services.ollama.error_mapping import error_from_response
-from services.ollama.errors import GatewayQueueTimeoutError, OllamaError, OllamaUnavailableError
+from services.ollama.errors import GatewayQueueTimeoutError, OllamaError, OllamaResponseError, OllamaUnavailableError
 from services.ollama.retry import parse_retry_after
 from services.ollama.types.model_names import ModelName
 
@@ -21,6 +21,23 @@ def served_by(headers: Mapping[str, str]) -> str | None:
     """Return the name of the server that sent a response; None without a gateway, or if it is not a plain name."""
     name = headers.get(SERVED_BY, "")
     return name if SERVER_NAME.fullmatch(name) else None
+
+
+class FromServer:
+    """Context in which errors get the server that a response with these headers came from.
+
+    A class, as a generator would cost more.
+    """
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = headers
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, OllamaResponseError):
+            error.server = served_by(self._headers)
 
 
 def error_for(status: int, body: bytes, headers: Mapping[str, str]) -> OllamaError:

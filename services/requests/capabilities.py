@@ -7,7 +7,6 @@ import orjson
 
 from config import Settings
 from services.ollama.errors import MissingCapabilityError
-from services.ollama.parsing.raw_figures import model_in
 from services.ollama.types.model_names import short_name
 from services.requests.request_builder import requested_model
 from services.upstream import Upstream
@@ -73,16 +72,17 @@ async def check_capabilities(
             raise MissingCapabilityError(detail, field=need.field)
 
 
-async def check_relayed(upstream: Upstream, settings: Settings, path: str, data: bytes) -> None:
+async def check_relayed(upstream: Upstream, settings: Settings, path: str, data: bytes, model: str | None) -> None:
     """Reject a request of Ollama's own API that its model cannot serve.
 
-    It is parsed only if the model is not known to have what the request may require.
+    It is parsed only if the model, as the beginning of the request names it, is not known to have what the request may
+    require.
 
     Raises:
         MissingCapabilityError: if the model lacks a capability.
         InvalidRequestError: if the name of the model is not valid; only if the request had to be parsed.
     """
-    name = upstream.catalog.cached_exact_name(model_in(data))
+    name = upstream.catalog.cached_exact_name(model)
     known = upstream.facts.known_capabilities(name) if name is not None else None
     if not _may_lack(known, upstream.runs_llama_server, path, data):
         return

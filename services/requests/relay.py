@@ -31,7 +31,7 @@ async def relay(
     """
     with upstream.tracked(path, model_in(data)) as operation:
         upstream.breaker.check()
-        await check_relayed(upstream, settings, path, data)
+        await check_relayed(upstream, settings, path, data, operation.requested_model)
         upstream.stuck_models.check(None, data)
         operation.model = operation.requested_model
         async with upstream.limiter.slot():

@@ -46,7 +46,7 @@ class Agents:
 
 @pytest.fixture(scope="session")
 def agents_python() -> str:
-    """The interpreter that has crewai."""
+    """Path of the Python with crewai installed."""
     path = os.environ.get("AGENTS_PYTHON")
     if path is None:
         pytest.skip("needs examples/crewai/requirements.txt in an environment of its own (make test-agents)")

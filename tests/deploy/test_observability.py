@@ -1,4 +1,4 @@
-"""What people see who have the dashboard and the alerts alone."""
+"""The Grafana dashboard and Prometheus alerts during outages."""
 
 import asyncio
 import json

@@ -37,7 +37,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _label(binary: str) -> str:
-    """Return what tells the versions apart: the folder that holds `bin/ollama`."""
+    """Return the name of the installation: the folder that contains `bin/ollama`."""
     return Path(binary).parent.parent.name
 
 
@@ -75,7 +75,7 @@ async def upstream(
     servers: dict[str, OllamaServer],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Upstream]:
-    """Each of them in turn: what a test finds true of one must be true of the others."""
+    """Each upstream in turn."""
     wanted: str = request.param
     if wanted in SIMULATORS:
         async with Simulator(age=SIMULATORS[wanted]) as simulator:

@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.api import PIXEL
 from tests.integration.upstreams import Api
 
 MODEL = "llama3.1"
@@ -80,6 +81,26 @@ async def lasting(api: Api, path: str, body: dict[str, Any]) -> tuple[int, str, 
         document = await response.json()
         fields = {name: value for name, value in document.items() if not VOLATILE.match(f'"{name}":0,'.encode())}
         return response.status, response.headers["Content-Type"], fields
+
+
+@pytest.mark.parametrize(
+    ("fields", "capability"),
+    [
+        ({"messages": MESSAGES, "think": True}, "thinking"),
+        ({"messages": [MESSAGES[0] | {"images": [PIXEL]}]}, "vision"),
+        ({"messages": MESSAGES, "model": EMBEDDING_MODEL}, "completion"),
+    ],
+    ids=["thinking", "vision", "completion"],
+)
+async def test_a_request_that_the_model_cannot_serve_is_rejected(
+    service: Api, fields: dict[str, Any], capability: str
+) -> None:
+    """Before 0.30, Ollama itself responds to an image as if it were not there."""
+    async with service.get("/api/ollama/models/" + EMBEDDING_MODEL) as response:
+        assert response.status == 200
+    async with service.post("/api/chat", {"model": MODEL} | fields) as response:
+        assert response.status == 400
+        assert f"does not support {capability}" in (await response.json())["error"]
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]"])

@@ -1,4 +1,4 @@
-"""The acceptance tests of the story, with its imports as it writes them: on the simulator and on an actual Ollama."""
+"""Acceptance tests of the in-process and REST API, with the simulator and with a real Ollama."""
 
 from collections.abc import AsyncIterator
 
@@ -11,7 +11,7 @@ from tests.integration.upstreams import Upstream
 
 @pytest.fixture(autouse=True)
 async def _process_in_front_of_the_upstream(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    """Let the settings of this process, and so the singleton, name the upstream."""
+    """Point the settings of this process, and so the singleton, at the upstream."""
     monkeypatch.setenv("OLLAMA_BASE_URL", upstream.url)
     get_settings.cache_clear()
     yield

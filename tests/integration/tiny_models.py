@@ -52,7 +52,7 @@ _LLAMA_TEMPLATE = (
 
 @dataclass(frozen=True)
 class TinyModel:
-    """A model to make: the name it is installed under and how its file is written."""
+    """A tiny model: its name, and the function that writes its file."""
 
     name: str
     seed: int

@@ -1,12 +1,7 @@
 """Client disconnects at any point of a request: within a second all work for it has stopped."""
 
 import asyncio
-import gc
-import json
 import logging
-import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -15,15 +10,14 @@ import pytest
 from main import create_app
 from middleware import client_disconnect
 from middleware.client_disconnect import QUICK_SECONDS
-from services.ollama_service import OllamaService
 from simulator import Fault, Simulator
 from tests.conftest import MakeSettings
+from tests.disconnects import asking, connect, wire
 from tests.kinds import (
     EMBEDDINGS,
     KINDS,
     NATIVE_WHOLE,
     NATIVES,
-    PATIENCE_SECONDS,
     STREAMED_NDJSON,
     STREAMED_SSE,
     WHOLE,
@@ -35,47 +29,9 @@ from tests.kinds import (
 )
 from tests.serving import serve
 
+pytestmark = pytest.mark.usefixtures("quiet")
 EVERY_KIND = [*KINDS, *NATIVES]
 every_kind = pytest.mark.parametrize("kind", EVERY_KIND, ids=lambda kind: kind.name)
-
-
-@pytest.fixture
-async def quiet(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
-    """Check that disconnects log no errors and no tracebacks."""
-    loud: list[object] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: loud.append(context))
-    yield
-    logged = caplog.get_records("call")  # `records` are only those since the test ended
-    loud += [record.getMessage() for record in logged if record.levelno > logging.WARNING or record.exc_info]
-    assert loud == []
-
-
-pytestmark = pytest.mark.usefixtures("quiet")
-
-
-@asynccontextmanager
-async def asking(kind: Kind, client: aiohttp.ClientSession, url: str, **more: Any) -> AsyncIterator[asyncio.Task[Any]]:
-    """Start a request, and close its connection at the end."""
-    task = asyncio.create_task(see(kind.ask(client, url, **more)))
-    try:
-        yield task
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-def wire(kind: Kind, **headers: str) -> bytes:
-    """Write a request as bytes."""
-    body = json.dumps(kind.body).encode()
-    lines = {"Host": "service", "Content-Type": "application/json", "Accept": kind.accept} | headers
-    lines |= {"Content-Length": str(len(body))}
-    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-    return f"POST {kind.prefix}/{kind.path} HTTP/1.1\r\n{head}\r\n".encode() + body
-
-
-async def connect(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    host, _, port = url.removeprefix("http://").partition(":")
-    return await asyncio.open_connection(host, int(port))
 
 
 @every_kind
@@ -300,98 +256,6 @@ async def test_before_monitoring_starts(
     await nothing_is_left(client, url, simulator)
 
 
-async def test_with_a_reset(simulator: Simulator, client: aiohttp.ClientSession, url: str) -> None:
-    simulator.fault(Fault(hang=True))
-    _reader, writer = await connect(url)
-    writer.write(wire(STREAMED_SSE))
-    call = await simulator.received("/api/generate")
-    tcp: socket.socket = writer.get_extra_info("socket")
-    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
-    writer.transport.abort()
-    await until(call.ended_event.is_set)
-    await nothing_is_left(client, url, simulator)
-
-
-async def test_a_half_closed_connection_counts_as_a_disconnect(
-    simulator: Simulator, client: aiohttp.ClientSession, url: str
-) -> None:
-    """As in Go's server: a half-closed connection cannot be distinguished from a closed one."""
-    simulator.fault(Fault(hang=True))
-    _reader, writer = await connect(url)
-    writer.write(wire(STREAMED_SSE))
-    call = await simulator.received("/api/generate")
-    writer.write_eof()
-    await until(call.ended_event.is_set)
-    assert call.outcome == "client_gone"
-    await nothing_is_left(client, url, simulator)
-    writer.close()
-
-
-@pytest.mark.parametrize("kind", [STREAMED_NDJSON, STREAMED_SSE], ids=lambda kind: kind.name)
-async def test_with_a_pipelined_request_during_a_stream(
-    simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind
-) -> None:
-    simulator.seconds_per_token = 0.002
-    simulator.fault(Fault(endless=True))
-    reader, writer = await connect(url)
-    writer.write(wire(kind) + wire(kind))
-    assert b"200" in await reader.readline()
-    call = await simulator.received("/api/generate")
-    writer.close()
-    await until(call.ended_event.is_set)
-    await nothing_is_left(client, url, simulator)
-
-
-async def test_pipelined_requests_are_answered_in_order(simulator: Simulator, url: str) -> None:
-    reader, writer = await connect(url)
-    writer.write(wire(WHOLE) + wire(STREAMED_NDJSON) + wire(EMBEDDINGS, Connection="close"))
-    answers = await reader.read()
-    writer.close()
-    assert answers.count(b"HTTP/1.1 200 OK") == 3
-    assert answers.index(b'"success":true,"response"') < answers.index(b'"type":"done"') < answers.index(b'"dimension"')
-    assert [call.path for call in simulator.calls if call.method == "POST"] == [
-        "/api/generate", "/api/generate", "/api/embed",
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-async def test_the_connection_of_an_http_1_0_client_is_closed_after_the_response(
-    simulator: Simulator, client: aiohttp.ClientSession, url: str, kind: Kind
-) -> None:
-    reader, writer = await connect(url)
-    writer.write(wire(kind).replace(b"HTTP/1.1", b"HTTP/1.0"))
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        answer = await reader.read()
-    writer.close()
-    head, _, body = answer.partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 200 OK")
-    assert b"\r\nconnection: close" in head
-    if not kind.is_stream:
-        assert json.loads(body)["success"] is True
-    else:
-        assert b"\r\ntransfer-encoding" not in head  # HTTP/1.0 knows no chunks
-        assert body
-    await nothing_is_left(client, url, simulator)
-
-
-async def test_one_connection_serves_many_requests(simulator: Simulator, url: str) -> None:
-    opened = 0
-
-    async def count(*_: object) -> None:
-        nonlocal opened
-        opened += 1
-
-    trace = aiohttp.TraceConfig()
-    trace.on_connection_create_end.append(count)
-    async with aiohttp.ClientSession(trace_configs=[trace]) as client:
-        for kind in KINDS * 3:
-            seen = await see(kind.ask(client, url))
-            assert (seen.status, seen.cut) == (200, False)
-        assert opened == 1
-        await nothing_is_left(client, url, simulator)
-    assert all(call.outcome == "completed" for call in simulator.calls)
-
-
 async def test_a_disconnect_does_not_count_as_a_failure(
     make_settings: MakeSettings, simulator: Simulator, client: aiohttp.ClientSession
 ) -> None:
@@ -414,78 +278,3 @@ async def test_a_disconnect_logs_one_line_without_a_warning(
     (line,) = [record for record in caplog.records if "/api/ollama/generate" in record.getMessage()]
     assert "status=499" in line.getMessage()
     assert line.levelno == logging.INFO
-
-
-# In process
-
-
-def streams(service: OllamaService) -> list[Callable[[], Any]]:
-    return [
-        lambda: service.generate("llama3.1", "hello", stream=True),
-        lambda: service.chat("llama3.1", [{"role": "user", "content": "hello"}], stream=True),
-    ]
-
-
-@pytest.mark.parametrize("which", [0, 1])
-async def test_a_stream_closed_early_closes_its_upstream(
-    make_settings: MakeSettings, simulator: Simulator, which: int
-) -> None:
-    simulator.seconds_per_token = 0.002
-    simulator.fault(Fault(endless=True))
-    service = OllamaService(make_settings())
-    texts = await streams(service)[which]()
-    async for text in texts:
-        assert text
-        break
-    await texts.aclose()
-    assert await service.queue_stats() == (0, 0)
-    await until(lambda: simulator.open_calls == 0)
-    await service.disconnect()
-
-
-async def test_a_stream_dropped_unread_releases_its_slot(make_settings: MakeSettings, simulator: Simulator) -> None:
-    simulator.seconds_per_token = 0.002
-    simulator.fault(Fault(endless=True))
-    service = OllamaService(make_settings())
-    never_begun = await service.generate("llama3.1", "hello", stream=True)
-    dropped = await service.generate("llama3.1", "hello", stream=True)
-    assert await anext(dropped)
-    assert await service.queue_stats() == (1, 0)
-    del never_begun, dropped
-    gc.collect()
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while await service.queue_stats() != (0, 0):
-            await asyncio.sleep(0.005)
-    await until(lambda: simulator.open_calls == 0)
-    await service.disconnect()
-
-
-async def test_a_cancelled_task_closes_its_upstream(make_settings: MakeSettings, simulator: Simulator) -> None:
-    simulator.fault(Fault(hang=True, times=None))
-    service = OllamaService(make_settings())
-    tasks = [
-        asyncio.create_task(service.generate("llama3.1", "hello")),
-        asyncio.create_task(service.chat("llama3.1", [{"role": "user", "content": "hello"}])),
-        asyncio.create_task(service.generate_embeddings("hello")),
-    ]
-    for path in ("/api/generate", "/api/chat", "/api/embed"):
-        await simulator.received(path)
-    for task in tasks:
-        task.cancel()
-    results = await asyncio.gather(*tasks, return_exceptions=True)
-    assert {type(result) for result in results} == {asyncio.CancelledError}
-    assert await service.queue_stats() == (0, 0)
-    await until(lambda: simulator.open_calls == 0)
-    await service.disconnect()
-
-
-async def test_a_timeout_of_the_caller_is_raised_as_a_timeout(
-    make_settings: MakeSettings, simulator: Simulator
-) -> None:
-    simulator.fault(Fault(hang=True))
-    service = OllamaService(make_settings())
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.1):
-            await service.generate("llama3.1", "hello")
-    assert await service.queue_stats() == (0, 0)
-    await service.disconnect()

@@ -1,4 +1,4 @@
-"""Weaviate and the agents in /health: each by a GET of its own, which must not hold the probe up."""
+"""Weaviate and CrewAI in `/health`: checked with one GET each, within their timeouts."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ SLACK = 4  # for a busy machine
 
 
 class Neighbour:
-    """A server that gives `answer` below one exact path, as Weaviate does, and 501 elsewhere; None is silence."""
+    """A server with `answer` at one path, as Weaviate, and 501 at others; it does not respond if `answer` is None."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -41,7 +41,7 @@ class Neighbour:
 
     @property
     def paths(self) -> list[str]:
-        """What was asked for."""
+        """The paths that were requested."""
         return [head.split(" ")[1] for head in self.heads]
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Health responds in time whatever Ollama and other requests do."""
+"""`/health` responds in time under load and while Ollama hangs."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""No body blocks the event loop for long or takes much more memory than its size."""
+"""Large bodies: time on the event loop, and memory."""
 
 import asyncio
 import base64

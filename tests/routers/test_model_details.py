@@ -6,6 +6,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from main import create_app
 from simulator import Fault, Simulator
@@ -78,6 +79,24 @@ async def test_properties_are_requested_once(client: aiohttp.ClientSession, url:
 @pytest.mark.parametrize("name", ["GPT-OSS:latest", "library/gpt-oss", "registry.ollama.ai/library/gpt-oss/"])
 async def test_a_model_is_found_by_any_of_its_names(client: aiohttp.ClientSession, url: str, name: str) -> None:
     assert (await details(client, url, name))["model"] == "gpt-oss:latest"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hf.co/acme/Embedder-GGUF:Q8_0",
+        "hf.co%2Facme%2FEmbedder-GGUF%3AQ8_0",
+        "HF.CO/acme/embedder-gguf:q8_0",
+        "hf.co/acme/Embedder-GGUF:Q8_0/",
+    ],
+)
+async def test_a_name_may_contain_slashes_and_a_tag(
+    client: aiohttp.ClientSession, url: str, simulator: Simulator, name: str
+) -> None:
+    simulator.install("hf.co/acme/Embedder-GGUF:Q8_0", ["embedding"])
+    async with client.get(URL(f"{url}/api/ollama/models/{name}", encoded=True)) as response:
+        assert (response.status, (await response.json())["model"]) == (200, "hf.co/acme/Embedder-GGUF:Q8_0")
+    problem_in(await get(client, f"{url}/api/ollama/models/hf.co/acme/Embedder-GGUF"), "model_not_found")
 
 
 async def test_a_copy_of_a_loaded_model_is_loaded(

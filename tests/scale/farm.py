@@ -22,7 +22,7 @@ STREAMS = [STREAMED_SSE, STREAMED_NDJSON]
 
 @dataclass
 class Farm:
-    """What runs."""
+    """The running processes."""
 
     servers: list[Simulator]
     replicas: list[ServiceProcess]
@@ -106,7 +106,7 @@ def haproxy_program() -> str | None:
 async def load(
     ask: Callable[[Kind], Awaitable[Seen]], *, clients: int, each: int, kinds: list[Kind] = KINDS
 ) -> list[tuple[Kind, Seen]]:
-    """Let clients send requests one after another, and return what they saw."""
+    """Run clients that send one request after the other; return their responses."""
     seen: list[tuple[Kind, Seen]] = []
 
     async def work(number: int) -> None:

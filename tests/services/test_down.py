@@ -41,7 +41,7 @@ def check_unavailable(seen: Seen, *, at_once: bool | None = None) -> None:
 
 @pytest.fixture
 def silent_port() -> Iterator[int]:
-    """A port that accepts no connections, as its backlog is full."""
+    """A port whose backlog is full, so that connecting times out."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(0)

@@ -1,4 +1,4 @@
-"""Several Ollama servers behind HAProxy: what it tells is understood, and it is told what it needs to know."""
+"""Several Ollama servers behind HAProxy: its responses, and the headers it needs."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Faults on demand."""
+"""Fault injection."""
 
 import asyncio
 import json

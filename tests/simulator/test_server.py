@@ -1,4 +1,4 @@
-"""The server: recorded calls, disconnects, start and stop."""
+"""The simulator's server: recorded calls, disconnects, start and stop."""
 
 import asyncio
 import contextlib

@@ -1,6 +1,7 @@
 """Requests generated from openapi.json get documented responses and cause no bug."""
 
 import asyncio
+from functools import cache
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.core.transport import Response
 
+from config import Settings
 from main import create_app
 from simulator import Fault, Simulator
 from tests.api import STATUSES
@@ -17,6 +19,7 @@ from tests.conftest import MakeSettings
 from tests.serving import serve
 
 EXAMPLES = 20
+EXAMPLES_OF_FAILURES = 10
 NATIVE = [
     ("POST", "/api/chat"),
     ("POST", "/api/generate"),
@@ -84,14 +87,19 @@ def check_response(response: Response, method: str, path: str) -> None:
         assert problem["code"] != "internal_error"
 
 
-def fuzz(url: str, method: str, path: str, mode: GenerationMode) -> None:
+@cache
+def openapi_schema() -> Any:
+    """Return the OpenAPI document, which is the same for all tests and takes long to generate and load."""
+    return schemathesis.openapi.from_dict(create_app(Settings(_env_file=None)).openapi())
+
+
+def fuzz(url: str, method: str, path: str, mode: GenerationMode, examples: int = EXAMPLES) -> None:
     """Send generated requests to an operation; blocks, so it runs in a thread."""
-    schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
-    operation = schema[path][method]
+    operation = openapi_schema()[path][method]
 
     @given(case=operation.as_strategy(generation_mode=mode))
     @settings(
-        max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+        max_examples=examples, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
     )
     def run(case: schemathesis.Case[Any]) -> None:
         response = case.call(base_url=url, timeout=60)
@@ -120,8 +128,8 @@ async def test_responses_are_documented_when_ollama_fails(
 ) -> None:
     faults = [Fault(status=500), Fault(status=503), Fault(reset_after=0), Fault(body=b"<html>"), Fault(hang=True)]
     simulator.fault(Fault(path="/api/tags", status=500, times=3))
-    for fault in faults * EXAMPLES:
+    for fault in faults * EXAMPLES_OF_FAILURES:
         simulator.fault(fault)
     quick = make_settings(ollama_request_timeout=0.05, ollama_retry_attempts=2, ollama_retry_backoff=0.001)
     async with serve(create_app(quick)) as url:
-        await asyncio.to_thread(fuzz, url, method, path, GenerationMode.POSITIVE)
+        await asyncio.to_thread(fuzz, url, method, path, GenerationMode.POSITIVE, EXAMPLES_OF_FAILURES)

@@ -1,4 +1,4 @@
-"""What `/metrics` tells, and that no client can make it grow."""
+"""`/metrics`: its series, and their limited number."""
 
 import asyncio
 import logging

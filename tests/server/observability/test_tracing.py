@@ -1,4 +1,4 @@
-"""Traces as a collector receives them."""
+"""Traces, as received by a collector."""
 
 import asyncio
 import json

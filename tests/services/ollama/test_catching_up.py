@@ -1,4 +1,4 @@
-"""A response that is given up while it comes faster than it is read: read on first, for Ollama's sake."""
+"""Cancelled streams: the data that Ollama has already sent is read before the connection is closed."""
 
 import asyncio
 from collections.abc import AsyncIterator
