@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 UNLOAD_SECONDS = 8.0
 HEAL_INTERVAL_SECONDS = 60.0
 MIN_RETRY_SECONDS = 5.0
+HEALED_AFTER_SECONDS = 2.0
+"""A model that may be unloaded again responds this much later: it is noticed once a second, and unloaded first."""
 
 State = Literal["reloading", "reloaded", "stuck"]
 Event = Literal["noticed", "reloaded", "unload_failed"]
@@ -204,8 +206,9 @@ class StuckModelHealing:
         return healed_at + HEAL_INTERVAL_SECONDS - time.monotonic()
 
     def _error(self, model: ModelName, names: set[ModelName]) -> ModelStuckError:
+        seconds = self._seconds_to_healing(names) + HEALED_AFTER_SECONDS
         detail = f"The model {model.short!r} hangs: it is loaded and does not respond."
-        return ModelStuckError(detail, retry_after_seconds=max(MIN_RETRY_SECONDS, self._seconds_to_healing(names)))
+        return ModelStuckError(detail, retry_after_seconds=max(MIN_RETRY_SECONDS, seconds))
 
     def _report(self, model: ModelName, state: State) -> None:
         report = self.reports.get(model)

@@ -1,11 +1,13 @@
 """Requests to a model that hangs and may not be unloaded, or not yet, are refused until one gets through."""
 
 import asyncio
+import time
 
 import aiohttp
 import pytest
 
 from main import create_app
+from services.stuck_models.healing import HEAL_INTERVAL_SECONDS
 from simulator import Fault, Simulator
 from tests.conftest import MakeSettings
 from tests.kinds import (
@@ -66,6 +68,7 @@ async def test_a_second_hang_within_a_minute_is_not_healed_but_refused(
     client: aiohttp.ClientSession, url: str, simulator: Simulator
 ) -> None:
     await cancel_and_hang(client, url, simulator)
+    began_at = time.time()
     assert (await see(WHOLE.ask(client, url))).status == 200
     await cancel_and_hang(client, url, simulator)
     for kind in (STREAMED_NDJSON, WHOLE):
@@ -74,6 +77,7 @@ async def test_a_second_hang_within_a_minute_is_not_healed_but_refused(
     assert len(unloads(simulator)) == 1
     [report] = await stuck_models(client, url)
     assert (report["state"], report["reloads"]) == ("stuck", 1)
+    assert time.time() + int(seen[0].headers["Retry-After"]) > began_at + HEAL_INTERVAL_SECONDS + 1.9
 
 
 async def test_healing_can_be_switched_off(
