@@ -57,6 +57,11 @@ UPSTREAM_PATHS = {"generate": "/api/generate", "chat": "/api/chat"}
 PIXEL = "iVBORw0KGgo="  # the beginning of a PNG image, in base64
 
 
+def streamed(body: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """Return a body that asks for a stream."""
+    return body | {"stream": True} | fields
+
+
 @dataclass(frozen=True)
 class Answer:
     """A response, read to its end."""

@@ -4,106 +4,26 @@ from typing import Any
 
 import aiohttp
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from routers.responses.negotiation import negotiate_stream_format
 from simulator import Fault, Simulator
-from tests.api import CHAT, GENERATE, UPSTREAM_PATHS, both, call, fault_id, post, problem_in, serve_quietly, succeed
+from tests.api import (
+    CHAT,
+    GENERATE,
+    UPSTREAM_PATHS,
+    both,
+    call,
+    fault_id,
+    post,
+    problem_in,
+    serve_quietly,
+    streamed,
+    succeed,
+)
 from tests.conftest import MakeSettings
 from tests.kinds import see
 from tests.sse import EVENT_FORMS, FORMS, NDJSON, SSE, TEXT, events_in, text_of
 
 SCHEMA = {"type": "object", "properties": {"keep": {"type": "boolean"}}, "required": ["keep"]}
-
-
-def streamed(body: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    return body | {"stream": True} | fields
-
-
-# Formats
-
-
-ACCEPTS: list[tuple[str | None, str]] = [
-    (None, TEXT),
-    ("", TEXT),
-    ("*/*", TEXT),
-    ("text/plain", TEXT),
-    ("text/html", TEXT),
-    ("application/json", TEXT),
-    ("application/*", TEXT),
-    ("garbage", TEXT),
-    (";q=1", TEXT),
-    (SSE, SSE),
-    ("TEXT/Event-Stream", SSE),
-    ("text/event-stream;charset=utf-8", SSE),
-    ("text/event-stream, */*", SSE),
-    ("*/*, text/event-stream", SSE),
-    ("text/*, text/event-stream", SSE),
-    ("text/html, text/event-stream;q=0.1", SSE),
-    ("text/event-stream;q=0", TEXT),
-    ("text/event-stream;q=0, application/x-ndjson;q=0.1", NDJSON),
-    ("text/event-stream;q=0.5, application/x-ndjson;q=0.9", NDJSON),
-    ("text/event-stream;q=0.9, application/x-ndjson;q=0.5", SSE),
-    ("text/event-stream;q=0.5, text/plain", TEXT),
-    ("text/event-stream;q=0.5, */*;q=0.8", TEXT),
-    ("text/event-stream ; q = 0.5 , application/x-ndjson ; q = 0.6", NDJSON),
-    ("application/x-ndjson, text/event-stream", NDJSON),
-    (NDJSON, NDJSON),
-    ("application/x-ndjson;q=high, text/event-stream;q=0.1", SSE),
-    ("text/event-stream;q=nan", TEXT),
-]
-
-
-@pytest.mark.parametrize(("accept", "form"), [pair for pair in ACCEPTS if pair[0] is not None])
-def test_accept_selects_the_format(accept: str, form: str) -> None:
-    assert negotiate_stream_format(accept).media_type.partition(";")[0] == form
-
-
-@pytest.mark.parametrize(("accept", "form"), [(None, TEXT), ("text/html", TEXT), (SSE, SSE), (NDJSON, NDJSON)])
-async def test_the_stream_has_the_format_that_accept_selects(
-    client: aiohttp.ClientSession, url: str, accept: str | None, form: str
-) -> None:
-    answer = await post(client, url, "generate", streamed(GENERATE), accept)
-    assert answer.headers["Content-Type"] == (form if form != TEXT else "text/plain; charset=utf-8")
-
-
-async def test_accept_may_be_several_header_lines(client: aiohttp.ClientSession, url: str) -> None:
-    headers = [("Accept", "text/html"), ("Accept", SSE)]
-    answer = await call(client, "POST", f"{url}/api/ollama/generate", json=streamed(GENERATE), headers=headers)
-    assert answer.media_type == SSE
-
-
-ranges = st.sampled_from([SSE, NDJSON, TEXT, "text/*", "*/*", "text/html", "TEXT/EVENT-STREAM", "", "/", "é"])
-qualities = st.sampled_from(
-    ["", ";q=0", ";q=0.5", ";q=1", "; q=0.123", ";q=x", ";q=", ";charset=utf-8;q=0.2", ";;", "="]
-)
-accepts = st.lists(st.tuples(ranges, qualities).map("".join), max_size=5).map(",".join)
-
-
-@given(accepts | st.text())
-def test_any_accept_header_selects_a_format(accept: str) -> None:
-    assert negotiate_stream_format(accept).media_type.partition(";")[0] in FORMS
-
-
-@given(accepts)
-def test_the_format_with_the_highest_quality_is_selected(accept: str) -> None:
-    assert negotiate_stream_format(f"{accept},{NDJSON};q=1.1").media_type == NDJSON
-
-
-@given(accepts)
-def test_a_format_that_is_not_accepted_is_not_selected(accept: str) -> None:
-    chosen = negotiate_stream_format(accept).media_type
-    assert chosen.partition(";")[0] == TEXT or chosen in accept.lower()
-
-
-@given(accepts)
-def test_case_and_spaces_are_ignored(accept: str) -> None:
-    spaced = accept.upper().replace(",", " , ").replace(";", " ; ")
-    assert negotiate_stream_format(spaced) == negotiate_stream_format(accept)
-
-
-# Events
 
 
 @both
@@ -210,9 +130,6 @@ async def test_a_response_in_one_object_is_streamed(
     assert set(events[-1]["usage"].values()) == {None}
 
 
-# Chunk boundaries
-
-
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("fault", [Fault(split_bytes=1), Fault(split_bytes=7), Fault(merge=True)], ids=fault_id)
 async def test_chunk_boundaries_do_not_matter(
@@ -254,9 +171,6 @@ async def test_a_line_that_exceeds_the_limit_is_an_error(
     events = events_in(await post(client, url, "generate", streamed(GENERATE), NDJSON))
     assert [event["type"] for event in events].count("error") == 1
     assert events[-1]["code"] == "ollama_error"
-
-
-# Failures
 
 
 BEFORE: list[tuple[Fault, str]] = [

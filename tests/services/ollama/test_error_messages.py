@@ -45,13 +45,13 @@ DOCUMENTS = [
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)
-@pytest.mark.parametrize("status", [400, 401, 402, 403, 409, 429, 500, 502, 503])
-def test_the_message_is_kept_in_every_known_format(status: int, document: object) -> None:
-    error = error_from_response(status, json.dumps(document).encode(), None)
-    assert WORDS in error.detail
-    assert "{" not in error.detail
-    assert "second line" not in error.detail
-    assert not NEVER_SHOWN.search(error.detail)
+def test_the_message_is_kept_in_every_known_format(document: object) -> None:
+    for status in (400, 401, 402, 403, 409, 429, 500, 502, 503):
+        error = error_from_response(status, json.dumps(document).encode(), None)
+        assert WORDS in error.detail, status
+        assert "{" not in error.detail, status
+        assert "second line" not in error.detail, status
+        assert not NEVER_SHOWN.search(error.detail), status
 
 
 @pytest.mark.parametrize("status", [401, 402, 403, 429, 500, 502, 503, 504])
@@ -82,13 +82,13 @@ def test_the_message_may_be_plain_text(status: int) -> None:
         b"",
     ],
 )
-@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 405, 413, 429, 500, 502, 503, 504])
-def test_a_body_without_a_message_is_not_shown(status: int, body: bytes) -> None:
-    error = error_from_response(status, body, None)
-    assert not NEVER_SHOWN.search(error.detail)
-    assert not set("<>{}[]\x00\xff") & set(error.detail)
-    assert error.detail.endswith(".")
-    assert "None" not in error.detail
+def test_a_body_without_a_message_is_not_shown(body: bytes) -> None:
+    for status in (301, 400, 401, 403, 404, 405, 413, 429, 500, 502, 503, 504):
+        error = error_from_response(status, body, None)
+        assert not NEVER_SHOWN.search(error.detail), status
+        assert not set("<>{}[]\x00\xff") & set(error.detail), status
+        assert error.detail.endswith("."), status
+        assert "None" not in error.detail, status
 
 
 @pytest.mark.parametrize(
