@@ -97,8 +97,9 @@ class Tracked:
         operation.ended_at = time.monotonic()
         if operation.error is None and not operation.is_whole:
             operation.error = _code_of(error)
-        operation.known_requested_model = self._installed_name(operation.requested_model)
-        operation.known_model = self._installed_name(operation.model)
+        operation.known_requested_model = operation.known_model = self._installed_name(operation.requested_model)
+        if operation.model != operation.requested_model:
+            operation.known_model = self._installed_name(operation.model)
         self._on_end(operation)
 
 

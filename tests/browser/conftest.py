@@ -13,7 +13,11 @@ from tests.conftest import MakeSettings
 from tests.serving import serve
 
 FLAGS = [
-    "--renderer-process-limit=1","--disable-site-isolation-trials","--disable-features=IsolateOrigins,site-per-process,Translate,PaintHolding","--disable-extensions","--mute-audio",
+    "--renderer-process-limit=1",
+    "--disable-site-isolation-trials",
+    "--disable-features=IsolateOrigins,site-per-process,Translate,PaintHolding",
+    "--disable-extensions",
+    "--mute-audio",
     "--no-sandbox",  # for containers; the tests open only the service
     "--disable-gpu",
     "--disable-quic",
