@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -11,11 +11,10 @@ from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from config import Settings
 from main import create_app
 from middleware.client_disconnect import ClientDisconnectMiddleware
 from simulator import Fault, Simulator
-from tests.api import CHAT, EMBEDDINGS, GENERATE, call
+from tests.api import CHAT, EMBEDDINGS, GENERATE, call, openapi_document
 from tests.conftest import MakeSettings
 from tests.kinds import STREAMED_NDJSON, STREAMED_TEXT, WHOLE, see, until
 from tests.serving import serve
@@ -106,12 +105,6 @@ WAYS: dict[str, tuple[Callable[[ASGIApp], ASGIApp], str]] = {
 every_way = pytest.mark.parametrize(("layer", "prefix"), WAYS.values(), ids=WAYS)
 
 
-@cache
-def openapi_schema() -> dict[str, Any]:
-    """Return the OpenAPI document, which takes a third of a second to generate."""
-    return create_app(Settings(_env_file=None)).openapi()
-
-
 @pytest.mark.every_loop
 @every_way
 async def test_every_route_is_served(
@@ -121,7 +114,7 @@ async def test_every_route_is_served(
     prefix: str,
 ) -> None:
     app = create_app(make_settings())
-    app.openapi_schema = openapi_schema()
+    app.openapi_schema = openapi_document()
     async with serve(layer(app)) as url:
         for method, path, body, status in ROUTES:
             answer = await call(client, method, f"{url}{prefix}{path}", json=body)

@@ -11,10 +11,9 @@ from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.core.transport import Response
 
-from config import Settings
 from main import create_app
 from simulator import Fault, Simulator
-from tests.api import STATUSES
+from tests.api import STATUSES, openapi_document
 from tests.conftest import MakeSettings
 from tests.serving import serve
 
@@ -89,8 +88,8 @@ def check_response(response: Response, method: str, path: str) -> None:
 
 @cache
 def openapi_schema() -> Any:
-    """Return the OpenAPI document, which is the same for all tests and takes long to generate and load."""
-    return schemathesis.openapi.from_dict(create_app(Settings(_env_file=None)).openapi())
+    """Return the OpenAPI document with default settings, which takes long to load."""
+    return schemathesis.openapi.from_dict(openapi_document())
 
 
 def fuzz(url: str, method: str, path: str, mode: GenerationMode, examples: int = EXAMPLES) -> None:

@@ -8,11 +8,10 @@ import aiohttp
 import pytest
 from pydantic import TypeAdapter
 
-from config import Settings
-from main import create_app
 from routers.openapi import openai_examples as examples
 from routers.responses.problems import PROBLEMS_BY_CODE
 from routers.schemas.openai_responses import ChatCompletion, OpenAIEmbeddings, OpenAIError, OpenAIModel, OpenAIModels
+from tests.api import openapi_document
 from tests.openai_api import ask, chunks_in, data_in
 
 REQUESTS = [
@@ -30,7 +29,7 @@ ANSWERS = [
 
 @pytest.fixture(scope="module")
 def openapi() -> dict[str, Any]:
-    return create_app(Settings(_env_file=None)).openapi()
+    return openapi_document()
 
 
 def operations(openapi: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -17,6 +17,7 @@ from routers.schemas.health import Build, HealthResponse
 from routers.schemas.ollama_responses import ChatResponse, EmbeddingsResponse, GenerateResponse, ModelsResponse
 from routers.schemas.problem import Problem
 from services.ollama.events import Event
+from tests.api import openapi_document
 
 NDJSON = {"Accept": "application/x-ndjson"}
 REQUESTS = [
@@ -55,7 +56,7 @@ def description(**values: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def openapi() -> dict[str, Any]:
-    return description()
+    return openapi_document()
 
 
 def operations(openapi: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

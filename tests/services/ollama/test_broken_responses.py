@@ -13,7 +13,7 @@ from routers.schemas.health import HealthResponse
 from routers.schemas.ollama_responses import ChatResponse, EmbeddingsResponse, GenerateResponse, ModelsResponse
 from routers.schemas.problem import Problem
 from simulator import Fault, Simulator
-from tests.api import CHAT, EMBEDDINGS, GENERATE, PROBLEM, Answer, call, fault_id
+from tests.api import CHAT, EMBEDDINGS, GENERATE, PROBLEM, Answer, call, fault_id, openapi_document
 from tests.conftest import MakeSettings
 from tests.serving import serve
 from tests.sse import EVENT_FORMS, events_in
@@ -93,8 +93,8 @@ def _closed(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def promised(client: aiohttp.ClientSession, url: str) -> Promises:
-    return Promises((await call(client, "GET", f"{url}/openapi.json")).json())
+def promised() -> Promises:
+    return Promises(openapi_document())
 
 
 async def ask(client: aiohttp.ClientSession, url: str, body: dict[str, Any] | None, accept: str = "*/*") -> Answer:
@@ -162,6 +162,7 @@ async def test_problem(
     body: dict[str, Any] | None,
     fault: Fault | None,
     status: int,
+    promised: Promises,
 ) -> None:
     settings = make_settings(ollama_request_timeout=0.3, ollama_health_timeout=0.3, max_request_bytes=10_000)
     async with serve(create_app(settings)) as url:
@@ -170,7 +171,6 @@ async def test_problem(
         if fault is not None:
             simulator.fault(fault)
         answer = await ask(client, url + path, body)
-        promised = Promises((await call(client, "GET", f"{url}/openapi.json")).json())
     assert answer.status == status, answer.body
     TypeAdapter(Problem).validate_json(answer.body, strict=True, extra="forbid")
     promised.check(path, answer)
