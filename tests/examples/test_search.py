@@ -28,7 +28,7 @@ KEY = "correct-horse"
 
 
 class FakeWeaviate:
-    """The calls that the example makes, answered as Weaviate 1.38 answers them."""
+    """The calls that the example makes, answered as Weaviate 1.39 answers them."""
 
     def __init__(self) -> None:
         self.classes: dict[str, dict[str, Any]] = {}
