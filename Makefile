@@ -30,7 +30,7 @@ help: ## list the targets
 run: $(VENV)/run.stamp ## serve on :8000, with the built-in simulator if no Ollama responds
 	@$(BIN) -m server.launcher
 
-test: lint suite ## lint, check types, and run the tests, except test-clients and test-agents
+test: lint suite ## lint, check types, and run the tests, except test-clients, -agents and -scale
 
 suite: $(VENV)/dev.stamp ## run the tests
 	$(BIN) -m pytest -n $(WORKERS) --dist loadfile

@@ -15,10 +15,11 @@ from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from routers.asgi_scope import first_header, get_route_path
-from routers.json_body import SMALL_BYTES, read_json
+from routers.json_body import read_json
 from routers.responses.problems import MAX_FIELDS
 from server.shutdown import Shutdown
 from services.ollama_service import OllamaService
+from services.requests.value_count import SMALL_BYTES
 
 
 class _StrictRequest(Request):

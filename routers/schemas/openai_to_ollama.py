@@ -6,7 +6,6 @@ from typing import Any, Literal
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from routers.json_body import MAX_PARTS
 from routers.schemas.fields import Image
 from routers.schemas.openai import (
     AssistantToolCall,
@@ -17,6 +16,7 @@ from routers.schemas.openai import (
 )
 from services.completion import CompletionRequest
 from services.ollama.errors import InvalidRequestError
+from services.requests.value_count import MAX_PARTS
 
 MAX_INPUTS = 2048
 

@@ -11,7 +11,7 @@
     ├── OverloadedError           the service's queue is full, or the wait was too long
     ├── OllamaTimeoutError        a timeout expired
     │   └── OllamaConnectTimeoutError   while connecting
-    ├── ModelStuckError           the model hangs, and unloading it did not help
+    ├── ModelStuckError           the model hangs, and may not be unloaded now, or that did not help
     ├── OllamaResponseError       5xx, invalid data, a truncated body, a response without `done: true`
     ├── ShuttingDownError         the service is shutting down
     │   └── DrainTimeoutError           and the grace period of this request is over

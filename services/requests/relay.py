@@ -13,6 +13,7 @@ from services.ollama.raw_response import RawResponse
 from services.ollama.timeouts import deadline
 from services.operation import Operation
 from services.requests.capabilities import check_relayed
+from services.requests.value_count import has_too_many_values
 from services.stuck_models.watch import is_whole
 from services.upstream import Upstream
 
@@ -23,7 +24,8 @@ async def relay(
 ) -> AsyncIterator[RawResponse]:
     """Hold a slot, send a request and yield its response; leaving closes the connection unless the body was read.
 
-    If it matters when the model begins, a complete response is streamed by Ollama and joined here.
+    If it matters when the model begins, a complete response is streamed by Ollama and joined here. A request with too
+    many values to be parsed is neither checked nor watched.
 
     Raises:
         OllamaError: if the queue or the circuit breaker rejects the request, the model lacks a capability, or there is
@@ -31,14 +33,15 @@ async def relay(
     """
     with upstream.tracked(path, model_in(data)) as operation:
         upstream.breaker.check()
-        await check_relayed(upstream, settings, path, data, operation.requested_model)
-        upstream.stuck_models.check(None, data)
+        readable = b"" if await has_too_many_values(data) else data
+        await check_relayed(upstream, settings, path, readable, operation.requested_model)
+        upstream.stuck_models.check(None, readable)
         operation.model = operation.requested_model
         async with upstream.limiter.slot():
             try:
-                wants_whole = is_whole(path, data)
+                wants_whole = is_whole(path, readable)
                 is_joined = wants_whole and upstream.stuck_models.needs_streams
-                watched = upstream.stuck_models.request(path, None, data, is_whole=wants_whole and not is_joined)
+                watched = upstream.stuck_models.request(path, None, readable, is_whole=wants_whole and not is_joined)
                 with watched as in_flight:
                     sent = as_streamed(data) if is_joined else data
                     send = partial(in_flight.open, partial(upstream.client.relay, path, sent, model))

@@ -95,7 +95,7 @@ class StuckModels:
     @property
     def needs_streams(self) -> bool:
         """Whether complete responses should be streamed by Ollama, so that it is seen when they begin."""
-        return bool(self._suspicions) or self._streams > 0
+        return (bool(self._suspicions) or self._streams > 0) and not self._loaded.is_behind_gateway
 
     # Events of requests
 

@@ -6,15 +6,10 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from starlette.exceptions import HTTPException
 
-from routers import json_body
-from routers.json_body import MAX_ESCAPES, MAX_PARTS, MAX_VALUES, check_value_count, read_json
-
-BASE = st.none() | st.booleans() | st.integers(-9, 9) | st.text('a,[{"\\é\n', max_size=9)
-VALUES = st.recursive(BASE, lambda inner: st.lists(inner) | st.dictionaries(st.text('a,"\\{', max_size=4), inner))
+from routers.json_body import MAX_ESCAPES, read_json
+from services.requests.value_count import MAX_PARTS, MAX_VALUES
 
 
 def run(steps: Coroutine[Any, Any, Any]) -> Any:
@@ -28,15 +23,6 @@ def run(steps: Coroutine[Any, Any, Any]) -> Any:
 
 def read(data: bytes) -> Any:
     return run(read_json(data))
-
-
-def parts_and_commas(value: Any) -> tuple[int, int]:
-    """Count the strings (including keys), arrays and objects in a value, and the commas in its JSON."""
-    if not isinstance(value, dict | list):
-        return int(isinstance(value, str)), 0
-    inner = [parts_and_commas(one) for one in (value.values() if isinstance(value, dict) else value)]
-    parts = 1 + sum(parts for parts, _ in inner) + (len(value) if isinstance(value, dict) else 0)
-    return parts, sum(commas for _, commas in inner) + max(len(inner) - 1, 0)
 
 
 @pytest.mark.parametrize(
@@ -92,26 +78,6 @@ def test_the_error_names_the_first_byte_that_is_not_utf_8(body: bytes, at: int) 
 def test_lone_surrogates_are_not_replaced_in_a_body_with_too_many_escapes() -> None:
     with pytest.raises(orjson.JSONDecodeError):
         read(b'"' + rb"\n" * MAX_ESCAPES + rb'\ud83d"')
-
-
-@settings(max_examples=100, deadline=None, derandomize=True, database=None)
-@given(value=VALUES, chunk_bytes=st.integers(1, 7), ensure_ascii=st.booleans())
-def test_values_are_counted_outside_of_strings_for_any_chunk_size(
-    value: Any, chunk_bytes: int, ensure_ascii: bool
-) -> None:
-    body = json.dumps(value, ensure_ascii=ensure_ascii).encode()
-    parts, commas = parts_and_commas(value)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_body, "CHUNK_BYTES", chunk_bytes)
-        patch.setattr(json_body, "MAX_PARTS", parts)
-        patch.setattr(json_body, "MAX_VALUES", commas)
-        run(check_value_count(body))
-        for name, found in (("MAX_PARTS", parts), ("MAX_VALUES", commas)):
-            if found:
-                patch.setattr(json_body, name, found - 1)
-                with pytest.raises(HTTPException):
-                    run(check_value_count(body))
-                patch.setattr(json_body, name, found)
 
 
 @pytest.mark.parametrize(

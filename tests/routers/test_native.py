@@ -12,7 +12,7 @@ from main import create_app
 from simulator import Fault, Simulator
 from tests.api import call, get
 from tests.conftest import MakeSettings
-from tests.kinds import NATIVES, Kind, see
+from tests.kinds import NATIVE_STREAM, NATIVES, Kind, see
 from tests.raw_http import connect, post_head
 from tests.serving import serve
 
@@ -170,6 +170,20 @@ async def test_a_gzipped_body_is_sent_decompressed(
     seen = simulator.calls_to("/api/embed")[0]
     assert seen.body == NATIVES[4].body
     assert "Content-Encoding" not in seen.headers
+
+
+@pytest.mark.parametrize("fields", ['"images": ["aGk="]', '"stream": false'])
+async def test_a_body_with_too_many_values_is_sent_without_being_parsed(
+    simulator: Simulator, client: aiohttp.ClientSession, url: str, fields: str
+) -> None:
+    await get(client, f"{url}/api/ollama/models")
+    data = b'{"model": "llama3.1", "prompt": "a", %b, "a": [' % fields.encode() + b"[]," * 200_000 + b"[]]}"
+    simulator.fault(Fault(endless=True))
+    async with NATIVE_STREAM.ask(client, url) as endless:  # while it runs, complete responses are streamed and joined
+        await endless.content.readany()
+        assert (await call(client, "POST", f"{url}/api/generate", data=data)).status == 200
+        endless.close()
+    assert simulator.calls_to("/api/generate")[-1].data == data
 
 
 # Headers

@@ -117,6 +117,22 @@ async def test_a_request_in_the_gateways_queue_does_not_make_its_model_stuck(
         assert len(generations(simulator)) == 3
 
 
+async def test_behind_a_gateway_complete_responses_are_not_streamed(
+    make_settings: MakeSettings, simulator: Simulator
+) -> None:
+    async with behind(make_settings, simulator) as it:
+        simulator.fault(Fault(endless=True))
+        async with STREAMED_SSE.ask(it.client, it.url) as stream:
+            await stream.content.readany()
+            for kind in (WHOLE, NATIVE_WHOLE):
+                assert (await see(kind.ask(it.client, it.url))).status == 200
+                assert generations(simulator)[-1].body["stream"] is False
+            stream.close()
+        await until(lambda: simulator.open_calls == 0)  # one that was cut off makes no suspicion either
+        assert (await see(WHOLE.ask(it.client, it.url, model="gpt-oss"))).status == 200
+        assert generations(simulator)[-1].body["stream"] is False
+
+
 async def test_the_words_of_a_busy_server_are_still_those_of_ollama(
     make_settings: MakeSettings, simulator: Simulator
 ) -> None:

@@ -34,7 +34,9 @@ def join_chunks(body: bytes) -> bytes:
     messages = [chunk.get("message") for chunk in chunks]
     if isinstance(whole.get("message"), dict):
         whole["message"] = whole["message"] | _joined([one for one in messages if isinstance(one, dict)])
-    return orjson.dumps(whole | _joined(chunks))
+    whole |= _joined(chunks)
+    order = dict.fromkeys([*chunks[0], *whole])  # the figures are last, where `raw_figures` looks for them
+    return orjson.dumps({name: whole[name] for name in order if name in whole})
 
 
 def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
