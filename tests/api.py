@@ -52,9 +52,25 @@ CHAT: dict[str, Any] = {
     "model": "llama3.1",
 }
 EMBEDDINGS: dict[str, Any] = {"text": "a fantasy football league"}
+GENERATE_PATH = "/api/ollama/generate"
+BODY = json.dumps(GENERATE).encode()
+JSON = {"Content-Type": "application/json"}
 COMPLETIONS = [("generate", GENERATE), ("chat", CHAT)]
 both = pytest.mark.parametrize(("endpoint", "body"), COMPLETIONS, ids=["generate", "chat"])
 UPSTREAM_PATHS = {"generate": "/api/generate", "chat": "/api/chat"}
+GETS = [
+    "/health",
+    "/health/live",
+    "/health/ready",
+    "/api/ollama/models",
+    "/docs",
+    "/redoc",
+    "/openapi.json",
+    "/",
+    "/playground",
+    "/assets/base.css",
+    "/assets/vendor/swagger-ui/swagger-ui-bundle.js",
+]
 PIXEL = "iVBORw0KGgo="  # the beginning of a PNG image, in base64
 
 

@@ -78,3 +78,10 @@ def post_head(path: str, *headers: str, length: int | None = None) -> bytes:
     if length is not None:
         lines.append(f"Content-Length: {length}")
     return "\r\n".join([*lines, "", ""]).encode()
+
+
+async def alive(connection: Connection) -> bool:
+    """Return whether the next request on the connection gets its own response."""
+    await connection.send(b"GET /health/live HTTP/1.1\r\nHost: service\r\n\r\n")
+    answer = await connection.answer()
+    return answer.status == 200 and answer.json() == {"alive": True}

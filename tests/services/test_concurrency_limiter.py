@@ -1,4 +1,4 @@
-"""`ConcurrencyLimiter`: slots and the queue, without a server; `test_queue.py` tests it in the service."""
+"""`ConcurrencyLimiter`: slots and the queue, without a server; `requests/test_queue.py` tests it in the service."""
 
 import asyncio
 import gc

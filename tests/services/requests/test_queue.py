@@ -1,4 +1,4 @@
-"""The queue of the service, tested over HTTP; `test_concurrency_limiter.py` tests its class alone."""
+"""The queue of the service, tested over HTTP; `../test_concurrency_limiter.py` tests its class alone."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Responses of Ollama in undocumented formats."""
+"""Model lists of Ollama in undocumented formats: installed models and loaded ones."""
 
 import json
 import logging
@@ -9,10 +9,9 @@ import pytest
 
 from main import create_app
 from simulator import Fault, Simulator
-from tests.api import CHAT, EMBEDDINGS, GENERATE, get, post, problem_in, succeed
+from tests.api import GENERATE, get, post, problem_in, succeed
 from tests.conftest import MakeSettings
 from tests.serving import serve
-from tests.sse import EVENT_FORMS, events_in
 
 TAGS = "/api/tags"
 GOOD = {"name": "llama3.1:latest", "model": "llama3.1:latest", "size": 5}
@@ -202,156 +201,3 @@ async def test_a_cloud_model_is_never_reported_as_failed_to_load(
     answer = await post(client, url, "generate", GENERATE | {"model": "gpt-oss:120b-cloud"})
     assert "internal error of the cloud" in problem_in(answer, "ollama_error")["detail"]
     assert simulator.calls_to("/api/ps") == []
-
-
-# Answers
-
-
-DONE: dict[str, Any] = {"done": True, "done_reason": "stop"}
-SPARSE: list[dict[str, Any]] = [
-    {"message": None, "response": "Hi"},
-    {"message": {"content": "Hi", "thinking": None, "tool_calls": None, "images": None}},
-    {"message": {"content": "Hi", "tool_calls": []}, "response": None},
-    {"response": "Hi", "thinking": None, "tool_calls": None, "context": None, "error": None},
-    {"response": "Hi", "unknown": {"a": [1]}, "logprobs": None},
-]
-
-
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("answer", SPARSE, ids=str)
-async def test_null_fields_are_ignored(
-    client: aiohttp.ClientSession, url: str, simulator: Simulator, answer: dict[str, Any], stream: bool
-) -> None:
-    simulator.fault(Fault(body=json.dumps(answer | DONE).encode() + b"\n"))
-    if not stream:
-        document = await succeed(client, url, "chat", CHAT)
-        assert (document["response"], document["thinking"], document["message"]["tool_calls"]) == ("Hi", None, None)
-        return
-    for accept in EVENT_FORMS:
-        simulator.clear_faults()
-        simulator.fault(Fault(body=json.dumps(answer | DONE).encode() + b"\n"))
-        events = events_in(await post(client, url, "chat", CHAT | {"stream": True}, accept))
-        assert [event["type"] for event in events] == ["start", "token", "done"]
-
-
-@pytest.mark.parametrize("reason", [None, ""])
-async def test_a_missing_done_reason_is_null(
-    client: aiohttp.ClientSession, url: str, simulator: Simulator, reason: object
-) -> None:
-    body = {"response": "Hi", "done": True, "done_reason": reason}
-    simulator.fault(Fault(body=json.dumps(body).encode()))
-    assert (await succeed(client, url, "generate", GENERATE))["done_reason"] is None
-
-
-NO_COUNTS: list[object] = [None, "12", -1, 1.5, True, 2**64 - 1, 1e300, []]
-
-
-@pytest.mark.parametrize(
-    ("value", "count"),
-    [
-        (12.0, 12),
-        (12, 12),
-        (0, 0),
-        *((odd, None) for odd in NO_COUNTS),
-    ],
-)
-async def test_counts_are_non_negative_integers_or_null(
-    client: aiohttp.ClientSession, url: str, simulator: Simulator, value: object, count: int | None
-) -> None:
-    names = ("prompt_eval_count", "eval_count", "total_duration", "load_duration", "eval_duration")
-    body = {"response": "Hi"} | DONE | dict.fromkeys(names, value)
-    simulator.fault(Fault(body=json.dumps(body).encode()))
-    answer = await succeed(client, url, "generate", GENERATE)
-    assert (answer["usage"]["prompt_tokens"], answer["usage"]["completion_tokens"]) == (count, count)
-    assert answer["timings"]["total_ms"] == (None if count is None else count / 1_000_000)
-    simulator.fault(Fault(body=json.dumps({"embeddings": [[1.0]], "prompt_eval_count": value}).encode()))
-    assert (await succeed(client, url, "embeddings", EMBEDDINGS))["usage"] == {"prompt_tokens": count}
-
-
-# Vectors
-
-
-TWO: dict[str, Any] = {"text": ["a", "b"]}
-BROKEN = [
-    "null",
-    "{}",
-    "[]",
-    "[[1.0]]",
-    "[[1.0], [1.0], [1.0]]",
-    "[[1.0], null]",
-    "[[1.0], []]",
-    "[[1.0], [0.5, 0.5]]",
-    "[[1.0, 0.0], [0.0, 0.0]]",
-    "[[0, 0], [0, 1]]",
-    "[[1.0], [-0.0]]",
-    "[[1.0], [NaN]]",
-    "[[1.0], [Infinity]]",
-    "[[1.0], [1e400]]",
-    "[[1.0], [-1e400]]",
-    "[[1.0, 2.0], [null, 1.0]]",
-    "[[1.0], [true]]",
-    '[[1.0], ["1.0"]]',
-    "[[1.0], [[1.0]]]",
-    "[[1.0], {}]",
-    "[1.0, 1.0]",
-]
-TOO_OLD = Fault(path="/api/embed", status=404, body=b"404 page not found", content_type="text/plain", times=None)
-
-
-@pytest.mark.parametrize("vectors", BROKEN)
-async def test_invalid_vectors_are_an_error(
-    client: aiohttp.ClientSession, url: str, simulator: Simulator, vectors: str
-) -> None:
-    simulator.fault(Fault(path="/api/embed", body=b'{"embeddings":%b}' % vectors.encode()))
-    problem = problem_in(await post(client, url, "embeddings", TWO), "ollama_error")
-    assert problem["retryable"] is False
-
-
-@pytest.mark.parametrize(
-    "vectors",
-    [
-        ("null", "[1.0]"),
-        ("[1.0]", "[]"),
-        ("[1.0]", "[1.0, 1.0]"),
-        ("[1.0]", "[0.0]"),
-        ("[1.0]", "[NaN]"),
-        ("[1.0]", "[1e400]"),
-        ("[1.0, 0]", "[1.7e308, 1.7e308]"),
-        ("[1.0]", "[true]"),
-        ("[1.0]", "[null]"),
-        ("[1.0]", '["1"]'),
-        ("[1.0]", "[[1.0]]"),
-        ("[1.0]", "5"),
-    ],
-    ids=str,
-)
-async def test_invalid_vectors_of_an_old_server_are_an_error(
-    client: aiohttp.ClientSession, url: str, simulator: Simulator, vectors: tuple[str, str]
-) -> None:
-    simulator.fault(TOO_OLD)
-    for vector in vectors:
-        simulator.fault(Fault(path="/api/embeddings", body=b'{"embedding":%b}' % vector.encode()))
-    problem_in(await post(client, url, "embeddings", TWO), "ollama_error")
-
-
-async def test_integers_in_a_vector_are_accepted(client: aiohttp.ClientSession, url: str, simulator: Simulator) -> None:
-    simulator.fault(Fault(path="/api/embed", body=b'{"embeddings":[[1,0],[0,-1.0]]}'))
-    assert (await succeed(client, url, "embeddings", TWO))["embeddings"] == [[1, 0], [0, -1.0]]
-
-
-async def test_dimensions_are_applied_if_ollama_ignores_them(
-    client: aiohttp.ClientSession, url: str, simulator: Simulator
-) -> None:
-    simulator.fault(Fault(path="/api/embed", body=b'{"embeddings":[[3,4,12],[0.6,0.8,0]]}'))
-    answer = await succeed(client, url, "embeddings", TWO | {"dimensions": 2})
-    assert answer["dimension"] == 2
-    assert answer["embeddings"] == [pytest.approx([0.6, 0.8]), pytest.approx([0.6, 0.8])]
-    simulator.fault(Fault(path="/api/embed", body=b'{"embeddings":[[0,0,1],[1,0,0]]}'))
-    problem_in(await post(client, url, "embeddings", TWO | {"dimensions": 2}), "ollama_error")
-
-
-async def test_a_vector_shorter_than_the_dimensions_is_unchanged(
-    client: aiohttp.ClientSession, url: str, simulator: Simulator
-) -> None:
-    simulator.fault(Fault(path="/api/embed", body=b'{"embeddings":[[0.6,0.8],[0.8,0.6]]}'))
-    assert (await succeed(client, url, "embeddings", TWO | {"dimensions": 64}))["dimension"] == 2
