@@ -84,7 +84,7 @@ class StreamReader:
                     return self._parse(lines)
         except LineTooLongError as error:
             raise invalid_response() from error
-        rest = self._splitter.rest()
+        rest = self._splitter.take_rest()
         return self._parse([rest]) if rest else []
 
     def _parse(self, lines: list[bytes]) -> list[dict[str, Any]]:

@@ -37,9 +37,10 @@ class LineSplitter:
         self._size = len(tail)
         return [line for line in lines if line and not line.isspace()]
 
-    def rest(self) -> bytes:
-        r"""Return what follows the last `\n`: Ollama's single-object responses have none at the end."""
-        return b"".join(self._parts).strip()
+    def take_rest(self) -> bytes:
+        r"""Remove and return what follows the last `\n`: Ollama's single-object responses have none at the end."""
+        rest, self._parts, self._size = b"".join(self._parts).strip(), [], 0
+        return rest
 
 
 def without_context(chunk: bytes) -> bytes:

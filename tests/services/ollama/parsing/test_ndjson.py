@@ -10,7 +10,7 @@ from services.ollama.parsing.ndjson import MAX_LINE_BYTES, LineSplitter, LineToo
 def read(splitter: LineSplitter, chunks: list[bytes]) -> list[bytes]:
     """Return the lines, including an incomplete last one."""
     lines = [line for chunk in chunks for line in splitter.feed(chunk)]
-    return lines + ([rest] if (rest := splitter.rest()) else [])
+    return lines + ([rest] if (rest := splitter.take_rest()) else [])
 
 
 def test_lines_are_returned_when_they_are_complete() -> None:
@@ -18,7 +18,7 @@ def test_lines_are_returned_when_they_are_complete() -> None:
     assert splitter.feed(b'{"a":') == []
     assert splitter.feed(b'1}\n{"b":2}\n{"c"') == [b'{"a":1}', b'{"b":2}']
     assert splitter.feed(b":3}\n") == [b'{"c":3}']
-    assert splitter.rest() == b""
+    assert splitter.take_rest() == b""
 
 
 def test_blank_lines_are_skipped() -> None:
@@ -26,7 +26,9 @@ def test_blank_lines_are_skipped() -> None:
 
 
 def test_the_last_line_needs_no_newline() -> None:
-    assert read(LineSplitter(), [b"a\nb", b"c"]) == [b"a", b"bc"]
+    splitter = LineSplitter()
+    assert read(splitter, [b"a\nb", b"c"]) == [b"a", b"bc"]
+    assert splitter.take_rest() == b""  # returned once
 
 
 @pytest.mark.parametrize("chunks", [[b"x" * 11], [b"x" * 6, b"x" * 5], [b"a\n" + b"x" * 6, b"x" * 5]])

@@ -37,6 +37,17 @@ async def test_null_fields_are_ignored(
         assert [event["type"] for event in events] == ["start", "token", "done"]
 
 
+@pytest.mark.parametrize("accept", EVENT_FORMS)
+@pytest.mark.parametrize("body", [b"{}", b'{"done": false}', b'{"message": {"content": "Hi"}, "done": false}'])
+async def test_a_stream_that_ends_without_newline_and_done_fails(
+    client: aiohttp.ClientSession, url: str, simulator: Simulator, body: bytes, accept: str
+) -> None:
+    simulator.fault(Fault(body=body, content_type="application/x-ndjson"))
+    events = events_in(await post(client, url, "chat", CHAT | {"stream": True}, accept))
+    assert (events[-1]["type"], events[-1]["code"]) == ("error", "ollama_error")
+    await succeed(client, url, "chat", CHAT)
+
+
 @pytest.mark.parametrize("reason", [None, ""])
 async def test_a_missing_done_reason_is_null(
     client: aiohttp.ClientSession, url: str, simulator: Simulator, reason: object
