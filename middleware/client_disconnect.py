@@ -6,6 +6,7 @@ from middleware.send_queue import unsent_bytes
 
 QUICK_SECONDS = 0.05  # monitoring starts after this time, as it costs 23 µs that quick requests can save
 FORCED_SHUTDOWN = ("Task cancelled, timeout graceful shutdown exceeded",)  # by uvicorn, which logs it if re-raised
+CONNECTION_CHECK_SECONDS = 0.5
 CHECKS = 4  # checks without progress within the write timeout before a client is dropped
 
 
@@ -53,6 +54,7 @@ class _ClientMonitor:
         self._is_monitoring = False
         self._pending_sends = 0
         self._check = self._loop.call_later(QUICK_SECONDS, self._start)
+        self._connection_check: asyncio.TimerHandle | None = None
         self._transport = _transport_of(send)
         self.cancellations = 0
         task = asyncio.current_task()
@@ -77,6 +79,9 @@ class _ClientMonitor:
 
     async def send(self, message: Message) -> None:
         """Forward a message of the response."""
+        if self._has_lost_connection():
+            self._cancel()
+            await asyncio.sleep(0)  # deliver the cancellation
         if not message.get("more_body", message["type"] == "http.response.start"):
             self._is_response_complete = True
         self._pending_sends += 1
@@ -84,8 +89,7 @@ class _ClientMonitor:
             await self._send(message)
         finally:
             self._pending_sends -= 1
-        # uvicorn reports a lost connection only to the last of several pipelined requests
-        if not self._is_response_complete and self._transport is not None and self._transport.is_closing():
+        if self._has_lost_connection():
             self._cancel()
 
     def is_cancelled_by_others(self) -> bool:
@@ -97,6 +101,8 @@ class _ClientMonitor:
         if self._listener is not None:
             self._listener.cancel()
         self._check.cancel()
+        if self._connection_check is not None:
+            self._connection_check.cancel()
         for _ in range(self.cancellations):
             self._task.uncancel()
 
@@ -114,6 +120,18 @@ class _ClientMonitor:
         if self._is_body_read and self._listener is None:
             self._start_listening()
         self._check_later(None, CHECKS)
+        if self._transport is not None:
+            self._check_connection()
+
+    def _check_connection(self) -> None:
+        if self._has_lost_connection():
+            self._cancel()
+        else:
+            self._connection_check = self._loop.call_later(CONNECTION_CHECK_SECONDS, self._check_connection)
+
+    def _has_lost_connection(self) -> bool:
+        """Return whether the connection was lost; uvicorn tells only the last of several pipelined requests."""
+        return not self._is_response_complete and self._transport is not None and self._transport.is_closing()
 
     def _start_listening(self) -> asyncio.Task[None]:
         self._listener = self._loop.create_task(self._listen())

@@ -30,6 +30,7 @@ REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{1,128}")
 MAX_ID_LENGTH = 128
 CLIENT_CLOSED_REQUEST = 499
 FIRST_FAILURE_STATUS = 400
+UNAUTHORIZED = 401
 QUIET_PATHS = ("/health", "/metrics")  # requested every few seconds
 
 
@@ -105,7 +106,7 @@ class RequestContextMiddleware:
             elif notes.error is not None or not is_whole or status >= FIRST_FAILURE_STATUS:
                 outcome = "failed"
             error = None if outcome == "whole" else notes.error
-            level = logging.DEBUG if get_route_path(scope).startswith(QUIET_PATHS) else logging.INFO
+            level = _level(scope, status)
             if logger.isEnabledFor(level):
                 log_request(logger, level, scope, status, outcome, notes, started_at, seconds)
             if self._on_request is not None:
@@ -115,6 +116,11 @@ class RequestContextMiddleware:
         if scope["type"] == "lifespan" and "state" in scope:
             scope["state"][ON_REJECTED_HEAD] = self._on_rejected_head
         await self._app(scope, receive, send)
+
+
+def _level(scope: Scope, status: int) -> int:
+    is_quiet = status != UNAUTHORIZED and get_route_path(scope).startswith(QUIET_PATHS)
+    return logging.DEBUG if is_quiet else logging.INFO
 
 
 def _read_headers(scope: Scope, notes: RequestNotes) -> str:

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import Context
 from functools import partial
 from types import FrameType, TracebackType
 
@@ -64,7 +65,8 @@ class Shutdown:
                 # Ctrl-C is local: there is no load balancer to wait for
                 delay_seconds = 0 if number == signal.SIGINT else self._delay_seconds
                 self.begun = delay_seconds == 0
-                loop.call_soon_threadsafe(self._begin, delay_seconds, lambda: server(number, None))
+                # no context: its log lines are not those of the request that the signal has interrupted
+                loop.call_soon_threadsafe(self._begin, delay_seconds, lambda: server(number, None), context=Context())
 
         for number in handlers:
             signal.signal(number, handle)

@@ -24,6 +24,8 @@ from services.ollama_service import OllamaService
 
 logger = logging.getLogger(__name__)
 
+PROBE_SECONDS = 15.0
+
 SHORT_KEY_LENGTH = 16
 
 
@@ -99,6 +101,14 @@ async def log_upstream(service: OllamaService) -> None:
             logger.warning("model %s is not installed; run `ollama pull %s`", name, name)
 
 
+async def watch_upstream(service: OllamaService) -> None:
+    """Probe Ollama at intervals, so that metrics and the circuit breaker are right although nobody asks for it."""
+    await log_upstream(service)
+    while True:
+        await asyncio.sleep(PROBE_SECONDS)
+        await service.health_check()
+
+
 def lifespan(
     service: OllamaService,
     checks: ComponentChecks,
@@ -114,15 +124,15 @@ def lifespan(
         end_with_supervisor()
         log_settings(service.settings, env_files)
         await service.connect()
-        report = asyncio.create_task(log_upstream(service))
+        watch = asyncio.create_task(watch_upstream(service))
         try:
             async with metrics.shared_in_background() if metrics else nullcontext():
                 with shutdown.hooked():
                     yield
         finally:
-            report.cancel()
+            watch.cancel()
             try:
-                await asyncio.wait({report})
+                await asyncio.wait({watch})
                 await checks.close()
             finally:
                 await service.disconnect()

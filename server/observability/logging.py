@@ -10,7 +10,10 @@ import orjson
 from config import Settings
 from server.observability.request_log import RequestLine, request_id, request_notes
 
-INCOMPLETE_RESPONSE = "ASGI callable returned without completing response."  # intended, and in our request log
+INCOMPLETE_RESPONSES = (  # to clients that have disconnected; they are in our request log
+    "ASGI callable returned without completing response.",
+    "ASGI callable returned without starting response.",
+)
 
 
 class TextFormatter(logging.Formatter):
@@ -95,4 +98,4 @@ def configure_logging(settings: Settings) -> None:
 
 
 def _is_not_incomplete_response(record: logging.LogRecord) -> bool:
-    return record.msg != INCOMPLETE_RESPONSE
+    return record.msg not in INCOMPLETE_RESPONSES

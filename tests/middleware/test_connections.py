@@ -67,6 +67,24 @@ async def test_with_a_pipelined_request_during_a_stream(
     await nothing_is_left(client, url, simulator)
 
 
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+async def test_with_a_pipelined_request_before_the_response(
+    simulator: Simulator,
+    client: aiohttp.ClientSession,
+    url: str,
+    kind: Kind,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    simulator.fault(Fault(hang=True))
+    _reader, writer = await connect(url)
+    writer.write(wire(kind) + b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    call = await simulator.received(kind.upstream)
+    writer.close()
+    await until(call.ended_event.is_set)
+    await nothing_is_left(client, url, simulator)
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 async def test_pipelined_requests_are_answered_in_order(simulator: Simulator, url: str) -> None:
     reader, writer = await connect(url)
     writer.write(wire(WHOLE) + wire(STREAMED_NDJSON) + wire(EMBEDDINGS, Connection="close"))

@@ -15,9 +15,14 @@ from typing import Any
 import aiohttp
 import pytest
 
+from main import create_app
 from server.listening import is_loopback, listen_problem
+from services.ollama_service import OllamaService
 from simulator import Simulator
+from tests.conftest import MakeSettings
+from tests.kinds import until
 from tests.service_process import ROOT, START_SECONDS, free_port, run_service, unreachable
+from tests.serving import serve
 
 SECRET = "hush-hush-hush-hush"
 
@@ -155,6 +160,20 @@ def test_a_privileged_port_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_loopback_hosts(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
+
+
+async def test_ollama_is_probed_although_nobody_asks_for_it(
+    make_settings: MakeSettings, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.startup.PROBE_SECONDS", 0.02)
+    app = create_app(make_settings())
+    service: OllamaService = app.state.ollama_service
+    async with serve(app):
+        await until(lambda: service.stats().is_reachable)
+        await simulator.stop()
+        await until(lambda: not service.stats().is_reachable)
+        await simulator.start()
+        await until(lambda: service.stats().is_reachable)
 
 
 async def test_a_worker_ends_with_its_parent_process(simulator: Simulator, tmp_path: Path) -> None:

@@ -196,6 +196,14 @@ async def test_probes_are_logged_at_debug(
     assert (await the_line(caplog))["outcome"] == "whole"
 
 
+async def test_a_wrong_key_is_logged_under_any_path(
+    client: aiohttp.ClientSession, make_settings: MakeSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serve(create_app(make_settings(api_keys=("a-key-of-this-test",)))) as url:
+        await get(client, f"{url}/health/other", headers={"Authorization": "Bearer wrong"})
+    assert (await the_line(caplog))["status"] == "401"
+
+
 # Timings and attempts
 
 
