@@ -55,6 +55,12 @@ class Gateway:
         """Return how many requests came to a backend."""
         return int((await self.statistics(backend))["req_tot"])
 
+    async def has_received(self, count: int, backend: str = "generation") -> None:
+        """Wait until so many requests came to a backend; they are counted a moment after their end."""
+        async with asyncio.timeout(END_SECONDS):
+            while await self.requests(backend) != count:
+                await asyncio.sleep(0.02)
+
     async def has(self, count: int, status: str, backend: str = "generation") -> None:
         """Wait until so many servers have a status, such as `UP`."""
         async with asyncio.timeout(END_SECONDS):

@@ -51,10 +51,10 @@ async def test_without_any_server_ollama_is_unavailable_and_counts_as_down(
             seen = await see(kind.ask(it.client, it.url))
             assert (seen.status, seen.code, seen.json["retryable"]) == (503, "ollama_unavailable", True)
             assert int(seen.headers["Retry-After"]) >= 1
-            assert await it.gateway.requests() == before + 3
+            await it.gateway.has_received(before + 3)
             seen = await see(kind.ask(it.client, it.url))
             assert (seen.code, "a moment ago" in seen.json["detail"]) == ("ollama_unavailable", True)
-            assert await it.gateway.requests() == before + 3
+            await it.gateway.has_received(before + 3)
             await asyncio.sleep(0.5)
         health = (await get(it.client, f"{it.url}/health")).json()
         assert (health["status"], health["services"]["ollama"]) == ("degraded", "down")
@@ -88,7 +88,7 @@ async def test_what_waited_in_the_gateways_queue_is_busy_and_not_sent_again(
             assert seen.json == {"error": "no Ollama server took the request"}
         release.set()
         assert (await running).status == 200
-        assert await it.gateway.requests() == 1 + len(KINDS) + len(NATIVES)
+        await it.gateway.has_received(1 + len(KINDS) + len(NATIVES))
         assert len(generations(simulator)) == 1  # the others never reached a server
         await nothing_is_left(it.client, it.url, simulator)
 
