@@ -106,7 +106,7 @@ async def test_the_response_to_a_fault(
     caplog: pytest.LogCaptureFixture,
     case: Case,
 ) -> None:
-    limits = {"ollama_request_timeout": 0.2, "ollama_stream_idle_timeout": 0.1} if case.whole is LATE else {}
+    limits = {"ollama_request_timeout": 0.5, "ollama_stream_idle_timeout": 0.1} if case.whole is LATE else {}
     async with serve(create_app(make_settings(**limits))) as url:
         for kind in KINDS:
             expected = case.expected(kind)
