@@ -131,7 +131,7 @@ async def _open_session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 class _Component:
-    """A component, its running check in each event loop, and whether the log has reported it as down."""
+    """A component of `/health`, its running check per event loop, and whether it was logged as down."""
 
     def __init__(self, name: str, check: Check, up: str, down: str, timeout_seconds: float) -> None:
         self.name = name

@@ -18,7 +18,7 @@ class SingleFlight(Generic[T]):
         self._task: asyncio.Task[T] | None = None
 
     def task(self) -> asyncio.Task[T]:
-        """Return the running task, or start one; its error need not be retrieved."""
+        """Return the running task, or start one; an error that no caller awaits is ignored."""
         if self._task is None:
             self._task = asyncio.create_task(self._work())
             self._task.add_done_callback(self._finished)

@@ -1,10 +1,11 @@
 import asyncio
 import faulthandler
 import gc
+import io
 import logging
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from typing import Any
 
 import aiohttp
@@ -13,6 +14,7 @@ import uvloop
 
 from config import Settings, get_settings
 from main import create_app
+from server.observability.logging import configure_logging
 from simulator import Simulator
 from tests.serving import serve
 
@@ -127,3 +129,19 @@ async def quiet(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
     logged = caplog.get_records("call")  # `records` are only those since the test ended
     loud += [record.getMessage() for record in logged if record.levelno > logging.WARNING or record.exc_info]
     assert loud == []
+
+
+@pytest.fixture
+def service_log(make_settings: MakeSettings) -> Iterator[io.StringIO]:
+    """The output of the service's log handler."""
+    configure_logging(make_settings())
+    (handler,) = [
+        handler
+        for handler in logging.getLogger().handlers
+        if type(handler).__module__ == "server.observability.logging"
+    ]
+    assert isinstance(handler, logging.StreamHandler)
+    written = io.StringIO()
+    before = handler.setStream(written)
+    yield written
+    handler.setStream(before)

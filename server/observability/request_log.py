@@ -20,7 +20,7 @@ MAX_PATH_LENGTH = 1000
 MAX_HOST_LENGTH = 64
 
 ON_REJECTED_HEAD = "on_rejected_head"
-"""Key of the server's state under which the app leaves a function that counts requests whose head was rejected.
+"""Key in the ASGI state for the callback that counts rejected request heads.
 
 It takes the status and the error code.
 """

@@ -30,7 +30,7 @@ class _Snapshot(NamedTuple):
     by_exact_name: dict[str, dict[str, Any]]
     installed: dict[ModelName, str]
     by_usual_name: dict[str, str]
-    """Exact names by exact and by short name: most requests use these, and parsing a name takes 1 µs."""
+    """Maps exact and short names to exact names: most requests use these, and parsing a name takes 1 µs."""
     taken_at: float
 
 

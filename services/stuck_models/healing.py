@@ -100,7 +100,7 @@ class StuckModelHealing:
             refusal.probe = request
 
     def refusal_of(self, request: InFlightRequest) -> _Refusal | None:
-        """Return the refusal of the request's model, or None if the model is not stuck.
+        """Return what is known of the stuck model that a request names, or None if the model is not stuck.
 
         Raises:
             ModelStuckError: if another request is finding out whether it responds again.

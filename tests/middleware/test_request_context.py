@@ -5,13 +5,11 @@ import io
 import json
 import logging
 import re
-from collections.abc import Iterator
 
 import aiohttp
 import pytest
 
 from main import create_app
-from server.observability.logging import configure_logging
 from tests.api import CHAT, GENERATE, Answer, get, post, problem_in
 from tests.conftest import MakeSettings
 from tests.serving import serve
@@ -22,22 +20,6 @@ REQUESTS = "middleware.request_context"
 
 def request_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name == REQUESTS]
-
-
-@pytest.fixture
-def log(make_settings: MakeSettings) -> Iterator[io.StringIO]:
-    """The output of the service's log handler."""
-    configure_logging(make_settings())
-    (handler,) = [
-        handler
-        for handler in logging.getLogger().handlers
-        if type(handler).__module__ == "server.observability.logging"
-    ]
-    assert isinstance(handler, logging.StreamHandler)
-    written = io.StringIO()
-    before = handler.setStream(written)
-    yield written
-    handler.setStream(before)
 
 
 @pytest.mark.parametrize("given", ["abc", "A-b_9", "x" * 128])
@@ -58,14 +40,14 @@ async def test_a_missing_or_invalid_request_id_is_replaced(
 
 
 async def test_the_request_id_is_in_the_problem_and_in_the_log_lines(
-    client: aiohttp.ClientSession, make_settings: MakeSettings, log: io.StringIO
+    client: aiohttp.ClientSession, make_settings: MakeSettings, service_log: io.StringIO
 ) -> None:
     async with serve(create_app(make_settings(log_format="json"))) as url:
         answer = await post(client, url, "generate", GENERATE | {"model": "unknown"}, headers={"X-Request-ID": "one"})
         refused = await post(client, url, "generate", {"prompt": ""}, headers={"X-Request-ID": "two"})
     assert answer.status == 200
     assert problem_in(refused, "invalid_request")["request_id"] == "two"
-    lines = [json.loads(line) for line in log.getvalue().splitlines() if line.startswith("{")]
+    lines = [json.loads(line) for line in service_log.getvalue().splitlines() if line.startswith("{")]
     fallback, done = [line for line in lines if line["request_id"] == "one"]
     assert fallback["message"] == "model unknown is not installed; gpt-oss:latest responds instead"
     assert fallback["level"] == "WARNING"
@@ -78,7 +60,7 @@ async def test_the_request_id_is_in_the_problem_and_in_the_log_lines(
 
 
 async def test_concurrent_requests_keep_their_ids_apart(
-    client: aiohttp.ClientSession, url: str, log: io.StringIO
+    client: aiohttp.ClientSession, url: str, service_log: io.StringIO
 ) -> None:
     async def ask(id_: str) -> Answer:
         return await post(client, url, "chat", CHAT | {"stream": True}, SSE, headers={"X-Request-ID": id_})
@@ -87,7 +69,7 @@ async def test_concurrent_requests_keep_their_ids_apart(
     answers = await asyncio.gather(*map(ask, ids))
     assert [answer.headers["X-Request-ID"] for answer in answers] == ids
     assert all(f'"request_id":"{id_}"'.encode() in answer.body for id_, answer in zip(ids, answers, strict=True))
-    assert all(log.getvalue().count(f"[{id_}]") == 1 for id_ in ids)
+    assert all(service_log.getvalue().count(f"[{id_}]") == 1 for id_ in ids)
 
 
 async def test_a_path_cannot_forge_a_log_line(

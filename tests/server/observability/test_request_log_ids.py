@@ -2,8 +2,6 @@
 
 import io
 import json
-import logging
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,7 +10,6 @@ import pytest
 from pydantic import SecretStr
 
 from main import create_app
-from server.observability.logging import configure_logging
 from simulator import Fault, Simulator
 from tests.api import GENERATE, call, get, post
 from tests.conftest import MakeSettings
@@ -24,22 +21,6 @@ from tests.serving import serve
 pytestmark = pytest.mark.usefixtures("at_info")
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
-
-
-@pytest.fixture
-def json_log(make_settings: MakeSettings) -> Iterator[io.StringIO]:
-    """The output of the service's log handler."""
-    configure_logging(make_settings())
-    (handler,) = [
-        handler
-        for handler in logging.getLogger().handlers
-        if type(handler).__module__ == "server.observability.logging"
-    ]
-    assert isinstance(handler, logging.StreamHandler)
-    written = io.StringIO()
-    before = handler.setStream(written)
-    yield written
-    handler.setStream(before)
 
 
 # Client and key
@@ -175,7 +156,7 @@ async def test_a_repeated_traceparent_is_ignored(
 
 
 async def test_json_has_each_field_once_with_its_type(
-    make_settings: MakeSettings, client: aiohttp.ClientSession, simulator: Simulator, json_log: io.StringIO
+    make_settings: MakeSettings, client: aiohttp.ClientSession, simulator: Simulator, service_log: io.StringIO
 ) -> None:
     settings = make_settings(log_format="json", api_keys=(SecretStr(KEY),))
     async with serve(create_app(settings)) as url:
@@ -184,7 +165,7 @@ async def test_json_has_each_field_once_with_its_type(
         body = GENERATE | {"model": "unknown", "stream": True}
         assert (await post(client, url, "generate", body, "text/event-stream", headers=headers)).status == 200
         await nothing_is_left(client, url, simulator)
-    documents = [json.loads(line) for line in json_log.getvalue().splitlines() if line.startswith("{")]
+    documents = [json.loads(line) for line in service_log.getvalue().splitlines() if line.startswith("{")]
     (line,) = [one for one in documents if "outcome" in one]
     for name in ("time", "request_id", "first_token_ms", "total_ms", "queue_ms", "prompt_tokens", "tokens"):
         assert line.pop(name) is not None

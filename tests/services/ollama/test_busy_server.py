@@ -1,4 +1,4 @@
-"""Retries of a busy Ollama: messages, `Retry-After` and exhausted quotas."""
+"""Retries when Ollama responds 429 or 503: messages, `Retry-After` and exhausted quotas."""
 
 import asyncio
 import logging
