@@ -80,7 +80,7 @@ async def test_the_response_to_a_fault(
 ) -> None:
     is_late = case.fault.hang or case.fault.stall_after is not None
     settings = make_settings(
-        ollama_request_timeout=0.2 if is_late else 10, ollama_stream_idle_timeout=0.1 if is_late else 10
+        ollama_request_timeout=0.5 if is_late else 10, ollama_stream_idle_timeout=0.1 if is_late else 10
     )
     async with serve(create_app(settings)) as url:
         for kind in NATIVES:
